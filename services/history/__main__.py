@@ -1,0 +1,27 @@
+"""Wires `history` and runs it."""
+
+from services.history.adapters.rows import PostgresRows
+from services.history.api import routes
+from services.history.projection import Projection
+from services.history.settings import Settings
+from shared.order import ORDER_CHANNEL
+from shared.postgres import Listener
+from shared.service import open_parts, read_settings, run, run_service
+from shared.web import caller_dependency, service_app
+
+
+async def serve(settings: Settings) -> None:
+    """Open what the service needs, and run until it is asked to stop."""
+    async with open_parts(settings) as parts:
+        rows = PostgresRows(parts.database)
+        listener = Listener(settings.database_url.get_secret_value(), ORDER_CHANNEL)
+        projection = Projection(rows, parts.history, listener, limit=settings.batch_facts_max)
+        app = service_app(
+            "history", "Montre ce qui est arrivé à chaque flux.", checks={"postgresql": parts.database.check}
+        )
+        app.include_router(routes(caller=caller_dependency(parts.tokens), history=parts.history, rows=rows))
+        await run_service(app, settings, [projection.run()])
+
+
+if __name__ == "__main__":
+    run(serve(read_settings(Settings, "history")))

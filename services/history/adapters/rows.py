@@ -1,0 +1,73 @@
+"""The list of flux, in PostgreSQL."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+import asyncpg
+
+from services.history.views import Row
+from shared.order import OrderedFact, read_order
+from shared.postgres import Database
+
+_GROUP = "history"
+
+_CURSOR = "select index from consumer_cursor where consumer_group = $1 and shard = 0"
+
+# Shows rows; an older version never replaces a newer one.
+_SAVE = """
+insert into flux_view (flux_id, collectivite, state, version, filename, nomfic, cod_col, cod_bud, sha256, size,
+    imported_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+on conflict (flux_id) do update set
+    state = excluded.state, version = excluded.version, nomfic = excluded.nomfic, cod_col = excluded.cod_col,
+    cod_bud = excluded.cod_bud, sha256 = excluded.sha256, size = excluded.size, updated_at = excluded.updated_at
+where flux_view.version < excluded.version
+"""
+
+_ADVANCE = """
+insert into consumer_cursor (consumer_group, shard, index) values ($1, 0, $2)
+on conflict (consumer_group, shard) do update set index = greatest(consumer_cursor.index, excluded.index)
+"""
+
+_PAGE = """
+select flux_id, collectivite, state, version, filename, nomfic, cod_col, cod_bud, sha256, size,
+    imported_at, updated_at
+from flux_view
+where ($1::text[] is null or collectivite = any($1))
+  and ($2::text[] is null or state = any($2))
+  and ($3::uuid is null or flux_id < $3)
+order by flux_id desc
+limit $4
+"""
+
+
+class PostgresRows:
+    """See `services.history.ports.Rows`."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the rows in this database."""
+        self._database = database
+
+    async def cursor(self) -> int:
+        """See `Rows.cursor`."""
+        rows = await self._database.fetch(_CURSOR, _GROUP)
+        return rows[0]["index"] if rows else 0
+
+    async def next(self, after: int, limit: int) -> list[OrderedFact]:
+        """See `Rows.next`."""
+        return await read_order(self._database, after, limit)
+
+    async def save(self, rows: Sequence[Row], index: int) -> None:
+        """See `Rows.save`."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.executemany(_SAVE, [tuple(row.model_dump().values()) for row in rows])
+            await connection.execute(_ADVANCE, _GROUP, index)
+
+    async def page(
+        self, *, perimeter: Collection[str] | None, states: Collection[str], before: UUID | None, limit: int
+    ) -> list[Row]:
+        """See `Rows.page`."""
+        found: list[asyncpg.Record] = await self._database.fetch(
+            _PAGE, None if perimeter is None else list(perimeter), list(states) or None, before, limit
+        )
+        return [Row(**row) for row in found]

@@ -1,0 +1,159 @@
+"""How a flux is shown: pure functions from its facts to what the API answers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.envelope import Event, format_time
+from shared.events import (
+    Finding,
+    FluxCancelled,
+    FluxImported,
+    FluxInvalidated,
+    FluxPartiallyRejected,
+    FluxRejected,
+    FluxSigned,
+    FluxTransmitted,
+    FluxValidated,
+    ReplyUnmatched,
+    SignaturesRejected,
+    TransmissionAttempted,
+)
+from shared.lifecycle import ON_SCREEN, Flux, State, fold
+from shared.web import PROBLEM_TYPE
+
+
+class Row(BaseModel):
+    """One line of the list of flux."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flux_id: UUID
+    collectivite: str
+    state: State
+    version: int
+    filename: str
+    nomfic: str
+    cod_col: str
+    cod_bud: str
+    sha256: str
+    size: int
+    imported_at: datetime
+    updated_at: datetime
+
+    def shown(self) -> dict[str, object]:
+        """Return the line as the API answers it."""
+        members = self.model_dump(mode="json")
+        return members | {
+            "on_screen": ON_SCREEN[self.state],
+            "imported_at": format_time(self.imported_at),
+            "updated_at": format_time(self.updated_at),
+        }
+
+
+def row_of(past: Sequence[Event]) -> Row | None:
+    """Return the line of one flux; None for a stream that is not a flux (an unmatched reply)."""
+    flux = fold(event.data for event in past)
+    if flux.imported is None or flux.state is None or flux.document is None:
+        return None
+    header = flux.header
+    return Row(
+        flux_id=past[0].flux_id,
+        collectivite=past[0].collectivite,
+        state=flux.state,
+        version=flux.version,
+        filename=flux.imported.filename,
+        nomfic=header.nomfic if header else "",
+        cod_col=header.cod_col if header else "",
+        cod_bud=header.cod_bud if header else "",
+        sha256=flux.document.sha256,
+        size=flux.document.size,
+        imported_at=past[0].occurred_at,
+        updated_at=past[-1].occurred_at,
+    )
+
+
+def until(past: Sequence[Event], moment: datetime) -> list[Event]:
+    """Return the events that had occurred at a moment: all those before the first that came later."""
+    kept: list[Event] = []
+    for event in past:
+        if event.occurred_at > moment:
+            break
+        kept.append(event)
+    return kept
+
+
+def flux_shown(past: Sequence[Event]) -> dict[str, object]:
+    """Return everything the API says of one flux."""
+    flux = fold(event.data for event in past)
+    row = row_of(past)
+    members: dict[str, object] = row.shown() if row else _unmatched(past, flux)
+    members |= {"on_screen": flux.on_screen, "correlation_id": str(past[0].correlation_id)}
+    members |= _details(event.data for event in past)
+    if flux.held is not None:
+        members["held"] = flux.held.model_dump(mode="json", exclude={"kind"})
+    if flux.state is State.INVALID:
+        members["problem"] = _problem(members)
+    return members
+
+
+def event_shown(event: Event) -> dict[str, object]:
+    """Return one event as the API answers it."""
+    members = event.model_dump(mode="json")
+    members["occurred_at"] = format_time(event.occurred_at)
+    members["kind"] = members["data"].pop("kind")
+    return members
+
+
+def _unmatched(past: Sequence[Event], flux: Flux) -> dict[str, object]:
+    return {
+        "flux_id": str(past[0].flux_id),
+        "collectivite": past[0].collectivite,
+        "state": flux.state,
+        "version": flux.version,
+        "updated_at": format_time(past[-1].occurred_at),
+    }
+
+
+def _details(facts: Iterable[object]) -> dict[str, object]:
+    """Return what the facts tell beyond the list: the last word on each subject stands."""
+    details: dict[str, object] = {}
+    for fact in facts:
+        match fact:
+            case FluxImported():
+                details |= {"imported_sha256": fact.document.sha256, "send": fact.send}
+            case FluxValidated():
+                shown = fact.model_dump(mode="json", include={"header", "bordereaux", "attachments"})
+                details |= shown | {"findings": _findings(fact.warnings)}
+            case FluxInvalidated() | SignaturesRejected():
+                details |= {"findings": _findings(fact.findings)}
+            case FluxSigned():
+                details |= {"signatures": fact.model_dump(mode="json")["signatures"]}
+            case TransmissionAttempted() | FluxTransmitted():
+                details |= {"remote_name": fact.remote_name}
+            case FluxRejected() | FluxPartiallyRejected():
+                details |= {"errors": fact.model_dump(mode="json")["errors"]}
+            case FluxCancelled() | ReplyUnmatched():
+                details |= {"reason": fact.reason}
+            case _:
+                pass
+    return details
+
+
+def _findings(findings: Iterable[Finding]) -> list[dict[str, object]]:
+    return [finding.model_dump(mode="json") for finding in findings]
+
+
+def _problem(members: dict[str, object]) -> dict[str, object]:
+    """Say why a flux is in error, as a problem document (RFC 9457)."""
+    findings = members.get("findings")
+    blocking = [one for one in findings if one["severity"] == "blocking"] if isinstance(findings, list) else []
+    return {
+        "type": PROBLEM_TYPE + "flux-invalid",
+        "title": "Flux en erreur",
+        "status": 422,
+        "detail": " ".join(f"{one['message']} {one['next']}" for one in blocking),
+        "findings": blocking,
+    }

@@ -1,0 +1,1 @@
+"""Takes in the files that collectivités send over HTTP: consumes nothing, records FluxImported, FluxCancelled."""

@@ -1,0 +1,32 @@
+"""Wires `ingest` and runs it."""
+
+from services.ingest.api import Importer, routes
+from services.ingest.settings import Settings
+from shared.service import open_parts, read_settings, run, run_service, utc_now
+from shared.web import caller_dependency, service_app
+
+
+async def serve(settings: Settings) -> None:
+    """Open what the service needs, and run until it is asked to stop."""
+    async with open_parts(settings) as parts:
+        app = service_app(
+            "ingest",
+            "Importe les flux des collectivités.",
+            checks={"postgresql": parts.database.check, "documents": parts.documents.check},
+        )
+        importer = Importer(
+            history=parts.history, documents=parts.documents, now=utc_now, bytes_max=settings.file_bytes_max
+        )
+        app.include_router(
+            routes(
+                importer,
+                caller=caller_dependency(parts.tokens),
+                file_bytes_max=settings.file_bytes_max,
+                files_max=settings.files_max,
+            )
+        )
+        await run_service(app, settings, [])
+
+
+if __name__ == "__main__":
+    run(serve(read_settings(Settings, "ingest")))

@@ -1,0 +1,186 @@
+"""The HTTP API of `ingest`: import files, cancel a flux."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import unquote
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
+
+from services.ingest import decide
+from services.ingest.decide import SendChoice
+from services.ingest.door import Body, accepted, admit, cut_off, refuse_early, several, too_large, too_many
+from services.ingest.multipart import DEFAULT_FILENAME, File, boundary_of, files
+from services.ingest.ports import Documents
+from shared import metrics
+from shared.auth import MAY_SEND, Caller
+from shared.claims import IDEMPOTENCY_KEY
+from shared.envelope import Event, new_id
+from shared.errors import ClaimTakenError, RequestRefusedError, TooLargeError
+from shared.events import FluxImported
+from shared.history import History
+from shared.lifecycle import State, fold
+from shared.web import flux_not_found, problem_members
+
+KEY_CHARACTERS_MAX = 200
+FILENAME_CHARACTERS_MAX = 255
+
+
+class Cancellation(BaseModel):
+    """Why a flux is withdrawn."""
+
+    reason: str = Field(min_length=3, max_length=500)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key."""
+
+    collectivite: str
+    actor: str
+    send: SendChoice
+    key: str
+
+    def numbered(self, index: int) -> "Order":
+        """Return the order of one file among several: each has a key of its own."""
+        return replace(self, key=f"{self.key}#{index}") if self.key else self
+
+
+class Importer:
+    """Imports files, and takes imports back."""
+
+    def __init__(
+        self, *, history: History, documents: Documents, now: Callable[[], datetime], bytes_max: int
+    ) -> None:
+        """Record in `history`, store in `documents`; refuse files over `bytes_max`."""
+        self._history = history
+        self._documents = documents
+        self._now = now
+        self._bytes_max = bytes_max
+
+    async def take(self, file: File, order: Order) -> dict[str, object]:
+        """Store one file and record its import.
+
+        Returns:
+            What the API answers: the flux id, the digest and size of what came.
+
+        Raises:
+            RequestRefusedError: the file is empty, too large, not XML, or already imported.
+        """
+        try:
+            document = await self._documents.put(admit(file.chunks), bytes_max=self._bytes_max)
+        except TooLargeError as error:
+            raise too_large(error.bytes_max) from error
+        fact = FluxImported(
+            document=document,
+            filename=file.filename[:FILENAME_CHARACTERS_MAX],
+            send=order.send,
+            idempotency_key=order.key,
+        )
+        flux_id = await self._record(fact, order)
+        return {
+            "flux_id": str(flux_id),
+            "filename": fact.filename,
+            "sha256": document.sha256,
+            "size": document.size,
+            "collectivite": order.collectivite,
+            "state": State.IMPORTED,
+            "href": f"/v1/flux/{flux_id}",
+        }
+
+    async def cancel(self, flux_id: UUID, reason: str, who: Caller) -> None:
+        """Withdraw a flux that has not left.
+
+        Raises:
+            RequestRefusedError: 404 when the caller may not see it, 409 when it is too late.
+        """
+        past = await self._history.load(flux_id)
+        if not past or not who.may_see(past[0].collectivite):
+            raise flux_not_found(flux_id)
+        flux = fold(event.data for event in past)
+        facts = [past[-1].follow(fact, actor=who.subject, at=self._now()) for fact in decide.cancel(flux, reason)]
+        if facts:
+            await self._history.append(facts, expected_version=flux.version)
+
+    async def _record(self, fact: FluxImported, order: Order) -> UUID:
+        """Record an import, or find the flux that the same request has already made."""
+        event = Event.first(
+            fact,
+            flux_id=new_id(),
+            collectivite=order.collectivite,
+            actor=order.actor,
+            correlation_id=new_id(),
+            at=self._now(),
+        )
+        try:
+            await self._history.append([event], expected_version=0)
+        except ClaimTakenError as taken:
+            if taken.kind == IDEMPOTENCY_KEY:
+                first = fold(past.data for past in await self._history.load(taken.flux_id))
+                decide.check_replay(first, fact.document)
+                return taken.flux_id
+            raise decide.duplicate(taken.flux_id) from taken
+        metrics.IMPORTED_BYTES.inc(fact.document.size)
+        return event.flux_id
+
+
+def routes(
+    importer: Importer, *, caller: Callable[..., Awaitable[Caller]], file_bytes_max: int, files_max: int
+) -> APIRouter:
+    """Return the routes of `ingest`."""
+    router = APIRouter(prefix="/v1/flux", tags=["flux"])
+
+    @router.post("", status_code=202, summary="Importer un ou plusieurs flux PES")
+    async def import_flux(
+        request: Request,
+        who: Annotated[Caller, Depends(caller)],
+        x_collectivite: Annotated[str, Header()] = "",
+        x_filename: Annotated[str, Header()] = "",
+        idempotency_key: Annotated[str, Header(max_length=KEY_CHARACTERS_MAX)] = "",
+        send: str = "when_ready",
+    ) -> JSONResponse:
+        who.require(MAY_SEND, "importer un flux")
+        order = Order(who.choose(x_collectivite), who.subject, decide.chosen(send), idempotency_key)
+        boundary = boundary_of(request.headers.get("content-type", ""))
+        body = Body(request.stream(), drained_bytes_max=file_bytes_max)
+        try:
+            if boundary is None:
+                refuse_early(request.headers, file_bytes_max)
+                return accepted(await importer.take(File(unquote(x_filename) or DEFAULT_FILENAME, body), order))
+            return several(await _take_each(importer, files(body, boundary), order, files_max))
+        except ClientDisconnect as error:
+            raise cut_off() from error
+        except RequestRefusedError:
+            await body.drain()  # so that the caller, still sending, gets to read the refusal
+            raise
+
+    @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n'est pas encore parti")
+    async def cancel_flux(
+        flux_id: UUID, cancellation: Cancellation, who: Annotated[Caller, Depends(caller)]
+    ) -> JSONResponse:
+        who.require(MAY_SEND, "annuler un flux")
+        await importer.cancel(flux_id, cancellation.reason, who)
+        return JSONResponse({"flux_id": str(flux_id), "state": "cancelled"})
+
+    return router
+
+
+async def _take_each(
+    importer: Importer, found: AsyncIterator[File], order: Order, files_max: int
+) -> list[dict[str, object]]:
+    """Import each file of a request; one that is refused does not stop the others."""
+    results: list[dict[str, object]] = []
+    async for file in found:
+        if len(results) == files_max:
+            raise too_many(files_max)
+        try:
+            taken = await importer.take(file, order.numbered(len(results)))
+            results.append({"status": 202, **taken})
+        except RequestRefusedError as refused:
+            results.append({"filename": file.filename, **problem_members(refused)})
+    return results

@@ -1,0 +1,76 @@
+"""Decides what an import or a cancellation records, and when it is refused."""
+
+from typing import Literal, get_args
+from uuid import UUID
+
+from shared.errors import RequestRefusedError
+from shared.events import Document, Fact, FluxCancelled
+from shared.lifecycle import Flux
+
+SendChoice = Literal["when_ready", "on_request"]
+SEND_CHOICES: tuple[SendChoice, ...] = get_args(SendChoice)
+
+
+def chosen(send: str) -> SendChoice:
+    """Return when a flux is to be sent.
+
+    Raises:
+        RequestRefusedError: 400; there is no such choice.
+    """
+    for choice in SEND_CHOICES:
+        if send == choice:
+            return choice
+    raise RequestRefusedError(
+        400,
+        "send-invalid",
+        "Choix d'envoi inconnu",
+        f"Le paramètre send vaut {send[:40]!r} ; il peut valoir {' ou '.join(SEND_CHOICES)}.",
+    )
+
+
+def check_replay(flux: Flux, document: Document) -> None:
+    """Return if a repeated Idempotency-Key comes with the same file as the first time: it is done already.
+
+    Raises:
+        RequestRefusedError: 422; the key was used for another file.
+    """
+    if flux.imported is None or flux.imported.document.sha256 != document.sha256:
+        raise RequestRefusedError(
+            422,
+            "idempotency-key-reused",
+            "Clé d'idempotence déjà employée",
+            "Cette valeur d'Idempotency-Key a déjà servi pour un autre fichier. Employez une nouvelle valeur "
+            "pour chaque import différent.",
+        )
+
+
+def duplicate(first: UUID) -> RequestRefusedError:
+    """Return the refusal of a file that this collectivité has already imported, naming the first flux."""
+    return RequestRefusedError(
+        409,
+        "duplicate",
+        "Fichier déjà importé",
+        f"Ce fichier a déjà été importé : c'est le flux {first}. Rien n'a été ajouté. "
+        "Consultez ce flux ; s'il a été importé par erreur, annulez-le avant d'importer de nouveau.",
+        extra={"flux_id": str(first)},
+        headers={"Content-Location": f"/v1/flux/{first}"},
+    )
+
+
+def cancel(flux: Flux, reason: str) -> list[Fact]:
+    """Return the facts that withdraw a flux.
+
+    Raises:
+        RequestRefusedError: 409; the flux has left, or is about to.
+    """
+    if FluxCancelled in flux.past:
+        return []  # asked twice
+    if not flux.may_be_cancelled:
+        raise RequestRefusedError(
+            409,
+            "too-late",
+            "Annulation impossible",
+            f"Le flux est dans l'état « {flux.on_screen} » : il a été transmis, ou va l'être, et ne peut plus être "
+            "annulé. Une correction passe par un nouveau flux.",
+        )
+    return [FluxCancelled(reason=reason)]

@@ -1,0 +1,13 @@
+"""What `ingest` needs from outside, in its own words."""
+
+from collections.abc import AsyncIterable
+from typing import Protocol
+
+from shared.events import Document
+
+
+class Documents(Protocol):
+    """Where imported files are put."""
+
+    async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
+        """Store bytes as they come; see `shared.documents.DocumentStore.put` for what it raises."""

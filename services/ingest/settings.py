@@ -1,0 +1,20 @@
+"""What `ingest` reads from its environment."""
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(ServiceSettings):
+    """The settings of `ingest`; see `ServiceSettings` for those that all services share.
+
+    Attributes:
+        file_bytes_max: the largest file taken, in bytes (128 MiB: what the field's tools take, helios.md 2.7).
+        files_max: how many files one request may hold.
+    """
+
+    http_port: int = Field(default=8401, ge=1, le=65535)
+    file_bytes_max: int = Field(default=128 * MEBIBYTE, ge=1)
+    files_max: int = Field(default=50, ge=1, le=1000)

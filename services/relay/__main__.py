@@ -1,0 +1,64 @@
+"""Wires `relay` and runs it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from services.relay.adapters.journal import PostgresCursor, sole_order
+from services.relay.loops import PAUSE_SECONDS, Ordering, Publishing
+from services.relay.settings import Settings
+from shared.bus_kafka import KafkaPublisher, create_topics
+from shared.errors import UnavailableError
+from shared.order import JOURNAL_CHANNEL
+from shared.postgres import Listener
+from shared.service import Parts, open_parts, read_settings, run, run_service
+from shared.topics import TOPICS
+from shared.web import service_app
+
+
+async def serve(settings: Settings) -> None:
+    """Open what the service needs, and run until it is asked to stop."""
+    async with open_parts(settings) as parts:
+        ordering = Ordering(
+            partial(sole_order, parts.database),
+            parts.database,
+            Listener(settings.database_url.get_secret_value(), JOURNAL_CHANNEL),
+            limit=settings.batch_facts_max,
+            poll_seconds=settings.poll_seconds,
+        )
+        tasks = [ordering.run()]
+        waits_for: Callable[[], list[str]] = list
+        if settings.bus == "kafka":
+            publishing = _publishing(parts, ordering, settings)
+            waits_for = publishing.waits_for
+            tasks.append(_publish(publishing, settings))
+        checks = {"postgresql": parts.database.check, "bus": parts.bus.check}
+        app = service_app("relay", "Ordonne et publie les faits.", checks=checks, waits_for=waits_for)
+        await run_service(app, settings, tasks)
+
+
+def _publishing(parts: Parts, ordering: Ordering, settings: Settings) -> Publishing:
+    return Publishing(
+        PostgresCursor(parts.database, "kafka"),
+        KafkaPublisher(settings.kafka_bootstrap),
+        ordering.has_grown,
+        limit=settings.batch_facts_max,
+        poll_seconds=settings.poll_seconds,
+    )
+
+
+def _publish(publishing: Publishing, settings: Settings) -> Coroutine[None, None, None]:
+    async def publish() -> None:
+        while True:
+            try:
+                await create_topics(settings.kafka_bootstrap, TOPICS, replication=settings.topics_replication)
+                break
+            except UnavailableError:
+                await asyncio.sleep(PAUSE_SECONDS)
+        await publishing.run()
+
+    return publish()
+
+
+if __name__ == "__main__":
+    run(serve(read_settings(Settings, "relay")))

@@ -1,0 +1,4 @@
+"""Signs each bordereau.
+
+Consumes flux.validated; records SignatureRequested, BordereauxSigned, FluxSigned, SignaturesRejected.
+"""

@@ -1,0 +1,511 @@
+"""Signs a PES Aller in the XAdES 1.2.2 enveloped form, by inserting bytes.
+
+A document that is parsed and written again is not the document that was given to us, and every signature
+already in it may break. So nothing here serialises a document: expat says at which byte each signed element
+ends, lxml canonicalises what is digested, and the signatures are spliced in between untouched slices.
+
+Signing takes three steps, because the key may be on the signatory's own computer:
+
+    targets    what must be signed in this document (which elements, ending at which byte)
+    prepare    for each of them, the exact bytes that the key must sign
+    complete   the document, with one signature inserted per signature value
+
+Clauses are those of the fact dossier, ``helios.md`` section 5.
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Final, NoReturn
+from xml.parsers import expat
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+XADES: Final = "http://uri.etsi.org/01903/v1.2.2#"
+EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
+ENVELOPED: Final = f"{DS}enveloped-signature"
+RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
+SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
+SHA1: Final = f"{DS}sha1"
+
+# 5.5: the policy in force since the SHA-256 era.
+POLICY: Final = "urn:oid:1.2.250.1.131.1.5.18.21.1.7"
+POLICY_DESCRIPTION: Final = "Politique de signature Helios de la DGFiP"
+POLICY_SHA256: Final = "roF9+cfRHNPtVJolhdqfIqGMVuUXX8aR4rpiquf0u5E="
+POLICY_LOCATION: Final = (
+    "https://www.collectivites-locales.gouv.fr/files/files/finances_locales/dematerialisation/ps_helios_dgfip.pdf"
+)
+
+_ROOT = "http://www.minefi.gouv.fr/cp/helios/pes_v2/Rev0/aller PES_Aller"  # as expat joins them
+_DOMAINS = frozenset({"PES_DepenseAller", "PES_RecetteAller"})
+_BORDEREAU = "Bordereau"
+_SIGNATURE = f"{DS} Signature"
+# What xs:ID allows, and what keeps "#Id" a plain reference: "xpointer(/)" would be one to something else.
+_PLAIN_ID = re.compile(r"[^\W\d][\w.\-]*")
+
+
+class UnsignableError(ValueError):
+    """This document cannot be signed as it is; the message, in French, is for the person who deposited it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One element to sign: a bordereau, or the root when the signature is global."""
+
+    element_id: str
+    offset: int
+    """The byte where the element's end tag starts: its signature goes right before it."""
+    is_signed: bool
+    is_global: bool
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the signatory states: the role, and where the signature is given."""
+
+    role: str
+    city: str
+    postal_code: str
+    country: str = "France"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One signature without its value. ``to_sign`` is what the key signs (RSA PKCS#1 v1.5, SHA-256)."""
+
+    element_id: str
+    offset: int
+    to_sign: bytes
+    before_value: bytes
+    after_value: bytes
+
+
+def targets(document: bytes) -> list[Target]:
+    """Find what must be signed (5.2): each bordereau, or else the whole flux.
+
+    A flux that already carries a global signature has that one target, whatever its bordereaux carry:
+    a signature added to one of them would break it.
+
+    Returns:
+        In document order. ``element_id`` is empty only for a root signed by an empty reference (5.7).
+
+    Raises:
+        UnsignableError: not a PES Aller, nothing to sign in it, or Ids missing or ambiguous.
+    """
+    outline = _Outline(document)
+    if not outline.has_domain:
+        raise UnsignableError(
+            "Le fichier ne contient ni dépense ni recette : il n'y a rien à signer. "
+            "Déposez le fichier sans demander de signature."
+        )
+    root, bordereaux = outline.root, outline.bordereaux
+    if root.is_signed:
+        return [Target(root.element_id or "", root.offset, is_signed=True, is_global=True)]
+    without_id = sum(found.element_id is None for found in bordereaux)
+    if bordereaux and not without_id:
+        return [_target(document, found, is_global=False) for found in bordereaux]
+    if root.element_id is not None:
+        return [_target(document, root, is_global=True)]
+    raise UnsignableError(
+        f"{without_id} bordereau(x) sur {len(bordereaux)} sans attribut Id, et la racine PES_Aller n'en "
+        "a pas non plus : la signature ne saurait désigner ce qu'elle signe. Demandez à l'éditeur du "
+        "logiciel financier d'ajouter un Id à chaque bordereau, puis déposez le nouveau fichier."
+    )
+
+
+def prepare(
+    document: bytes,
+    chosen: Sequence[Target],
+    *,
+    certificate: x509.Certificate,
+    signing_time: datetime,
+    claims: Claims,
+) -> list[Prepared]:
+    """Write each signature but for its value. The document is parsed once, whatever the number of targets.
+
+    Args:
+        document: the bytes that ``targets`` read; the offsets hold for no other.
+        chosen: all the targets, or some of them.
+        certificate: the signatory's, valid at ``signing_time``, with an RSA key.
+        signing_time: aware; written in UTC, to the second.
+        claims: written as they are, in any language.
+
+    Raises:
+        UnsignableError: a target is already signed, or the certificate or the claims cannot be used.
+    """
+    _check_certificate(certificate, signing_time)
+    root = parse(document)
+    elements = {element.get("Id"): element for element in root.iter("{*}PES_Aller", _BORDEREAU)}
+    ids = frozenset(str(value) for value in root.xpath("//@Id"))
+    key_info = _key_info(certificate)
+    properties = _signature_properties(certificate, signing_time, claims)
+    prepared = []
+    for target in chosen:
+        _check_target(target, ids)
+        digest = _sha256(canonical(elements[target.element_id]))
+        prepared.append(_prepare_one(target, digest, key_info, properties))
+    return prepared
+
+
+def complete(document: bytes, prepared: Sequence[Prepared], signature_values: Sequence[bytes]) -> bytes:
+    """Insert the signatures, in one pass. Every byte of ``document`` stays, in its order.
+
+    Args:
+        document: the bytes that were prepared.
+        prepared: what was signed; what is left out must be prepared again on the new bytes.
+        signature_values: the raw value for each, in the same order; not checked here (see ``verification``).
+    """
+    pieces, position = [], 0
+    pairs = zip(prepared, signature_values, strict=True)
+    for one, value in sorted(pairs, key=lambda pair: pair[0].offset):
+        pieces += [document[position : one.offset], one.before_value, b64encode(value), one.after_value]
+        position = one.offset
+    return b"".join([*pieces, document[position:]])
+
+
+def sign(
+    document: bytes,
+    *,
+    certificate: x509.Certificate,
+    private_key: rsa.RSAPrivateKey,
+    signing_time: datetime,
+    claims: Claims,
+) -> bytes:
+    """Sign all that is not signed yet, with a key at hand.
+
+    Raises:
+        UnsignableError: as ``targets`` and ``prepare``; or everything is signed already.
+    """
+    unsigned = [target for target in targets(document) if not target.is_signed]
+    if not unsigned:
+        raise UnsignableError("Tout est déjà signé dans ce fichier : il peut être envoyé tel quel.")
+    prepared = prepare(document, unsigned, certificate=certificate, signing_time=signing_time, claims=claims)
+    values = [private_key.sign(one.to_sign, padding.PKCS1v15(), hashes.SHA256()) for one in prepared]
+    return complete(document, prepared, values)
+
+
+def parse(document: bytes) -> etree._Element:
+    """Parse a document that is not trusted.
+
+    Raises:
+        UnsignableError: not XML, or it carries a DOCTYPE.
+    """
+    _refuse_doctype(document)
+    try:
+        return etree.fromstring(document, parser=safe_parser())
+    except etree.XMLSyntaxError as error:
+        raise _unreadable(error) from error
+
+
+def safe_parser() -> etree.XMLParser:
+    """Make a parser that reads nothing but the bytes it is given."""
+    # huge_tree: an attached document is one text node, often above libxml's 10 MB. It lifts the limits on
+    # entities too, which is why a DOCTYPE never gets this far.
+    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
+
+
+def canonical(element: etree._Element) -> bytes:
+    """Canonicalise one element (exclusive, without comments): its surroundings have no influence (5.3)."""
+    return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
+
+
+# --- What must be signed -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Found:
+    name: str
+    element_id: str | None
+    is_signed: bool = False
+    offset: int = -1
+
+
+class _Outline:
+    """The signable elements of one document, as expat meets them."""
+
+    def __init__(self, document: bytes) -> None:
+        self.root = _Found("", None)
+        self.bordereaux: list[_Found] = []
+        self.has_domain = False
+        self._open: list[_Found] = []
+        self._ids: set[str] = set()
+        self._expat = _expat(document)
+        self._expat.StartElementHandler = self._on_start
+        self._expat.EndElementHandler = self._on_end
+        _read(self._expat, document)
+
+    def _on_start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if name == _SIGNATURE and self._open:
+            self._open[-1].is_signed = True
+        element_id = attributes.get("Id")
+        if element_id is not None:
+            self._note_id(element_id)
+        if not self._open and name != _ROOT:
+            raise UnsignableError(
+                "Ce fichier n'est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
+            )
+        self._open.append(_Found(name, element_id))
+
+    def _on_end(self, _name: str) -> None:
+        found = self._open.pop()
+        depth = len(self._open)
+        if depth > 2:
+            return
+        found.offset = self._expat.CurrentByteIndex
+        if depth == 0:
+            self.root = found
+        elif depth == 1 and found.name in _DOMAINS:
+            self.has_domain = True
+        elif depth == 2 and found.name == _BORDEREAU and self._open[1].name in _DOMAINS:
+            self.bordereaux.append(found)
+
+    def _note_id(self, element_id: str) -> None:
+        if element_id in self._ids:
+            raise UnsignableError(
+                f"L'Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
+                "lequel elle signe. Demandez à l'éditeur du logiciel financier des Id uniques, "
+                "puis déposez le nouveau fichier."
+            )
+        self._ids.add(element_id)
+
+
+def _target(document: bytes, found: _Found, *, is_global: bool) -> Target:
+    element_id = found.element_id or ""
+    if not _PLAIN_ID.fullmatch(element_id):
+        raise UnsignableError(
+            f"L'Id « {element_id} » n'est pas un identifiant XML : une lettre ou « _ », puis des lettres, "
+            "chiffres, « . », « - » ou « _ ». Demandez la correction à l'éditeur du logiciel financier, "
+            "puis déposez le nouveau fichier."
+        )
+    # Expat puts the end of <Bordereau/> after it, on whatever comes next. The root has children: it cannot
+    # be self-closed.
+    if not is_global and not document.startswith(b"</Bordereau", found.offset):
+        raise UnsignableError(
+            f"Le bordereau « {element_id} » est vide : il ne peut pas porter de signature. "
+            "Retirez-le dans le logiciel financier, puis déposez le nouveau fichier."
+        )
+    return Target(element_id, found.offset, found.is_signed, is_global)
+
+
+def _expat(document: bytes) -> expat.XMLParserType:
+    # Signatures are inserted in ASCII, which stands for itself in every encoding but these.
+    if document.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in document[:4]:
+        raise UnsignableError(
+            "Le fichier est en UTF-16 : un PES est en ISO-8859-1. "
+            "Changez le réglage d'export du logiciel financier, puis déposez le nouveau fichier."
+        )
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartDoctypeDeclHandler = _on_doctype
+    return parser
+
+
+def _read(parser: expat.XMLParserType, document: bytes) -> None:
+    try:
+        parser.Parse(document, True)  # noqa: FBT003 - expat's "this is all of it" takes no keyword
+    except UnsignableError:
+        raise  # from a handler; it is a ValueError as well
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two: an encoding nobody knows
+        raise _unreadable(error) from error
+
+
+class _RootReached(Exception):  # noqa: N818 - not an error: the way out of expat
+    pass
+
+
+def _refuse_doctype(document: bytes) -> None:
+    def on_root(_name: str, _attributes: Mapping[str, str]) -> NoReturn:
+        raise _RootReached
+
+    parser = _expat(document)
+    parser.StartElementHandler = on_root
+    try:
+        _read(parser, document)
+    except _RootReached:
+        return
+
+
+def _on_doctype(*_declaration: object) -> NoReturn:
+    raise UnsignableError(
+        "Le fichier contient une déclaration DOCTYPE, interdite dans un PES. "
+        "Demandez à l'éditeur du logiciel financier un fichier qui n'en a pas."
+    )
+
+
+def _unreadable(error: Exception) -> UnsignableError:
+    return UnsignableError(
+        f"Le fichier n'est pas du XML lisible ({error}). "
+        "Déposez à nouveau le fichier produit par le logiciel financier."
+    )
+
+
+# --- What is written ---------------------------------------------------------------------------------------
+
+
+def _check_certificate(certificate: x509.Certificate, signing_time: datetime) -> None:
+    if signing_time.tzinfo is None:
+        raise ValueError("signing_time must be aware")
+    if not certificate.not_valid_before_utc <= signing_time <= certificate.not_valid_after_utc:
+        raise UnsignableError(
+            f"Le certificat de signature est valable du {certificate.not_valid_before_utc:%d/%m/%Y} "
+            f"au {certificate.not_valid_after_utc:%d/%m/%Y} : il ne permet pas de signer "
+            f"le {signing_time:%d/%m/%Y}. Choisissez un certificat en cours de validité."
+        )
+    if not isinstance(certificate.public_key(), rsa.RSAPublicKey):
+        raise UnsignableError(
+            "La clé du certificat de signature n'est pas une clé RSA, seule admise par Hélios. "
+            "Choisissez un autre certificat."
+        )
+
+
+def _check_target(target: Target, ids: frozenset[str]) -> None:
+    if target.is_signed:
+        raise UnsignableError(f"« {target.element_id} » est déjà signé : une seconde signature romprait la première.")
+    if target.element_id not in ids:
+        raise ValueError(f"target {target.element_id!r} comes from another document")
+    taken = ids & {_signature_id(target) + suffix for suffix in ("", "_SV", "_SP")}
+    if taken:
+        raise UnsignableError(
+            f"L'Id « {min(taken)} », que doit porter la signature de « {target.element_id} », est déjà pris "
+            "dans le fichier. Demandez à l'éditeur du logiciel financier de le changer."
+        )
+
+
+def _prepare_one(target: Target, digest: str, key_info: str, properties: str) -> Prepared:
+    signature_id = _signature_id(target)
+    # 5.3: XAdES is re-declared here, as xad and as the default, whatever the root declares.
+    qualifying = (
+        f'<xad:QualifyingProperties xmlns="{XADES}" xmlns:xad="{XADES}" Target="#{signature_id}">'
+        f'<xad:SignedProperties Id="{signature_id}_SP">{properties}</xad:SignedProperties>'
+        "</xad:QualifyingProperties>"
+    )
+    properties_digest = _sha256(canonical(_alone(qualifying)[0]))
+    signed_info = _signed_info(target.element_id, digest, properties_digest)
+    before = (
+        f'<ds:Signature xmlns:ds="{DS}" Id="{signature_id}">{signed_info}<ds:SignatureValue Id="{signature_id}_SV">'
+    )
+    after = f"</ds:SignatureValue>{key_info}<ds:Object>{qualifying}</ds:Object></ds:Signature>"
+    return Prepared(
+        element_id=target.element_id,
+        offset=target.offset,
+        to_sign=canonical(_alone(signed_info)),
+        before_value=_ascii(before),
+        after_value=_ascii(after),
+    )
+
+
+def _signed_info(element_id: str, digest: str, properties_digest: str) -> str:
+    exclusive = f'<ds:Transform Algorithm="{EXC_C14N}"/>'
+    return (
+        "<ds:SignedInfo>"
+        f'<ds:CanonicalizationMethod Algorithm="{EXC_C14N}"/>'
+        f'<ds:SignatureMethod Algorithm="{RSA_SHA256}"/>'
+        f'<ds:Reference URI="#{element_id}">'
+        f'<ds:Transforms><ds:Transform Algorithm="{ENVELOPED}"/>{exclusive}</ds:Transforms>'
+        f'<ds:DigestMethod Algorithm="{SHA256}"/><ds:DigestValue>{digest}</ds:DigestValue>'
+        "</ds:Reference>"
+        f'<ds:Reference Type="{XADES}SignedProperties" URI="#{element_id}_SIG_1_SP">'
+        f"<ds:Transforms>{exclusive}</ds:Transforms>"
+        f'<ds:DigestMethod Algorithm="{SHA256}"/><ds:DigestValue>{properties_digest}</ds:DigestValue>'
+        "</ds:Reference>"
+        "</ds:SignedInfo>"
+    )
+
+
+def _key_info(certificate: x509.Certificate) -> str:
+    # One line: a newline around the certificate has broken verifiers (section 12, #714).
+    der = b64encode(certificate.public_bytes(Encoding.DER)).decode()
+    return f"<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{der}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+
+
+def _signature_properties(certificate: x509.Certificate, signing_time: datetime, claims: Claims) -> str:
+    """The five properties of 5.3, in its order; the same for every signature of one document."""
+    # 5.3: the certificate's digest is still SHA-1; it names the certificate, it does not protect it.
+    der = certificate.public_bytes(Encoding.DER)
+    digest = b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()
+    return (
+        "<xad:SignedSignatureProperties>"
+        f"<xad:SigningTime>{signing_time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</xad:SigningTime>"
+        "<xad:SigningCertificate><xad:Cert>"
+        f'<xad:CertDigest><xad:DigestMethod Algorithm="{SHA1}"/>'
+        f"<xad:DigestValue>{digest}</xad:DigestValue></xad:CertDigest>"
+        f"<xad:IssuerSerial><ds:X509IssuerName>{_text(rfc2253(certificate.issuer))}</ds:X509IssuerName>"
+        f"<ds:X509SerialNumber>{certificate.serial_number}</ds:X509SerialNumber></xad:IssuerSerial>"
+        "</xad:Cert></xad:SigningCertificate>"
+        "<xad:SignaturePolicyIdentifier><xad:SignaturePolicyId>"
+        f"<xad:SigPolicyId><xad:Identifier>{POLICY}</xad:Identifier>"
+        f"<xad:Description>{POLICY_DESCRIPTION}</xad:Description></xad:SigPolicyId>"
+        f'<xad:SigPolicyHash><xad:DigestMethod Algorithm="{SHA256}"/>'
+        f"<xad:DigestValue>{POLICY_SHA256}</xad:DigestValue></xad:SigPolicyHash>"
+        f"<xad:SigPolicyQualifiers><xad:SigPolicyQualifier><xad:SPURI>{POLICY_LOCATION}</xad:SPURI>"
+        "</xad:SigPolicyQualifier></xad:SigPolicyQualifiers>"
+        "</xad:SignaturePolicyId></xad:SignaturePolicyIdentifier>"
+        f"<xad:SignatureProductionPlace><xad:City>{_text(claims.city)}</xad:City>"
+        f"<xad:PostalCode>{_text(claims.postal_code)}</xad:PostalCode>"
+        f"<xad:CountryName>{_text(claims.country)}</xad:CountryName></xad:SignatureProductionPlace>"
+        f"<xad:SignerRole><xad:ClaimedRoles><xad:ClaimedRole>{_text(claims.role)}</xad:ClaimedRole>"
+        "</xad:ClaimedRoles></xad:SignerRole>"
+        "</xad:SignedSignatureProperties>"
+    )
+
+
+def rfc2253(name: x509.Name) -> str:
+    """Write a distinguished name as Java does, and so as DGFiP reads it (5.3).
+
+    RFC 2253 2.4: an attribute that has no short name there, such as the e-mail address, is its OID and the
+    hexadecimal of its DER value. RFC 4514, which ``cryptography`` follows, would write the text.
+    """
+    return ",".join("+".join(_rfc2253_attribute(one) for one in rdn) for rdn in reversed(name.rdns))
+
+
+def _rfc2253_attribute(attribute: x509.NameAttribute[str | bytes]) -> str:
+    if attribute.rfc4514_attribute_name != attribute.oid.dotted_string:
+        return attribute.rfc4514_string()
+    # Name(SEQUENCE) > RDN(SET) > attribute(SEQUENCE) > OID, value; an OID is always shorter than 128 bytes.
+    pair = x509.Name([attribute]).public_bytes()
+    for _ in range(3):
+        pair = _der_content(pair)
+    return f"{attribute.oid.dotted_string}=#{pair[2 + pair[1] :].hex()}"
+
+
+def _der_content(der: bytes) -> bytes:
+    length = der[1]
+    return der[2:] if length < 0x80 else der[2 + (length & 0x7F) :]
+
+
+def _signature_id(target: Target) -> str:
+    return f"{target.element_id}_SIG_1"
+
+
+def _alone(xml: str) -> etree._Element:
+    """Parse one part of a signature, with the only declaration it takes from ds:Signature."""
+    try:
+        return etree.fromstring(_ascii(f'<ds:Signature xmlns:ds="{DS}">{xml}</ds:Signature>'), parser=safe_parser())[
+            0
+        ]
+    except etree.XMLSyntaxError as error:
+        raise UnsignableError(
+            "Le rôle ou le lieu de signature contient un caractère interdit en XML. "
+            "Corrigez-les, puis signez à nouveau."
+        ) from error
+
+
+def _text(value: str) -> str:
+    return escape(value, quote=False)
+
+
+def _ascii(xml: str) -> bytes:
+    """Encode so that the bytes mean the same in an ISO-8859-1 document and in a UTF-8 one."""
+    return xml.encode("ascii", "xmlcharrefreplace")
+
+
+def _sha256(data: bytes) -> str:
+    return b64encode(hashlib.sha256(data).digest()).decode()

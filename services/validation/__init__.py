@@ -1,0 +1,1 @@
+"""Judges imported flux before DGFiP does: consumes FluxImported, records FluxValidated or FluxInvalidated."""

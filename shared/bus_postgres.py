@@ -1,0 +1,246 @@
+"""The embedded bus: consumer groups tail the ordered journal, with durable cursors. No broker to install.
+
+Facts are spread over shards by flux id; each shard is handled in order, shards run side by side. Several processes
+of one group share the shards: each shard is an advisory lock, held by the process that handles it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+
+from shared.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription
+from shared.envelope import format_time, new_id
+from shared.errors import UnavailableError
+from shared.order import ORDER_CHANNEL, OrderedFact, of_kinds, read_order
+from shared.postgres import Database, Listener, in_our_words
+
+logger = logging.getLogger(__name__)
+
+SHARDS = 8
+BATCH = 500
+POLL_SECONDS = 1.0  # the safety net when a notification is lost
+RELEASED_CHANNEL = ORDER_CHANNEL  # a release wakes the groups as a new fact does
+
+_LOCK_SHARD = "select pg_try_advisory_lock(hashtext($1), $2) as mine"
+
+_CURSORS = "select shard, index from consumer_cursor where consumer_group = $1"
+
+_SAVE = """
+insert into consumer_cursor (consumer_group, shard, index)
+select $1, shard, index from unnest($2::int[], $3::bigint[]) as saved (shard, index)
+on conflict (consumer_group, shard) do update set index = greatest(consumer_cursor.index, excluded.index)
+"""
+
+_PARK = """
+insert into parked (parked_id, consumer_group, index, kind, flux_id, body, error)
+values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (consumer_group, index) do update
+    set error = excluded.error, released_at = null, parked_at = clock_timestamp()
+"""
+
+_RELEASED = """
+select index, kind, flux_id, body from parked
+where consumer_group = $1 and released_at is not null order by index limit $2
+"""
+
+_SETTLE_RELEASED = "delete from parked where consumer_group = $1 and index = $2 and released_at is not null"
+
+_ALL_PARKED = """
+select parked_id, consumer_group, kind, body, error, parked_at from parked
+where released_at is null order by parked_at
+"""
+
+_RELEASE = """
+update parked set released_at = clock_timestamp()
+where parked_id::text = $1 and released_at is null returning pg_notify($2, '')
+"""
+
+
+def shard_of(flux_id: UUID) -> int:
+    """Return the shard of a flux: the same for ever, spread evenly (a uuid7 ends in random bits)."""
+    return flux_id.int % SHARDS
+
+
+@dataclass
+class _Shard:
+    """One shard in this process: where it is, and the facts it still has to handle."""
+
+    number: int
+    cursor: int = 0
+    facts: asyncio.Queue[OrderedFact] = field(default_factory=asyncio.Queue)
+    is_idle: bool = True
+
+
+class PostgresBus:
+    """See the module; implements `shared.consumer.Bus`."""
+
+    def __init__(self, database: Database, dsn: str) -> None:
+        """Use this database for the facts, and connections of its own for locks and notifications."""
+        self._database = database
+        self._dsn = dsn
+        self._attempts: list[Attempts] = []
+
+    async def check(self) -> None:
+        """See `Bus.check`."""
+        await self._database.check()
+
+    def waits_for(self) -> list[str]:
+        """Return the outside parties that messages wait for."""
+        return sorted({party for attempts in self._attempts for party in attempts.waits_for()})
+
+    async def run(self, subscription: Subscription) -> None:
+        """See `Bus.run`. A lost connection ends a term; its shards are taken again in the next one."""
+        while True:
+            attempts = Attempts(subscription)
+            self._attempts = [attempts]
+            try:
+                await _Term(self._database, self._dsn, subscription, attempts).run()
+            except* UnavailableError as lost:
+                logger.warning("bus.term_ended", extra={"reason": str(lost.exceptions[0])})
+            await asyncio.sleep(0.5)
+
+
+class _Term:
+    """The time during which one process holds some shards of a group, on one connection."""
+
+    def __init__(self, database: Database, dsn: str, subscription: Subscription, attempts: Attempts) -> None:
+        self._database = database
+        self._dsn = dsn
+        self._subscription = subscription
+        self._attempts = attempts
+        self._group = subscription.group
+        self._shards: dict[int, _Shard] = {}
+        self._read = 0  # index of the last fact read from the order
+        self._room = asyncio.Event()
+
+    async def run(self) -> None:
+        listener = Listener(self._dsn, ORDER_CHANNEL)
+        try:
+            async with self._database.connection() as connection, asyncio.TaskGroup() as tasks:
+                while not connection.is_closed():  # the locks live as long as this connection
+                    await self._take_shards(connection, tasks)
+                    while await self._read_on():
+                        pass
+                    await self._deliver_released()
+                    await self._save_idle()
+                    await listener.wait(POLL_SECONDS)
+                raise UnavailableError("postgresql", "the connection that holds the shards was closed")
+        finally:
+            await listener.close()
+
+    async def _take_shards(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", tasks: asyncio.TaskGroup
+    ) -> None:
+        """Lock the shards that nobody handles; start each where its cursor says."""
+        free = [number for number in range(SHARDS) if number not in self._shards]
+        taken = []
+        for number in free:
+            with in_our_words():
+                is_mine = await connection.fetchval(_LOCK_SHARD, f"consumer {self._group}", number)
+            if is_mine:
+                taken.append(number)
+        if not taken:
+            return
+        cursors = {row["shard"]: row["index"] for row in await self._database.fetch(_CURSORS, self._group)}
+        starts = {number: cursors.get(number, 0) for number in taken}
+        self._read = min(starts.values()) if not self._shards else min(self._read, *starts.values())
+        for number, cursor in starts.items():
+            shard = self._shards[number] = _Shard(number, cursor)
+            tasks.create_task(self._work(shard))
+
+    async def _read_on(self) -> bool:
+        """Read the next facts and hand them to their shards; say whether there may be more."""
+        facts = await read_order(self._database, self._read, BATCH)
+        for fact in of_kinds(facts, self._subscription.kinds):
+            shard = self._shards.get(shard_of(fact.flux_id))
+            if shard is not None and fact.index > shard.cursor:
+                shard.is_idle = False
+                shard.facts.put_nowait(fact)
+        if facts:
+            self._read = facts[-1].index
+        await self._wait_for_room()
+        return len(facts) == BATCH
+
+    async def _wait_for_room(self) -> None:
+        while sum(shard.facts.qsize() for shard in self._shards.values()) > BATCH:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _work(self, shard: _Shard) -> None:
+        """Handle the facts of one shard, one after the other."""
+        while True:
+            fact = await shard.facts.get()
+            if fact.index > shard.cursor:  # it is read twice when shards are taken at different times
+                await self._settle(fact)
+                shard.cursor = fact.index
+                await self._save({shard.number: fact.index})
+            shard.is_idle = shard.facts.empty()
+            self._room.set()
+
+    async def _settle(self, fact: OrderedFact) -> None:
+        """Handle one fact until it is done or parked."""
+        while True:
+            attempt = await self._attempts.attempt(fact.index, fact.body)
+            if attempt.outcome is Outcome.DONE:
+                return
+            if attempt.outcome is Outcome.PARK:
+                await self._park(fact, attempt)
+                return
+            await asyncio.sleep(attempt.delay_seconds)
+
+    async def _park(self, fact: OrderedFact, attempt: Attempt) -> None:
+        await self._database.execute(
+            _PARK, new_id(), self._group, fact.index, fact.kind, fact.flux_id, fact.body, attempt.error
+        )
+
+    async def _deliver_released(self) -> None:
+        """Handle once more what an operator released; what still cannot be read is parked again."""
+        for row in await self._database.fetch(_RELEASED, self._group, BATCH):
+            fact = OrderedFact(**row)
+            if shard_of(fact.flux_id) not in self._shards:
+                continue
+            attempt = await self._attempts.attempt(("released", fact.index), fact.body)
+            if attempt.outcome is Outcome.DONE:
+                await self._database.execute(_SETTLE_RELEASED, self._group, fact.index)
+            elif attempt.outcome is Outcome.PARK:
+                await self._park(fact, attempt)
+
+    async def _save_idle(self) -> None:
+        """Move idle shards up to where we have read, so that a restart does not read it all again."""
+        idle = [shard for shard in self._shards.values() if shard.is_idle and shard.cursor < self._read]
+        for shard in idle:
+            shard.cursor = self._read
+        if idle:
+            await self._save({shard.number: shard.cursor for shard in idle})
+
+    async def _save(self, cursors: dict[int, int]) -> None:
+        await self._database.execute(_SAVE, self._group, list(cursors), list(cursors.values()))
+
+
+class PostgresParkedMessages:
+    """Parked messages of the embedded bus; implements `shared.consumer.ParkedMessages`."""
+
+    def __init__(self, database: Database) -> None:
+        """Use this database."""
+        self._database = database
+
+    async def all(self) -> list[ParkedMessage]:
+        """See `ParkedMessages.all`."""
+        return [
+            ParkedMessage(
+                parked_id=str(row["parked_id"]),
+                group=row["consumer_group"],
+                kind=row["kind"],
+                body=row["body"],
+                error=row["error"],
+                parked_at=format_time(row["parked_at"]),
+            )
+            for row in await self._database.fetch(_ALL_PARKED)
+        ]
+
+    async def release(self, parked_id: str) -> bool:
+        """See `ParkedMessages.release`."""
+        return bool(await self._database.fetch(_RELEASE, parked_id, RELEASED_CHANNEL))

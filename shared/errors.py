@@ -1,0 +1,118 @@
+"""The errors of Heliotrope. Each docstring says what the one who meets it should do.
+
+They become actions in two places only: `shared.consumer` (for a message) and `shared.web` (for a request).
+"""
+
+from uuid import UUID
+
+
+class PesError(Exception):
+    """Root of all our errors. Never raised as such: catch it only to report and stop."""
+
+
+class MalformedMessageError(PesError):
+    """A message that can never be processed. The consumer parks it, then goes on."""
+
+
+class UnavailableError(PesError):
+    """An outside party did not answer. Try again later; the consumer does so by itself.
+
+    Attributes:
+        party: who did not answer, as an operator knows it: "postgresql", "kafka", "sftp", "documents".
+    """
+
+    def __init__(self, party: str, reason: str = "") -> None:
+        super().__init__(f"{party} is unavailable" + (f": {reason}" if reason else ""))
+        self.party = party
+
+
+class VersionConflictError(PesError):
+    """Someone appended first. Load the flux again, decide again, append again.
+
+    Attributes:
+        flux_id: the flux that moved on.
+        expected: the version that the decision was made on.
+    """
+
+    def __init__(self, flux_id: UUID, expected: int) -> None:
+        super().__init__(f"flux {flux_id} is no longer at version {expected}")
+        self.flux_id = flux_id
+        self.expected = expected
+
+
+class ClaimTakenError(PesError):
+    """Another flux holds a name that only one may hold (see `shared.claims`). Answer with that flux.
+
+    Attributes:
+        kind: which rule: "document", "idempotency-key", "reply".
+        flux_id: the flux that holds the name.
+    """
+
+    def __init__(self, kind: str, flux_id: UUID) -> None:
+        super().__init__(f"this {kind} belongs to flux {flux_id}")
+        self.kind = kind
+        self.flux_id = flux_id
+
+
+class UnexpectedFactError(PesError):
+    """A fact cannot follow the state of the flux (too early, or never). A bug, or a request to refuse."""
+
+    def __init__(self, fact: str, state: str | None) -> None:
+        super().__init__(f"{fact} cannot follow the state {state or 'nothing'}")
+        self.fact = fact
+        self.state = state
+
+
+class CorruptDocumentError(PesError):
+    """A stored document no longer has the bytes it was stored with. Stop, and restore it from a copy."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"document {sha256} does not have the bytes it was stored with")
+        self.sha256 = sha256
+
+
+class DocumentMissingError(PesError):
+    """A document that a fact names is not in the store. Stop, and restore it from a copy."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"document {sha256} is not in the store")
+        self.sha256 = sha256
+
+
+class TooLargeError(PesError):
+    """Bytes went past their bound; what was read so far has been thrown away."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"more than {bytes_max} bytes")
+        self.bytes_max = bytes_max
+
+
+class RequestRefusedError(PesError):
+    """A request that cannot be granted, with the sentence its author will read (French).
+
+    Attributes:
+        status: the HTTP status code.
+        slug: the last part of the problem's `type` (RFC 9457), stable for clients.
+        title: what happened, the same for every request refused for this reason.
+        detail: what happened here, who can act, what to do next.
+        extra: further members of the problem document.
+        headers: HTTP headers that go with the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        title: str,
+        detail: str,
+        *,
+        extra: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.slug = slug
+        self.title = title
+        self.detail = detail
+        self.extra = extra or {}
+        self.headers = headers or {}

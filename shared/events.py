@@ -1,0 +1,290 @@
+"""Every fact that can be recorded about a flux, defined once.
+
+A fact is in the past tense, frozen, and its `kind` carries a version. Fields are added, never removed or
+re-purposed; a fact that must change gets `…v2`, and v1 stays readable for ever. The same class is validated on
+arrival, stored in the journal, published on its topic and used in tests.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# Money is exact: a decimal, written as text (JSON numbers are binary floats).
+Amount = Annotated[Decimal, PlainSerializer(str, return_type=str, when_used="json")]
+
+
+class Value(BaseModel):
+    """Base of what facts are made of: immutable, and tolerant of fields added later."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Document(Value):
+    """A claim check: the bytes themselves are in the document store, under this digest."""
+
+    sha256: Sha256
+    size: int = Field(ge=0)
+
+
+class Header(Value):
+    """Who a PES is from and about: Enveloppe and EnTetePES (helios.md 2.2), as written in the file."""
+
+    nomfic: str
+    typfic: str
+    id_post: str
+    id_coll: str
+    cod_col: str
+    cod_bud: str
+    emitted_on: str = ""
+    label: str = ""
+    emitter: str = ""
+
+
+class Bordereau(Value):
+    """One bordereau as its éditeur wrote it. `element_id` is its XML Id, needed to sign it."""
+
+    domain: Literal["depense", "recette"]
+    exercice: str
+    number: str
+    type: str
+    pieces: int
+    amount: Amount | None = None
+    element_id: str = ""
+    is_signed: bool = False
+
+
+class Where(Value):
+    """The place a finding speaks of; what does not apply is left empty."""
+
+    element: str = ""
+    line: int | None = None
+    column: int | None = None
+    bordereau: str = ""
+
+
+class Finding(Value):
+    """One thing to know about a flux, which a person can act on. Texts are French and never cut."""
+
+    source: Literal["reader", "control", "schema"]
+    code: str
+    severity: Literal["blocking", "warning"]
+    message: str
+    where: Where = Where()
+    who: Literal["ordonnateur", "éditeur", "comptable", "hébergeur"]
+    next: str
+
+
+class Signature(Value):
+    """One signature in a document: of which element, by whom, when."""
+
+    element_id: str
+    signer: str
+    certificate_serial: str
+    signed_at: datetime
+
+
+class ReplyError(Value):
+    """One anomaly stated by DGFiP: NumAnoAck and LibelleAnoAck, with the place they speak of."""
+
+    domain: str
+    code: str
+    label: str
+    bordereau: str = ""
+    exercice: str = ""
+    piece: str = ""
+    ligne: str = ""
+    id_unique: str = ""
+
+
+Verdict = Literal["acknowledged", "partially_rejected", "rejected"]
+
+
+class Fact(Value):
+    """Base of all facts; `kind` names it on the wire."""
+
+    kind: str
+
+
+class FluxImported(Fact):
+    """A collectivité handed us a file. Nobody has looked inside yet."""
+
+    kind: Literal["flux.imported.v1"] = "flux.imported.v1"
+    document: Document
+    filename: str = Field(max_length=255)
+    send: Literal["when_ready", "on_request"] = "when_ready"
+    idempotency_key: str = ""
+
+
+class FluxCancelled(Fact):
+    """Someone withdrew the flux before it was sent. Its file may be imported again."""
+
+    kind: Literal["flux.cancelled.v1"] = "flux.cancelled.v1"
+    reason: str
+
+
+class FluxValidated(Fact):
+    """The flux passed every blocking control. `signature_required` says whether it must be signed to leave."""
+
+    kind: Literal["flux.validated.v1"] = "flux.validated.v1"
+    header: Header
+    bordereaux: tuple[Bordereau, ...]
+    attachments: int = Field(ge=0)
+    signature_required: bool
+    warnings: tuple[Finding, ...] = ()
+
+
+class FluxInvalidated(Fact):
+    """At least one blocking finding: the flux stops here. The header is what could be read of it."""
+
+    kind: Literal["flux.invalidated.v1"] = "flux.invalidated.v1"
+    findings: tuple[Finding, ...]
+    header: Header | None = None
+
+
+class SignatureRequested(Fact):
+    """The flux waits for its signatures. `elements` are the XML Ids to sign, in document order."""
+
+    kind: Literal["signature.requested.v1"] = "signature.requested.v1"
+    elements: tuple[str, ...]
+
+
+class FluxSigned(Fact):
+    """Every signature that the flux needs is in `document`, and was verified there."""
+
+    kind: Literal["flux.signed.v1"] = "flux.signed.v1"
+    document: Document
+    signatures: tuple[Signature, ...]
+
+
+class SignaturesRejected(Fact):
+    """The flux cannot be signed as it is, or a signature in it does not hold."""
+
+    kind: Literal["signatures.rejected.v1"] = "signatures.rejected.v1"
+    findings: tuple[Finding, ...]
+
+
+class TransmissionRequested(Fact):
+    """The flux may leave: someone asked for it, or it was imported to leave as soon as it is ready."""
+
+    kind: Literal["transmission.requested.v1"] = "transmission.requested.v1"
+    document: Document
+
+
+class TransmissionAttempted(Fact):
+    """The first byte is about to leave, under this name. What follows says how it went."""
+
+    kind: Literal["transmission.attempted.v1"] = "transmission.attempted.v1"
+    attempt: int = Field(ge=1)
+    channel: str
+    remote_name: str
+    document: Document
+
+
+class TransmissionFailed(Fact):
+    """DGFiP's server refused the file: it does not have it. It will be tried again."""
+
+    kind: Literal["transmission.failed.v1"] = "transmission.failed.v1"
+    attempt: int = Field(ge=1)
+    cause: str
+
+
+class TransmissionHeld(Fact):
+    """We cannot tell whether DGFiP has the file (we were cut off). Nothing leaves before we know, or are told.
+
+    `until` is when the lack of any reply is taken as proof that the file did not arrive; without it, a person
+    must decide.
+    """
+
+    kind: Literal["transmission.held.v1"] = "transmission.held.v1"
+    attempt: int = Field(ge=1)
+    cause: str
+    until: datetime | None = None
+
+
+class TransmissionReleased(Fact):
+    """The flux may be sent again after a hold, for this reason."""
+
+    kind: Literal["transmission.released.v1"] = "transmission.released.v1"
+    reason: str
+
+
+class FluxTransmitted(Fact):
+    """DGFiP's server has the whole file. It has not said yet what it thinks of it."""
+
+    kind: Literal["flux.transmitted.v1"] = "flux.transmitted.v1"
+    remote_name: str
+    document: Document
+    evidence: Literal["upload", "found_on_server"] = "upload"
+
+
+class ReplyReceived(Fact):
+    """A file came from DGFiP; its bytes are kept as they came."""
+
+    kind: Literal["reply.received.v1"] = "reply.received.v1"
+    document: Document
+    remote_name: str
+    nomfic: str = ""
+    verdict: Verdict | None = None
+
+
+class FluxAcknowledged(Fact):
+    """DGFiP took everything in (every EtatAck is 1). It does not mean paid."""
+
+    kind: Literal["flux.acknowledged.v1"] = "flux.acknowledged.v1"
+    reply: Document
+
+
+class FluxPartiallyRejected(Fact):
+    """DGFiP took a part and refused the rest."""
+
+    kind: Literal["flux.partially-rejected.v1"] = "flux.partially-rejected.v1"
+    reply: Document
+    errors: tuple[ReplyError, ...]
+
+
+class FluxRejected(Fact):
+    """DGFiP refused the whole flux."""
+
+    kind: Literal["flux.rejected.v1"] = "flux.rejected.v1"
+    reply: Document
+    errors: tuple[ReplyError, ...]
+
+
+class ReplyUnmatched(Fact):
+    """A file from DGFiP that belongs to no flux we know, or to no single one; `reason` explains (French)."""
+
+    kind: Literal["reply.unmatched.v1"] = "reply.unmatched.v1"
+    reason: str
+
+
+FluxFact = Annotated[
+    FluxImported
+    | FluxCancelled
+    | FluxValidated
+    | FluxInvalidated
+    | SignatureRequested
+    | FluxSigned
+    | SignaturesRejected
+    | TransmissionRequested
+    | TransmissionAttempted
+    | TransmissionFailed
+    | TransmissionHeld
+    | TransmissionReleased
+    | FluxTransmitted
+    | ReplyReceived
+    | FluxAcknowledged
+    | FluxPartiallyRejected
+    | FluxRejected
+    | ReplyUnmatched,
+    Field(discriminator="kind"),
+]
+
+ALL_FACTS: tuple[type[Fact], ...] = get_args(get_args(FluxFact)[0])
+
+
+def kind_of(fact: type[Fact]) -> str:
+    """Return the versioned kind of a class of facts, as it stands on the wire: `flux.signed.v1`."""
+    return str(fact.model_fields["kind"].default)

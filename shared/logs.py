@@ -1,0 +1,53 @@
+"""Logs: one JSON object a line, on standard error. Never a document, a person's name or a secret."""
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from shared.envelope import Event, format_time
+
+# Which event is being handled; the consumer and the APIs set it, every line carries it.
+current_ids: ContextVar[dict[str, str]] = ContextVar("current_ids", default={})  # noqa: B039  # never mutated
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def ids_of(event: Event) -> dict[str, str]:
+    """Return what a log line says of an event."""
+    return {"flux_id": str(event.flux_id), "correlation_id": str(event.correlation_id)}
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record and its `extra` fields as one line of JSON."""
+
+    def __init__(self, service: str) -> None:
+        """Every line names the service."""
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, object] = {
+            "at": format_time(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "event": record.getMessage(),
+            **current_ids.get(),
+            **{name: value for name, value in vars(record).items() if name not in _PLAIN},
+        }
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def set_up_logs(service: str, level: str) -> None:
+    """Send the logs of this process to standard error, as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("asyncssh", "aiokafka", "uvicorn", "httpx"):
+        logging.getLogger(noisy).setLevel("WARNING")

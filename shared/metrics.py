@@ -1,0 +1,28 @@
+"""Every metric of the platform, with its unit. Labels never hold the id of a flux."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+MESSAGES = Counter(
+    "heliotrope_messages_total", "Messages settled, by what became of them.", ["group", "kind", "outcome"]
+)
+HANDLING_SECONDS = Histogram(
+    "heliotrope_handling_seconds", "Time to handle one message, in seconds.", ["group", "kind"]
+)
+RETRYING = Gauge(
+    "heliotrope_retrying", "Messages waiting because an outside party does not answer.", ["group", "party"]
+)
+PARKED = Counter("heliotrope_parked_total", "Messages parked because they could not be read.", ["group"])
+ORDER_INDEX = Gauge("heliotrope_order_index", "Index of the last fact ordered in the one history.")
+UNORDERED_SECONDS = Gauge("heliotrope_unordered_seconds", "Age of the oldest fact still without an index, seconds.")
+PUBLISHED_INDEX = Gauge("heliotrope_published_index", "Index of the last fact published to Kafka.")
+IMPORTED_BYTES = Counter("heliotrope_imported_bytes_total", "Bytes of flux imported.")
+REFUSED = Counter("heliotrope_refused_total", "Requests refused, by reason.", ["reason"])
+TRANSMITTED_BYTES = Counter("heliotrope_transmitted_bytes_total", "Bytes of flux sent to DGFiP.")
+HELD = Gauge("heliotrope_held", "Flux whose sending is suspended: nobody can tell whether DGFiP has the file.")
+REPLIES = Counter(
+    "heliotrope_replies_total", "Files collected from DGFiP, by what they turned out to be.", ["outcome"]
+)
+LAST_COLLECTION = Gauge(
+    "heliotrope_last_collection_timestamp_seconds", "When replies were last looked for, Unix time."
+)
+VIEW_INDEX = Gauge("heliotrope_view_index", "Index of the last fact shown in the lists.")

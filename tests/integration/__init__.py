@@ -1,0 +1,1 @@
+"""Tests against the real parts: PostgreSQL, Kafka and SFTP, started from fixtures."""

@@ -1,0 +1,203 @@
+"""The local Kafka: fetched once, started for real, and taken away without losing what it acknowledged."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from cli.local.kafka import (
+    DEFAULT_LIB,
+    STAMP,
+    BrokerConfig,
+    KafkaUnavailableError,
+    LocalKafka,
+    Ports,
+    ask_cluster,
+    ensure_jars,
+    find_java,
+    java_version,
+    new_cluster_id,
+    server_properties,
+)
+
+PROJECT = Path(__file__).parents[2]
+TOPIC = "essai"
+
+
+def require_kafka() -> Path:
+    """Fetch the broker; without Java or Maven, skip the test, or fail it where nothing may be skipped (CI)."""
+    try:
+        find_java()
+        return ensure_jars(DEFAULT_LIB)
+    except KafkaUnavailableError as e:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(e))
+        pytest.skip(str(e))
+
+
+@pytest.fixture
+def lib() -> Path:
+    return require_kafka()
+
+
+async def create_topic(bootstrap: str, *, copies: int = 1) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=copies)])
+    finally:
+        await admin.close()
+
+
+async def produce(bootstrap: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True) as producer:
+        for value in values:
+            await producer.send_and_wait(TOPIC, value)
+
+
+async def consume(bootstrap: str) -> list[bytes]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    async with consumer:
+        partition = TopicPartition(TOPIC, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        return [(await consumer.getone()).value for _ in range(end)]
+
+
+def eventually(happened: Callable[[], bool], *, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return happened()
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("lib")
+def test_the_broker_is_fetched_once_however_many_ask(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = tmp_path / "kafka" / "lib"
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: ensure_jars(folder, say=said.append), range(2))) == [folder, folder]
+    assert len(said) == 1
+    assert list(folder.glob("kafka_2.13-*.jar"))
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+def test_the_broker_is_fetched_again_when_the_pin_changes(lib: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    (folder / STAMP).write_text("of another pom.xml")
+    (folder / "old.jar").touch()
+    ensure_jars(folder)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in lib.iterdir()}
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+async def test_a_killed_broker_keeps_what_it_acknowledged(lib: Path, tmp_path: Path) -> None:
+    # The place that a user chooses may well have a space or an accent in its name.
+    folder = tmp_path / "mes données"
+    with LocalKafka(folder, lib=lib) as kafka:
+        await create_topic(kafka.bootstrap)
+        await produce(kafka.bootstrap, b"before")
+        kafka.kill()
+        assert ask_cluster(kafka.brokers[0].port) is None
+        kafka.start()
+        await produce(kafka.bootstrap, b"after")
+        assert await consume(kafka.bootstrap) == [b"before", b"after"]
+        kafka.kill()
+    with LocalKafka(folder, lib=lib) as elsewhere:  # on other ports
+        assert await consume(elsewhere.bootstrap) == [b"before", b"after"]
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+async def test_one_node_in_three_may_die(lib: Path, tmp_path: Path) -> None:
+    with LocalKafka(tmp_path, nodes=3, lib=lib) as kafka:
+        await create_topic(kafka.bootstrap, copies=3)
+        await produce(kafka.bootstrap, b"three")
+        kafka.brokers[0].kill()
+        await produce(kafka.bootstrap, b"two")
+        kafka.start()
+        assert await consume(kafka.bootstrap) == [b"three", b"two"]
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_broker_does_not_outlive_who_started_it(lib: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, sys, pathlib; from cli.local.kafka import LocalKafka\n"
+        "kafka = LocalKafka(pathlib.Path(sys.argv[1]), lib=pathlib.Path(sys.argv[2])); kafka.start()\n"
+        "print(kafka.brokers[0].pid, flush=True); os._exit(0)"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path), str(lib)]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=90)
+
+    def is_gone() -> bool:
+        pid = int(done.stdout)
+        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    assert eventually(is_gone)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+def test_a_broker_that_cannot_start_says_why(lib: Path, tmp_path: Path) -> None:
+    with LocalKafka(tmp_path, lib=lib) as kafka:
+        ports = Ports(client=kafka.brokers[0].port, controller=kafka.brokers[0].port + 1)
+        other = LocalKafka(tmp_path / "other", ports=[ports], lib=lib)
+        with pytest.raises(KafkaUnavailableError, match=r"(?s)Kafka node 1 stopped.*Address already in use"):
+            other.start()
+        other.stop()
+
+
+def test_without_java_or_maven_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KafkaUnavailableError, match=r"`java` was not found\. Install them, or run without BUS=kafka"):
+        find_java()
+    with pytest.raises(KafkaUnavailableError, match="`mvn` was not found"):
+        ensure_jars(tmp_path / "lib")
+
+
+def test_an_old_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert shutil.which("java") == str(java)
+    with pytest.raises(KafkaUnavailableError, match=r"is version 11\. Install Java 17"):
+        find_java()
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_292"', 8),
+        ('openjdk version "26-ea"', 26),
+        ("not Java at all", None),
+    ],
+)
+def test_the_version_of_java_is_read_as_each_release_writes_it(text: str, version: int | None) -> None:
+    assert java_version(text) == version
+
+
+@pytest.mark.parametrize(("nodes", "copies", "in_sync"), [(1, 1, 1), (3, 3, 2)])
+def test_the_number_of_nodes_decides_the_copies(nodes: int, copies: int, in_sync: int) -> None:
+    voters = {n: Ports(20_000 + n, 21_000 + n) for n in range(1, nodes + 1)}
+    text = server_properties(BrokerConfig(1, voters, new_cluster_id(), Path("/srv/été")))
+    assert f"\ndefault.replication.factor={copies}\nmin.insync.replicas={in_sync}\n" in text
+    assert "\nlog.dirs=/srv/\\u00e9t\\u00e9/data\n" in text
+    assert "0.0.0.0" not in text  # noqa: S104 - that is the point
