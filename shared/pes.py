@@ -89,13 +89,9 @@ def read_prolog(document: bytes) -> Prolog:
     return Prolog(declared=declared, bom=bom)
 
 
-def parse(document: bytes) -> etree._Element:
-    """Return the root of a document whose prolog was read (`read_prolog`).
-
-    Raises:
-        UnreadableError: it is not well formed.
-    """
-    parser = etree.XMLParser(
+def safe_parser() -> etree.XMLParser:
+    """Return a parser that reads nothing but the bytes it is given. Read the prolog first."""
+    return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -104,8 +100,26 @@ def parse(document: bytes) -> etree._Element:
         huge_tree=True,
         collect_ids=False,
     )
+
+
+def read(document: bytes) -> etree._Element:
+    """Return the root of a document that is not trusted.
+
+    Raises:
+        UnreadableError: see `read_prolog` and `parse`.
+    """
+    read_prolog(document)
+    return parse(document)
+
+
+def parse(document: bytes) -> etree._Element:
+    """Return the root of a document whose prolog was read already (`read_prolog`).
+
+    Raises:
+        UnreadableError: it is not well formed.
+    """
     try:
-        root = etree.fromstring(document, parser)
+        root = etree.fromstring(document, safe_parser())
     except etree.XMLSyntaxError as error:
         line, column = error.position
         raise UnreadableError("malformed", _without_place(error.msg), line, column) from error

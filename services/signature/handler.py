@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from services.signature import xades
 from services.signature.decide import Outcome, Refused, Signed, ToSign, decide
+from services.signature.outline import UnsignableError, targets
 from services.signature.ports import Documents, Seal
 from services.signature.verification import SignatureInvalidError, VerifiedSignature, verify
 from shared.envelope import Event
@@ -40,13 +40,13 @@ async def _outcome(imported: Document, documents: Documents, seal: Seal | None, 
     """Sign what is missing, if there is a seal for it, and verify everything that will be sent."""
     document = await documents.read(imported.sha256)
     try:
-        targets = await asyncio.to_thread(xades.targets, document)
-        missing = [target.element_id for target in targets if not target.is_signed]
+        found = await asyncio.to_thread(targets, document)
+        missing = [target.element_id for target in found if not target.is_signed]
         if missing and seal is None:
             return ToSign(missing)
         signed = await asyncio.to_thread(seal.sign, document, at) if missing and seal else document
         verified = await asyncio.to_thread(verify, signed)
-    except xades.UnsignableError as error:
+    except UnsignableError as error:
         return Refused("signature.unsignable", "", str(error))
     except SignatureInvalidError as error:
         return Refused("signature.invalid", error.element_id, str(error))

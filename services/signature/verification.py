@@ -3,7 +3,7 @@
 What is asked here: does the signature belong to the element it sits in, has that element kept its bytes, and
 was it made with the key of the certificate it carries, valid on the day it states. Whether that certificate
 deserves trust is *not* judged here: it comes with the trust lists. Whether every bordereau is covered is the
-caller's question, answered with ``xades.targets``.
+caller's question, answered with ``outline.targets``.
 
 ``signxml`` recomputes digests and values; what it does not look at, this module does (``helios.md`` 5.7).
 """
@@ -34,10 +34,9 @@ from services.signature.xades import (
     RSA_SHA256,
     SHA1,
     SHA256,
-    UnsignableError,
-    parse,
-    safe_parser,
 )
+from shared import pes
+from shared.pes import UnreadableError, read
 
 # 5.5: one policy was published again under the same OID. Digests without their padding: a genuine signature
 # lacks it.
@@ -94,9 +93,9 @@ def verify(document: bytes) -> list[VerifiedSignature]:
         SignatureInvalidError: at the first signature that does not hold, or at an ambiguous Id.
     """
     try:
-        root = parse(document)
-    except UnsignableError as error:
-        raise SignatureInvalidError("", str(error)) from error
+        root = read(document)
+    except UnreadableError as error:
+        raise SignatureInvalidError("", f"le fichier n'est pas du XML lisible ({error})") from error
     signatures = list(root.iter(f"{_DS}Signature"))
     if signatures:
         _refuse_duplicate_ids(root)
@@ -291,7 +290,7 @@ def _check_values(
     )
     try:
         XMLVerifier().verify(
-            alone, x509_cert=certificate, parser=safe_parser(), id_attribute="Id", expect_config=config
+            alone, x509_cert=certificate, parser=pes.safe_parser(), id_attribute="Id", expect_config=config
         )
     except InvalidDigest as error:
         raise _RefusedError("le contenu signé a été modifié depuis la signature.") from error

@@ -14,14 +14,12 @@ Clauses are those of the fact dossier, ``helios.md`` section 5.
 """
 
 import hashlib
-import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from typing import Final, NoReturn
-from xml.parsers import expat
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -29,7 +27,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+from services.signature.outline import BORDEREAU, Target, UnsignableError, targets, unreadable
+from shared import pes
+from shared.pes import UnreadableError
+
+DS: Final = pes.XMLDSIG
 XADES: Final = "http://uri.etsi.org/01903/v1.2.2#"
 EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 ENVELOPED: Final = f"{DS}enveloped-signature"
@@ -44,28 +46,6 @@ POLICY_SHA256: Final = "roF9+cfRHNPtVJolhdqfIqGMVuUXX8aR4rpiquf0u5E="
 POLICY_LOCATION: Final = (
     "https://www.collectivites-locales.gouv.fr/files/files/finances_locales/dematerialisation/ps_helios_dgfip.pdf"
 )
-
-_ROOT = "http://www.minefi.gouv.fr/cp/helios/pes_v2/Rev0/aller PES_Aller"  # as expat joins them
-_DOMAINS = frozenset({"PES_DepenseAller", "PES_RecetteAller"})
-_BORDEREAU = "Bordereau"
-_SIGNATURE = f"{DS} Signature"
-# What xs:ID allows, and what keeps "#Id" a plain reference: "xpointer(/)" would be one to something else.
-_PLAIN_ID = re.compile(r"[^\W\d][\w.\-]*")
-
-
-class UnsignableError(ValueError):
-    """This document cannot be signed as it is; the message, in French, is for the person who deposited it."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One element to sign: a bordereau, or the root when the signature is global."""
-
-    element_id: str
-    offset: int
-    """The byte where the element's end tag starts: its signature goes right before it."""
-    is_signed: bool
-    is_global: bool
 
 
 @dataclass(frozen=True)
@@ -89,39 +69,6 @@ class Prepared:
     after_value: bytes
 
 
-def targets(document: bytes) -> list[Target]:
-    """Find what must be signed (5.2): each bordereau, or else the whole flux.
-
-    A flux that already carries a global signature has that one target, whatever its bordereaux carry:
-    a signature added to one of them would break it.
-
-    Returns:
-        In document order. ``element_id`` is empty only for a root signed by an empty reference (5.7).
-
-    Raises:
-        UnsignableError: not a PES Aller, nothing to sign in it, or Ids missing or ambiguous.
-    """
-    outline = _Outline(document)
-    if not outline.has_domain:
-        raise UnsignableError(
-            "Le fichier ne contient ni dépense ni recette : il n'y a rien à signer. "
-            "Déposez le fichier sans demander de signature."
-        )
-    root, bordereaux = outline.root, outline.bordereaux
-    if root.is_signed:
-        return [Target(root.element_id or "", root.offset, is_signed=True, is_global=True)]
-    without_id = sum(found.element_id is None for found in bordereaux)
-    if bordereaux and not without_id:
-        return [_target(document, found, is_global=False) for found in bordereaux]
-    if root.element_id is not None:
-        return [_target(document, root, is_global=True)]
-    raise UnsignableError(
-        f"{without_id} bordereau(x) sur {len(bordereaux)} sans attribut Id, et la racine PES_Aller n'en "
-        "a pas non plus : la signature ne saurait désigner ce qu'elle signe. Demandez à l'éditeur du "
-        "logiciel financier d'ajouter un Id à chaque bordereau, puis déposez le nouveau fichier."
-    )
-
-
 def prepare(
     document: bytes,
     chosen: Sequence[Target],
@@ -143,8 +90,8 @@ def prepare(
         UnsignableError: a target is already signed, or the certificate or the claims cannot be used.
     """
     _check_certificate(certificate, signing_time)
-    root = parse(document)
-    elements = {element.get("Id"): element for element in root.iter("{*}PES_Aller", _BORDEREAU)}
+    root = _parse(document)
+    elements = {element.get("Id"): element for element in root.iter("{*}PES_Aller", BORDEREAU)}
     ids = frozenset(str(value) for value in root.xpath("//@Id"))
     key_info = _key_info(certificate)
     properties = _signature_properties(certificate, signing_time, claims)
@@ -193,158 +140,21 @@ def sign(
     return complete(document, prepared, values)
 
 
-def parse(document: bytes) -> etree._Element:
+def _parse(document: bytes) -> etree._Element:
     """Parse a document that is not trusted.
 
     Raises:
         UnsignableError: not XML, or it carries a DOCTYPE.
     """
-    _refuse_doctype(document)
     try:
-        return etree.fromstring(document, parser=safe_parser())
-    except etree.XMLSyntaxError as error:
-        raise _unreadable(error) from error
-
-
-def safe_parser() -> etree.XMLParser:
-    """Make a parser that reads nothing but the bytes it is given."""
-    # huge_tree: an attached document is one text node, often above libxml's 10 MB. It lifts the limits on
-    # entities too, which is why a DOCTYPE never gets this far.
-    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
+        return pes.read(document)
+    except UnreadableError as error:
+        raise unreadable(error) from error
 
 
 def canonical(element: etree._Element) -> bytes:
     """Canonicalise one element (exclusive, without comments): its surroundings have no influence (5.3)."""
     return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
-
-
-# --- What must be signed -----------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Found:
-    name: str
-    element_id: str | None
-    is_signed: bool = False
-    offset: int = -1
-
-
-class _Outline:
-    """The signable elements of one document, as expat meets them."""
-
-    def __init__(self, document: bytes) -> None:
-        self.root = _Found("", None)
-        self.bordereaux: list[_Found] = []
-        self.has_domain = False
-        self._open: list[_Found] = []
-        self._ids: set[str] = set()
-        self._expat = _expat(document)
-        self._expat.StartElementHandler = self._on_start
-        self._expat.EndElementHandler = self._on_end
-        _read(self._expat, document)
-
-    def _on_start(self, name: str, attributes: Mapping[str, str]) -> None:
-        if name == _SIGNATURE and self._open:
-            self._open[-1].is_signed = True
-        element_id = attributes.get("Id")
-        if element_id is not None:
-            self._note_id(element_id)
-        if not self._open and name != _ROOT:
-            raise UnsignableError(
-                "Ce fichier n'est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
-            )
-        self._open.append(_Found(name, element_id))
-
-    def _on_end(self, _name: str) -> None:
-        found = self._open.pop()
-        depth = len(self._open)
-        if depth > 2:
-            return
-        found.offset = self._expat.CurrentByteIndex
-        if depth == 0:
-            self.root = found
-        elif depth == 1 and found.name in _DOMAINS:
-            self.has_domain = True
-        elif depth == 2 and found.name == _BORDEREAU and self._open[1].name in _DOMAINS:
-            self.bordereaux.append(found)
-
-    def _note_id(self, element_id: str) -> None:
-        if element_id in self._ids:
-            raise UnsignableError(
-                f"L'Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
-                "lequel elle signe. Demandez à l'éditeur du logiciel financier des Id uniques, "
-                "puis déposez le nouveau fichier."
-            )
-        self._ids.add(element_id)
-
-
-def _target(document: bytes, found: _Found, *, is_global: bool) -> Target:
-    element_id = found.element_id or ""
-    if not _PLAIN_ID.fullmatch(element_id):
-        raise UnsignableError(
-            f"L'Id « {element_id} » n'est pas un identifiant XML : une lettre ou « _ », puis des lettres, "
-            "chiffres, « . », « - » ou « _ ». Demandez la correction à l'éditeur du logiciel financier, "
-            "puis déposez le nouveau fichier."
-        )
-    # Expat puts the end of <Bordereau/> after it, on whatever comes next. The root has children: it cannot
-    # be self-closed.
-    if not is_global and not document.startswith(b"</Bordereau", found.offset):
-        raise UnsignableError(
-            f"Le bordereau « {element_id} » est vide : il ne peut pas porter de signature. "
-            "Retirez-le dans le logiciel financier, puis déposez le nouveau fichier."
-        )
-    return Target(element_id, found.offset, found.is_signed, is_global)
-
-
-def _expat(document: bytes) -> expat.XMLParserType:
-    # Signatures are inserted in ASCII, which stands for itself in every encoding but these.
-    if document.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in document[:4]:
-        raise UnsignableError(
-            "Le fichier est en UTF-16 : un PES est en ISO-8859-1. "
-            "Changez le réglage d'export du logiciel financier, puis déposez le nouveau fichier."
-        )
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.StartDoctypeDeclHandler = _on_doctype
-    return parser
-
-
-def _read(parser: expat.XMLParserType, document: bytes) -> None:
-    try:
-        parser.Parse(document, True)  # noqa: FBT003 - expat's "this is all of it" takes no keyword
-    except UnsignableError:
-        raise  # from a handler; it is a ValueError as well
-    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two: an encoding nobody knows
-        raise _unreadable(error) from error
-
-
-class _RootReached(Exception):  # noqa: N818 - not an error: the way out of expat
-    pass
-
-
-def _refuse_doctype(document: bytes) -> None:
-    def on_root(_name: str, _attributes: Mapping[str, str]) -> NoReturn:
-        raise _RootReached
-
-    parser = _expat(document)
-    parser.StartElementHandler = on_root
-    try:
-        _read(parser, document)
-    except _RootReached:
-        return
-
-
-def _on_doctype(*_declaration: object) -> NoReturn:
-    raise UnsignableError(
-        "Le fichier contient une déclaration DOCTYPE, interdite dans un PES. "
-        "Demandez à l'éditeur du logiciel financier un fichier qui n'en a pas."
-    )
-
-
-def _unreadable(error: Exception) -> UnsignableError:
-    return UnsignableError(
-        f"Le fichier n'est pas du XML lisible ({error}). "
-        "Déposez à nouveau le fichier produit par le logiciel financier."
-    )
 
 
 # --- What is written ---------------------------------------------------------------------------------------
@@ -488,9 +298,9 @@ def _signature_id(target: Target) -> str:
 def _alone(xml: str) -> etree._Element:
     """Parse one part of a signature, with the only declaration it takes from ds:Signature."""
     try:
-        return etree.fromstring(_ascii(f'<ds:Signature xmlns:ds="{DS}">{xml}</ds:Signature>'), parser=safe_parser())[
-            0
-        ]
+        return etree.fromstring(
+            _ascii(f'<ds:Signature xmlns:ds="{DS}">{xml}</ds:Signature>'), parser=pes.safe_parser()
+        )[0]
     except etree.XMLSyntaxError as error:
         raise UnsignableError(
             "Le rôle ou le lieu de signature contient un caractère interdit en XML. "

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.signature import xades
+from services.signature.outline import targets
 from services.signature.verification import SignatureInvalidError, VerifiedSignature, verify
-from services.signature.xades import complete, prepare, targets
+from services.signature.xades import complete, prepare
 from tests.unit.test_xades import (
     CLAIMS,
     GLOBAL,

@@ -22,8 +22,9 @@ from lxml import etree
 
 from cli.local.pki import DemoPki, ensure_demo_pki
 from services.signature import xades
+from services.signature.outline import Target, UnsignableError, targets
 from services.signature.verification import verify
-from services.signature.xades import Claims, Target, UnsignableError, complete, prepare, sign, targets
+from services.signature.xades import Claims, complete, prepare, sign
 
 NOW = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=UTC)
 CLAIMS = Claims(role="Ordonnateur", city="Saint-Exemple", postal_code="00100")
@@ -193,7 +194,7 @@ def test_what_cannot_be_signed_says_why(document: bytes, words: str) -> None:
 def test_entities_are_never_expanded() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><x Id="&b;"/>'
     with pytest.raises(UnsignableError, match="DOCTYPE"):
-        xades.parse(bomb)
+        targets(bomb)
 
 
 # --- The form (5.3) ----------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The outside parties of `relay`."""

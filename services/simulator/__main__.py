@@ -1,0 +1,34 @@
+"""Wires `simulator` and runs it."""
+
+from services.simulator.adapters.folder import Folder
+from services.simulator.adapters.sftp import open_server
+from services.simulator.api import routes
+from services.simulator.handler import Desk
+from services.simulator.settings import Settings
+from shared.auth import TokenChecker
+from shared.service import read_settings, run, run_service
+from shared.web import caller_dependency, service_app
+
+
+async def serve(settings: Settings) -> None:
+    """Open the folder and the SFTP server, and run until asked to stop."""
+    folder = Folder(settings.simulator_folder)
+    desk = Desk(folder)
+    async with open_server(
+        folder,
+        desk.take,
+        host=settings.sftp_host,
+        port=settings.sftp_port,
+        login=settings.sftp_login,
+        password=settings.sftp_password.get_secret_value(),
+        keys=settings.simulator_folder,
+        file_bytes_max=settings.file_bytes_max,
+    ) as server:
+        app = service_app("simulator", "Joue le rôle de la DGFiP.", checks={"sftp": server.check})
+        tokens = TokenChecker.from_file(settings.jwks_file, settings.token_issuer)
+        app.include_router(routes(desk, folder, caller=caller_dependency(tokens)))
+        await run_service(app, settings, [desk.run()])
+
+
+if __name__ == "__main__":
+    run(serve(read_settings(Settings, "simulator")))

@@ -1,0 +1,1 @@
+"""What `simulator` touches: its folder, and the SFTP clients."""

@@ -1,0 +1,43 @@
+"""The HTTP API of `simulator`: what it answers next, and what it has received."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+
+from services.simulator.handler import Desk
+from services.simulator.ports import Registry, Scenario
+from shared.auth import Caller
+
+RECEIPTS_MAX = 1000
+
+
+def routes(desk: Desk, registry: Registry, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+    """Return the routes of `simulator`; every one of them takes a bearer token."""
+    router = APIRouter(prefix="/v1", tags=["simulator"], dependencies=[Depends(caller)])
+
+    @router.get("/scenario", summary="Le scénario en cours")
+    async def read_scenario() -> Scenario:
+        return desk.scenario
+
+    @router.put("/scenario", summary="Choisir la réponse aux prochains fichiers")
+    async def set_scenario(scenario: Scenario) -> Scenario:
+        desk.scenario = scenario
+        return scenario
+
+    @router.get("/receipts", summary="Les fichiers reçus, et combien de fois chacun l'a été")
+    async def read_receipts(
+        sha256: str = "", limit: Annotated[int, Query(ge=1, le=RECEIPTS_MAX)] = RECEIPTS_MAX
+    ) -> JSONResponse:
+        receipts = [receipt for receipt in registry.receipts() if sha256 in ("", receipt.sha256)]
+        return JSONResponse(
+            {
+                "total": len(receipts),
+                "counts": Counter(receipt.sha256 for receipt in receipts),
+                "receipts": [receipt.model_dump(mode="json") for receipt in receipts[-limit:]],
+            }
+        )
+
+    return router
