@@ -211,6 +211,8 @@ class Flux:
                 changes |= {"held": None, "is_in_flight": False}
             case FluxTransmitted():
                 changes |= {"is_in_flight": False, "is_transmitted": True, "held": None}
+            case FluxAcknowledged() | FluxPartiallyRejected() | FluxRejected():
+                changes |= {"held": None}  # DGFiP has it: nothing is in doubt any more
             case _:
                 pass
         return replace(self, **changes)  # type: ignore[arg-type]  # the names are checked by the test of the table

@@ -27,13 +27,13 @@ from shared.documents import DocumentStore, open_store
 from shared.history import PostgresHistory
 from shared.logs import set_up_logs
 from shared.postgres import Database
-from shared.settings import ServiceSettings
+from shared.settings import HttpSettings, ServiceSettings
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5
 EXIT_BAD_SETTINGS = 2
-SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+SettingsT = TypeVar("SettingsT", bound=HttpSettings)
 
 
 def utc_now() -> datetime:
@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run_service(app: FastAPI, settings: ServiceSettings, tasks: Sequence[Coroutine[None, None, None]]) -> None:
+async def run_service(app: FastAPI, settings: HttpSettings, tasks: Sequence[Coroutine[None, None, None]]) -> None:
     """Serve HTTP and run the tasks until a signal asks to stop; a task that fails ends the service."""
     server = _Server(
         uvicorn.Config(

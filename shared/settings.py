@@ -11,15 +11,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class ServiceSettings(BaseSettings):
-    """Base of every service's settings; the environment variable is the field's name in capitals.
+class HttpSettings(BaseSettings):
+    """What a service needs to answer over HTTP; the environment variable is the field's name in capitals.
 
     Attributes:
-        database_url: PostgreSQL, as `postgresql://role:password@host/database`. Secret.
-        bus: how facts are heard of: `postgres` (embedded) or `kafka`.
-        kafka_bootstrap: `host:port`, several separated by commas; used when `bus` is `kafka`.
-        documents_url: where documents are: `file:///folder` or `s3://bucket`.
-        s3_endpoint: address of an S3-compatible store that is not Amazon's; empty for Amazon's.
         jwks_file: public keys that tokens are checked with (JWKS, RFC 7517).
         token_issuer: the `iss` that tokens must carry.
         http_host: address the service listens on.
@@ -29,6 +24,24 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
+    jwks_file: Path
+    token_issuer: str = "heliotrope"  # noqa: S105  # a name, not a secret
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(ge=1, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class ServiceSettings(HttpSettings):
+    """Base of the settings of every service of the platform itself.
+
+    Attributes:
+        database_url: PostgreSQL, as `postgresql://role:password@host/database`. Secret.
+        bus: how facts are heard of: `postgres` (embedded) or `kafka`.
+        kafka_bootstrap: `host:port`, several separated by commas; used when `bus` is `kafka`.
+        documents_url: where documents are: `file:///folder` or `s3://bucket`.
+        s3_endpoint: address of an S3-compatible store that is not Amazon's; empty for Amazon's.
+    """
+
     database_url: SecretStr
     bus: Literal["postgres", "kafka"] = "postgres"
     kafka_bootstrap: str = "127.0.0.1:9092"
@@ -37,10 +50,5 @@ class ServiceSettings(BaseSettings):
     s3_access_key: str = ""
     s3_secret_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
-    jwks_file: Path
-    token_issuer: str = "heliotrope"  # noqa: S105  # a name, not a secret
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(ge=1, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     database_connections_max: int = Field(default=12, ge=2, le=200)
     request_seconds_max: float = Field(default=10.0, gt=0)

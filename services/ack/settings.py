@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from shared.settings import ServiceSettings
 
 MEBIBYTE = 1024 * 1024
+LEAVE_IN_PLACE = "-"  # an empty variable counts as absent (`ServiceSettings`), so it cannot mean this
 
 
 class Settings(ServiceSettings):

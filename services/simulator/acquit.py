@@ -1,5 +1,6 @@
 """Writes PES_ACQUIT documents of the second generation (helios.md 7.1): the answer of DGFiP to one PES."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ FACTURE = 12
 PARAMETERS = 99
 
 UNKNOWN_TYPE = "UNKNOWN_TYPE"  # what DGFiP itself writes when it could not read TypFic
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _HEADER = ("DteStr", "IdPost", "LibellePoste", "IdColl", "FinJur", "CodCol", "CodBud", "LibelleColBud")
 
 
@@ -109,4 +111,5 @@ def _copy(target: etree._Element, flux: etree._Element | None, path: str, names:
 
 
 def _value(parent: etree._Element, name: str, value: object) -> None:
-    etree.SubElement(parent, name, V=str(value))
+    # What was read in a broken file, or its name, may hold what XML cannot.
+    etree.SubElement(parent, name, V=_NOT_XML.sub("?", str(value)))

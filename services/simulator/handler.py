@@ -8,6 +8,7 @@ twice, because it goes by the identity of that folder: after kill -9, what lies 
 import asyncio
 import hashlib
 import logging
+import os
 import re
 from datetime import UTC, datetime
 
@@ -55,7 +56,7 @@ class Desk:
         self._registry.add_receipt(
             Receipt(
                 reception=reception.reception,
-                name=reception.name,
+                name=os.fsencode(reception.name).decode("utf-8", "replace"),
                 sha256=hashlib.sha256(document).hexdigest(),
                 size=len(document),
                 received_at=_received_at(reception),

@@ -1,15 +1,15 @@
 """What `simulator` reads from its environment. It needs no database, no bus and no document store."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.settings import HttpSettings
 
 MEBIBYTE = 1024 * 1024
 
 
-class Settings(BaseSettings):
+class Settings(HttpSettings):
     """The settings of `simulator`.
 
     Attributes:
@@ -19,14 +19,7 @@ class Settings(BaseSettings):
         sftp_login: the one login it knows.
         sftp_password: the password of that login. Secret.
         file_bytes_max: the largest file it takes, in bytes.
-        jwks_file: public keys that tokens are checked with (JWKS, RFC 7517).
-        token_issuer: the `iss` that tokens must carry.
-        http_host: address the HTTP API listens on.
-        http_port: port the HTTP API listens on.
-        log_level: the least serious level written.
     """
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     simulator_folder: Path
     sftp_host: str = "127.0.0.1"
@@ -34,8 +27,4 @@ class Settings(BaseSettings):
     sftp_login: str = Field(default="heliotrope", min_length=1)
     sftp_password: SecretStr = Field(min_length=1)
     file_bytes_max: int = Field(default=200 * MEBIBYTE, ge=1)
-    jwks_file: Path
-    token_issuer: str = "heliotrope"  # noqa: S105  # a name, not a secret
-    http_host: str = "127.0.0.1"
     http_port: int = Field(default=8408, ge=1, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,1 +1,1 @@
-"""The outside parties of `relay`."""
+"""The outside parties of `ack`."""

@@ -27,9 +27,19 @@ Taker = Callable[[Reception], None]
 class _Login(asyncssh.SSHServer):
     """Lets one login in, with its password."""
 
-    def __init__(self, login: str, password: str) -> None:
+    def __init__(self, login: str, password: str, connections: set[asyncssh.SSHServerConnection]) -> None:
         self._login = login
         self._password = password
+        self._connections = connections
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._connection is not None:
+            self._connections.discard(self._connection)
 
     def password_auth_supported(self) -> bool:
         return True
@@ -39,6 +49,35 @@ class _Login(asyncssh.SSHServer):
         return hmac.compare_digest(password.encode(), self._password.encode()) and is_login
 
 
+class _Entrance:
+    """Where files become received."""
+
+    def __init__(self, folder: Folder, take: Taker) -> None:
+        self.folder = folder
+        self._take = take
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def receive(self, name: str) -> None:
+        """Receive a file that is complete."""
+        reception = self.folder.take(name)
+        if reception is not None:
+            self._take(reception)
+
+    def receive_if_complete(self, name: str) -> None:
+        """Receive a file later, if it proves complete."""
+        check = asyncio.get_running_loop().create_task(self._check(name))
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
+
+    async def finish(self) -> None:
+        """Wait for the checks under way."""
+        await asyncio.gather(*self._checks)
+
+    async def _check(self, name: str) -> None:
+        if await asyncio.to_thread(self.folder.is_complete, name):
+            self.receive(name)
+
+
 class _Session(asyncssh.SFTPServer):
     """Serves one client; tells files that were closed from files that were cut off.
 
@@ -46,15 +85,11 @@ class _Session(asyncssh.SFTPServer):
     anything else runs: so `close` only notes the name, and what it means is settled at the next turn of the loop.
     """
 
-    def __init__(
-        self, channel: "asyncssh.SSHServerChannel[bytes]", folder: Folder, take: Taker, file_bytes_max: int
-    ) -> None:
-        super().__init__(channel, chroot=os.fsencode(folder.sftp))
-        self._folder = folder
-        self._take = take
+    def __init__(self, channel: "asyncssh.SSHServerChannel[bytes]", entrance: _Entrance, file_bytes_max: int) -> None:
+        super().__init__(channel, chroot=os.fsencode(entrance.folder.sftp))
+        self._entrance = entrance
         self._file_bytes_max = file_bytes_max
         self._closed: list[str] = []
-        self._checks: set[asyncio.Task[None]] = set()
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
         if offset + len(data) > self._file_bytes_max:
@@ -73,27 +108,16 @@ class _Session(asyncssh.SFTPServer):
     def exit(self) -> None:
         cut_off, self._closed = self._closed, []
         for name in cut_off:
-            check = asyncio.get_running_loop().create_task(self._receive_if_complete(name))
-            self._checks.add(check)
-            check.add_done_callback(self._checks.discard)
+            self._entrance.receive_if_complete(name)
 
     def _receive_closed(self) -> None:
         closed, self._closed = self._closed, []
         for name in closed:
-            self._receive(name)
-
-    async def _receive_if_complete(self, name: str) -> None:
-        if await asyncio.to_thread(self._folder.is_complete, name):
-            self._receive(name)
-
-    def _receive(self, name: str) -> None:
-        reception = self._folder.take(name)
-        if reception is not None:
-            self._take(reception)
+            self._entrance.receive(name)
 
     def _name_in_entry(self, file_obj: FileIO) -> str:
         """Return the name of a file that stands directly in /entree and is not hidden; empty for any other."""
-        path = self.reverse_map_path(os.fsencode(str(file_obj.name)))
+        path = self.reverse_map_path(os.fsencode(file_obj.name))
         name = os.fsdecode(path.removeprefix(_ENTRY_PREFIX))
         return "" if not path.startswith(_ENTRY_PREFIX) or "/" in name or name.startswith(".") else name
 
@@ -139,36 +163,31 @@ async def open_server(
         file_bytes_max: the largest file taken.
     """
     host_key = _host_key(keys)
+    entrance = _Entrance(folder, take)
     connections: set[asyncssh.SSHServerConnection] = set()
-
-    class Login(_Login):
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            connections.add(conn)
-
     acceptor = await asyncssh.listen(
         host,
         port,
         server_host_keys=[host_key],
-        server_factory=lambda: Login(login, password),
-        sftp_factory=lambda channel: _Session(channel, folder, take, file_bytes_max),
+        server_factory=lambda: _Login(login, password, connections),
+        sftp_factory=lambda channel: _Session(channel, entrance, file_bytes_max),
         allow_scp=False,
         login_timeout=LOGIN_SECONDS_MAX,
         config=None,
     )
     server = SftpServer(acceptor)
-    line = host_key.export_public_key("openssh").decode().split()[:2]
-    (keys / "known_hosts").write_text(f"[{host}]:{server.port} {' '.join(line)}\n", "ascii")
+    public = host_key.export_public_key("openssh").decode().split()[:2]
+    (keys / "known_hosts").write_text(f"[{host}]:{server.port} {' '.join(public)}\n", "ascii")
     for name in folder.complete_ones():
-        reception = folder.take(name)
-        if reception is not None:
-            take(reception)
+        entrance.receive(name)
     try:
         yield server
     finally:
         acceptor.close()
-        for connection in connections:
+        for connection in list(connections):
             connection.abort()
         await acceptor.wait_closed()
+        await entrance.finish()
 
 
 def _host_key(folder: Path) -> asyncssh.SSHKey:

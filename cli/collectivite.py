@@ -1,0 +1,24 @@
+"""Finds out which collectivité a file belongs to, so that nobody has to say it twice."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cli.client_config import COLLECTIVITE_VARIABLE
+
+HEAD_BYTES = 64 * 1024
+_ID_COLL = re.compile(rb"""<(?:[A-Za-z_][\w.-]*:)?IdColl\s[^>]{0,200}?\bV\s*=\s*["']\s*([0-9]{9})[0-9]{0,5}\s*["']""")
+
+
+def collectivite_of(head: bytes) -> str:
+    """Return the SIREN in the IdColl (a SIRET) of a PES, from its first bytes; empty when there is none."""
+    found = _ID_COLL.search(head)
+    return found.group(1).decode("ascii") if found else ""
+
+
+def choose_collectivite(path: Path, *, asked: str, environ: Mapping[str, str], default: str) -> str:
+    """Return the collectivité to import a file for: as asked, else as the environment, the file or `default` says."""
+    if known := asked or environ.get(COLLECTIVITE_VARIABLE, ""):
+        return known
+    with path.open("rb") as file:
+        return collectivite_of(file.read(HEAD_BYTES)) or default

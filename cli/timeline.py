@@ -1,0 +1,90 @@
+"""The timeline of a flux: what, who, when (Paris time, named once), and how long since the previous step."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from rich.table import Table
+
+from cli import wording
+from shared.envelope import Event, read_event
+from shared.errors import MalformedMessageError
+
+ZONE = "Europe/Paris"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the timeline.
+
+    Attributes:
+        since: the time since the previous step; None for the first.
+    """
+
+    what: str
+    who: str
+    at: datetime
+    since: timedelta | None
+
+
+def members_of(answer: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the events in an answer of `history`, as JSON objects."""
+    events = answer.get("events")
+    return [event for event in events if isinstance(event, Mapping)] if isinstance(events, list) else []
+
+
+def known_events(members: Iterable[Mapping[str, object]]) -> Iterator[Event]:
+    """Yield the events that this version knows; a newer platform may tell of others."""
+    for member in members:
+        try:
+            yield read_event(json.dumps(member))
+        except MalformedMessageError:
+            continue
+
+
+def steps_of(members: Sequence[Mapping[str, object]]) -> list[Step]:
+    """Return the timeline of a flux from its events, in order. No event is left out, known or not."""
+    steps: list[Step] = []
+    previous: datetime | None = None
+    for member in members:
+        at = datetime.fromisoformat(str(member["occurred_at"]))
+        since = None if previous is None else max(at - previous, timedelta())  # clocks of several machines
+        event = next(known_events([member]), None)
+        what = wording.what(event.data) if event else str(member.get("kind", "?"))
+        steps.append(Step(what=what, who=wording.who(str(member.get("actor", ""))), at=at, since=since))
+        previous = at
+    return steps
+
+
+def total_of(steps: Sequence[Step]) -> timedelta:
+    """Return the time from the first step to the last."""
+    return max(steps[-1].at - steps[0].at, timedelta()) if steps else timedelta()
+
+
+def paris() -> tzinfo:
+    """Return the zone of the screens, or UTC on a machine that does not know it."""
+    try:
+        return ZoneInfo(ZONE)
+    except ZoneInfoNotFoundError:
+        return UTC
+
+
+def table_of(steps: Sequence[Step], *, title: str) -> Table:
+    """Return the timeline as a table: oldest first, sentences never cut."""
+    zone = paris()
+    days = {step.at.astimezone(zone).date() for step in steps}
+    clock = "%H:%M:%S" if len(days) == 1 else "%d/%m/%Y %H:%M:%S"
+    day = f", le {next(iter(days)):%d/%m/%Y}" if len(days) == 1 else ""
+    table = Table(title=f"{title}{day} (heure : {zone})", title_justify="left", caption_justify="left")
+    table.add_column("Heure", no_wrap=True)
+    table.add_column("Étape", overflow="fold")
+    table.add_column("Par", overflow="fold")
+    table.add_column("Depuis la précédente", justify="right", no_wrap=True)
+    for step in steps:
+        at = step.at.astimezone(zone)
+        since = "" if step.since is None else wording.duration(step.since)
+        table.add_row(f"{at.strftime(clock)},{at.microsecond // 1000:03d}", step.what, step.who, since)
+    table.caption = f"Durée totale : {wording.duration(total_of(steps))}"
+    return table

@@ -1,0 +1,165 @@
+"""Collects replies from DGFiP's server, for ever (helios.md 6.5).
+
+One pass lists the reply directory, and for each file that has stopped growing: downloads it into the document store,
+reads it, records it, and only then moves it aside. A crash anywhere in between loses nothing: the file is still
+there at the next pass, and a reply that was recorded already is recognised by its bytes, never by its name.
+
+An error on one file does not stop the pass; a party that does not answer does, and the pass is tried again later.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import datetime
+
+from services.ack.acquit import read_reply
+from services.ack.decide import Reply, printable
+from services.ack.handler import on_reply
+from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
+from shared import metrics
+from shared.claims import REPLY
+from shared.errors import ClaimTakenError, TooLargeError, UnavailableError, VersionConflictError
+from shared.events import Document
+from shared.history import History
+
+logger = logging.getLogger(__name__)
+
+CONFLICTS_MAX = 20  # as many writers on one flux at once is a bug
+FIRST_DELAY_SECONDS = 0.1
+LAST_DELAY_SECONDS = 30.0
+TRIES_BEFORE_NEWS = 3  # a blip is not news
+
+# What is in the directory and is no reply: temporary files, and our own files, which a simulator may show.
+NOT_REPLIES = (".", "PESALR")
+
+
+class Collector:
+    """See the module."""
+
+    def __init__(
+        self,
+        server: ReplyServer,
+        documents: Documents,
+        history: History,
+        *,
+        now: Callable[[], datetime],
+        done_directory: str,
+        poll_seconds: float,
+        settle_seconds: float,
+        bytes_max: int,
+    ) -> None:
+        """Collect from `server`; recorded files go to `done_directory`, or stay where they are if it is empty."""
+        self._server = server
+        self._documents = documents
+        self._history = history
+        self._now = now
+        self._done_directory = done_directory
+        self._poll_seconds = poll_seconds
+        self._settle_seconds = min(settle_seconds, poll_seconds)
+        self._bytes_max = bytes_max
+        self._seen: frozenset[RemoteFile] = frozenset()  # in the last listing
+        self._recorded: dict[RemoteFile, str] = {}  # the digest of those still there although they are recorded
+        self._away = ""
+        self._tries = 0
+
+    def waits_for(self) -> list[str]:
+        """Return the outside party that keeps replies from being collected, for `/readyz`."""
+        return [self._away] if self._tries >= TRIES_BEFORE_NEWS else []
+
+    async def run(self) -> None:
+        """Collect for ever."""
+        while True:
+            try:
+                is_growing = await self.collect()
+            except UnavailableError as error:
+                await asyncio.sleep(self._delay_after(error))
+            else:
+                self._tries = 0
+                await asyncio.sleep(self._settle_seconds if is_growing else self._poll_seconds)
+
+    async def collect(self) -> bool:
+        """Make one pass.
+
+        Returns:
+            Whether something new was listed, which another listing is needed to take.
+
+        Raises:
+            UnavailableError: a party does not answer; whatever was not recorded is still there.
+        """
+        files = frozenset(file for file in await self._server.listing() if not file.name.startswith(NOT_REPLIES))
+        before, self._seen = self._seen, files
+        self._recorded = {file: sha256 for file, sha256 in self._recorded.items() if file in files}
+        metrics.LAST_COLLECTION.set(self._now().timestamp())
+        for file in sorted(files & before):
+            if self._may_be_taken(file):
+                await self._take(file)
+        new = files - before
+        for file in new:
+            self._say_if_it_cannot_be_taken(file)
+        return any(self._may_be_taken(file) for file in new)
+
+    def _may_be_taken(self, file: RemoteFile) -> bool:
+        return 0 < file.size <= self._bytes_max and not (file in self._recorded and not self._done_directory)
+
+    async def _take(self, file: RemoteFile) -> None:
+        """Record a file, then move it; whatever goes wrong with this one, the others follow."""
+        try:
+            if file not in self._recorded:
+                self._recorded[file] = await self._record(file)
+            if self._done_directory:
+                await self._server.move(file, self._done_directory, self._recorded[file])
+        except (FileRefusedError, FileChangedError, TooLargeError) as error:
+            self._leave("growing" if isinstance(error, FileChangedError) else "failed", file, str(error))
+
+    async def _record(self, file: RemoteFile) -> str:
+        """Keep, read and record a file; return its digest."""
+        async with aclosing(self._server.read(file)) as chunks:
+            document = await self._documents.put(chunks, bytes_max=self._bytes_max)
+        content = await self._documents.read(document.sha256)
+        # lxml lets other tasks run while it parses; the thread keeps the event loop free.
+        reading = await asyncio.to_thread(read_reply, content, file.name)
+        outcome = await self._append(Reply(document=document, remote_name=file.name, reading=reading))
+        metrics.REPLIES.labels(outcome).inc()
+        self._log(outcome, file, document)
+        return document.sha256
+
+    async def _append(self, reply: Reply) -> str:
+        for _ in range(CONFLICTS_MAX):
+            try:
+                return (await on_reply(reply, history=self._history, now=self._now)).outcome
+            except VersionConflictError:
+                continue  # someone appended first: load, decide, append again
+            except ClaimTakenError as error:
+                if error.kind != REPLY:
+                    raise
+                return "duplicate"
+        raise RuntimeError(f"{CONFLICTS_MAX} version conflicts in a row on the reply {reply.document.sha256}")
+
+    def _log(self, outcome: str, file: RemoteFile, document: Document) -> None:
+        fields = {"outcome": outcome, "remote_name": printable(file.name), "sha256": document.sha256}
+        logger.info("reply.collected", extra=fields)
+
+    def _say_if_it_cannot_be_taken(self, file: RemoteFile) -> None:
+        """Say once, when it is first seen, that a file stays where it is."""
+        if not file.size:
+            self._leave("empty", file, "it has no content")
+        elif file.size > self._bytes_max:
+            self._leave("too_large", file, f"it has {file.size} bytes, more than {self._bytes_max}")
+
+    def _leave(self, outcome: str, file: RemoteFile, reason: str) -> None:
+        metrics.REPLIES.labels(outcome).inc()
+        fields = {"outcome": outcome, "remote_name": printable(file.name), "reason": reason}
+        logger.warning("reply.left", extra=fields)
+
+    def _delay_after(self, error: UnavailableError) -> float:
+        self._seen = frozenset()  # a file must be the same in two listings that follow one another
+        self._away = error.party
+        self._tries += 1
+        delay: float = min(FIRST_DELAY_SECONDS * 2 ** min(self._tries - 1, 20), LAST_DELAY_SECONDS)
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311  # so that services do not all knock at once
+        logger.warning(
+            "collection.interrupted", extra={"reason": str(error), "tries": self._tries, "delay_seconds": delay}
+        )
+        return delay

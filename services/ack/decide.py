@@ -1,0 +1,183 @@
+"""Decides which flux a reply belongs to, and what to record. Exact and explained, never a guess.
+
+1. A reply from which no verdict can be drawn belongs to no flux.
+2. It must say all four of NomFic, CodCol, CodBud and IdPost: together they tell flux apart (helios.md 3.2, 7.5).
+3. Only flux whose four values are the same count.
+4. If exactly one of them waits for an answer, the reply is its answer. A flux waits from the moment its first byte
+   may have left, even if FluxTransmitted is not recorded yet.
+5. If none waits and exactly one was answered already, the reply is kept with it, and changes nothing.
+6. Otherwise the reply gets a stream of its own, with the reason in French.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.ack.acquit import Reading
+from shared.errors import UnexpectedFactError
+from shared.events import (
+    Document,
+    Fact,
+    FluxAcknowledged,
+    FluxPartiallyRejected,
+    FluxRejected,
+    ReplyReceived,
+    ReplyUnmatched,
+)
+from shared.lifecycle import Flux
+
+NAMED_MAX = 5  # how many flux a reason names
+CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
+
+SECOND = "second"
+UNMATCHED = "unmatched"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A file from DGFiP: kept, and read."""
+
+    document: Document
+    remote_name: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A flux that has the NomFic of the reply."""
+
+    flux_id: UUID
+    flux: Flux
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to record.
+
+    Attributes:
+        outcome: what the reply turned out to be, for metrics: its verdict, `second` or `unmatched`.
+        facts: in order; never none, for no reply is dropped.
+        target: the flux that they belong to; none for a stream of their own.
+    """
+
+    outcome: str
+    facts: tuple[Fact, ...]
+    target: Candidate | None = None
+
+
+def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
+    """Turn a reply into the facts to record.
+
+    Args:
+        reply: what came.
+        candidates: every flux that has its NomFic, whatever their state.
+    """
+    reading = reply.reading
+    if reading.verdict is None:
+        return _unmatched(reply, reading.reason)
+    if missing := [name for name, value in _key_of(reading) if not value]:
+        return _unmatched(reply, f"La réponse ne dit pas à quel flux elle répond : il y manque {', '.join(missing)}.")
+    same = [candidate for candidate in candidates if not _differences(reading, candidate.flux)]
+    waiting = [candidate for candidate in same if _is_waiting(candidate.flux)]
+    answered = [candidate for candidate in same if _is_answered(candidate.flux)]
+    if len(waiting) == 1:
+        return Decision(reading.verdict, (_received(reply), _verdict(reply)), waiting[0])
+    if not waiting and len(answered) == 1:
+        return Decision(SECOND, (_received(reply),), answered[0])
+    return _unmatched(reply, _why(reading, candidates, same, waiting or answered))
+
+
+def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
+    return (
+        ("NomFic", reading.nomfic),
+        ("CodCol", reading.cod_col),
+        ("CodBud", reading.cod_bud),
+        ("IdPost", reading.id_post),
+    )
+
+
+def _differences(reading: Reading, flux: Flux) -> list[str]:
+    """Say where a flux differs from what the reply says; nothing when it is the same."""
+    header = flux.header
+    if header is None:
+        return ["en-tête inconnu"]
+    known = (header.nomfic, header.cod_col, header.cod_bud, header.id_post)
+    return [
+        f"{name} vaut {_quoted(said)} dans la réponse et {_quoted(value)} dans le flux"
+        for (name, said), value in zip(_key_of(reading), known, strict=True)
+        if said != value
+    ]
+
+
+def _is_waiting(flux: Flux) -> bool:
+    # TransmissionAttempted is recorded before the first byte leaves: without it, DGFiP cannot be answering this flux.
+    return flux.attempt is not None and _takes(flux, FluxAcknowledged)
+
+
+def _is_answered(flux: Flux) -> bool:
+    return _takes(flux, ReplyReceived) and not _takes(flux, FluxAcknowledged)
+
+
+def _takes(flux: Flux, fact: type[Fact]) -> bool:
+    try:
+        return flux.awaits(fact)
+    except UnexpectedFactError:
+        return False  # it is too early
+
+
+def _received(reply: Reply) -> ReplyReceived:
+    return ReplyReceived(
+        document=reply.document,
+        remote_name=printable(reply.remote_name),
+        nomfic=reply.reading.nomfic[:CHARACTERS_MAX],
+        verdict=reply.reading.verdict,
+    )
+
+
+def _verdict(reply: Reply) -> Fact:
+    match reply.reading.verdict:
+        case "acknowledged":
+            return FluxAcknowledged(reply=reply.document)
+        case "partially_rejected":
+            return FluxPartiallyRejected(reply=reply.document, errors=reply.reading.errors)
+        case _:
+            return FluxRejected(reply=reply.document, errors=reply.reading.errors)
+
+
+def _unmatched(reply: Reply, reason: str) -> Decision:
+    return Decision(UNMATCHED, (_received(reply), ReplyUnmatched(reason=reason)))
+
+
+def _why(
+    reading: Reading, candidates: Sequence[Candidate], same: Sequence[Candidate], several: Sequence[Candidate]
+) -> str:
+    if several:
+        return (
+            f"{len(several)} flux ont le même NomFic {_quoted(reading.nomfic)}, le même CodCol, le même CodBud et le "
+            f"même IdPost que la réponse : rien ne dit auquel elle répond. {_listed(str(c.flux_id) for c in several)}"
+        )
+    if same:
+        states = (f"{c.flux_id}, qui n'a pas été transmis (« {c.flux.on_screen} »)" for c in same)
+        return f"La réponse désigne un flux dont Hélios n'a pu recevoir le fichier de nous. {_listed(states)}"
+    if candidates:
+        differing = (f"{c.flux_id} : {', '.join(_differences(reading, c.flux))}" for c in candidates)
+        return f"Aucun flux ne correspond exactement à la réponse. {_listed(differing)}"
+    return (
+        f"Aucun flux de la plateforme n'a le NomFic {_quoted(reading.nomfic)} de la réponse. "
+        "Il a pu être transmis par un autre moyen."
+    )
+
+
+def _listed(texts: Iterator[str]) -> str:
+    named = list(texts)
+    more = f" ; et {len(named) - NAMED_MAX} autres" if len(named) > NAMED_MAX else ""
+    return f"Flux {' ; flux '.join(named[:NAMED_MAX])}{more}."
+
+
+def _quoted(text: str) -> str:
+    return f"« {text[:CHARACTERS_MAX]} »"
+
+
+def printable(name: str) -> str:
+    """Return a file's name as it can be stored and shown: a server may send any bytes as a name."""
+    return "".join(character if character.isprintable() else "?" for character in name[:CHARACTERS_MAX])

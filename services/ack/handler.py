@@ -1,0 +1,45 @@
+"""What `ack` does with a reply that was collected and read."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from services.ack.decide import Candidate, Decision, Reply, decide
+from shared.envelope import UNATTRIBUTED, Event, new_id
+from shared.history import History
+from shared.lifecycle import fold
+
+ACTOR = "dgfip"
+
+
+async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime]) -> Decision:
+    """Record a reply with the flux that it answers, or in a stream of its own; return what was decided.
+
+    Raises:
+        ClaimTakenError: a reply with the same bytes was recorded before.
+        VersionConflictError: the flux moved on meanwhile; call again.
+    """
+    nomfic = reply.reading.nomfic
+    candidates, last = [], {}
+    for flux_id in await history.validated_with_nomfic(nomfic) if nomfic else []:
+        past = await history.load(flux_id)
+        candidates.append(Candidate(flux_id, fold(event.data for event in past)))
+        last[flux_id] = past[-1]
+    decision = decide(reply, candidates)
+    target = decision.target
+    events = _events(decision, last[target.flux_id] if target else None, now())
+    await history.append(events, expected_version=target.flux.version if target else 0)
+    return decision
+
+
+def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]:
+    """Put the facts in envelopes: each follows from the one before, the first of them from the flux's last."""
+    events: list[Event] = []
+    for fact in decision.facts:
+        if last is None:
+            last = Event.first(
+                fact, flux_id=new_id(), collectivite=UNATTRIBUTED, actor=ACTOR, correlation_id=new_id(), at=at
+            )
+        else:
+            last = last.follow(fact, actor=ACTOR, at=at)
+        events.append(last)
+    return events

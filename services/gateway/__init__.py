@@ -1,0 +1,1 @@
+"""Sends flux to DGFiP, none twice: consumes what makes one ready, records its transmission."""

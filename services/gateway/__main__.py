@@ -1,0 +1,74 @@
+"""Wires `gateway` and runs it."""
+
+from contextlib import aclosing
+
+from services.gateway.adapters.sftp import Server, SftpChannel
+from services.gateway.api import Orders, routes
+from services.gateway.decide import Rules
+from services.gateway.handler import Sender
+from services.gateway.settings import Settings
+from shared.consumer import Subscription
+from shared.events import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
+from shared.service import open_parts, read_settings, run, run_service, utc_now
+from shared.web import caller_dependency, service_app
+
+LISTENS_TO = (FluxValidated, FluxSigned, TransmissionRequested, TransmissionReleased)
+
+
+def channel_of(settings: Settings) -> SftpChannel:
+    """Return the channel that the settings describe."""
+    return SftpChannel(
+        Server(
+            host=settings.sftp_host,
+            port=settings.sftp_port,
+            login=settings.sftp_login,
+            known_hosts_file=settings.known_hosts_file,
+            password=settings.sftp_password.get_secret_value(),
+            key_file=settings.sftp_key_file,
+            entry_directory=settings.entry_directory,
+            reply_directory=settings.reply_directory,
+            connect_seconds_max=settings.connect_seconds_max,
+            operation_seconds_max=settings.operation_seconds_max,
+        )
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the bounds that the settings give."""
+    return Rules(
+        in_doubt_seconds=settings.in_doubt_seconds,
+        in_doubt_policy=settings.in_doubt_policy,
+        refusals_max=settings.refusals_max,
+        refused_retry_seconds=settings.refused_retry_seconds,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Open what the service needs, and run until it is asked to stop."""
+    channel = channel_of(settings)
+    async with open_parts(settings) as parts, aclosing(channel):
+        sender = Sender(
+            history=parts.history,
+            documents=parts.documents,
+            channel=channel,
+            now=utc_now,
+            rules=rules_of(settings),
+            p_dest=settings.p_dest,
+            p_appli=settings.p_appli,
+        )
+        app = service_app(
+            "gateway",
+            "Transmet les flux à la DGFiP.",
+            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
+            waits_for=parts.bus.waits_for,
+        )
+        orders = Orders(history=parts.history, now=utc_now)
+        app.include_router(routes(orders, caller=caller_dependency(parts.tokens)))
+        subscription = Subscription("gateway", dict.fromkeys(LISTENS_TO, sender.on_ready))
+        await run_service(
+            app, settings, [parts.bus.run(subscription), sender.review_holds(settings.holds_review_seconds)]
+        )
+
+
+if __name__ == "__main__":
+    run(serve(read_settings(Settings, "gateway")))

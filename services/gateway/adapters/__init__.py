@@ -1,0 +1,1 @@
+"""What `gateway` reaches outside: DGFiP's SFTP server."""

@@ -1,0 +1,85 @@
+"""The HTTP API of `gateway`: a person's decision to send, or to send again."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from services.gateway import decide
+from shared.auth import MAY_SEND, Caller
+from shared.errors import VersionConflictError
+from shared.history import History
+from shared.lifecycle import Flux, State, fold
+from shared.web import flux_not_found
+
+CONFLICTS_MAX = 5
+
+
+class Order(BaseModel):
+    """Why a suspended sending is to be done again; not needed otherwise."""
+
+    reason: str = Field(default="", max_length=500)
+
+
+class Orders:
+    """Records that people want flux to leave; the fact itself, coming back from the bus, has them sent."""
+
+    def __init__(self, *, history: History, now: Callable[[], datetime]) -> None:
+        """Record in `history`."""
+        self._history = history
+        self._now = now
+
+    async def take(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
+        """Record one order and return what the API answers.
+
+        Raises:
+            RequestRefusedError: 404 when the caller may not see the flux, 409 or 422 as `decide.request` says.
+            VersionConflictError: the flux moves faster than we can follow.
+        """
+        for _ in range(CONFLICTS_MAX):
+            try:
+                return await self._take_once(flux_id, reason.strip(), who)
+            except VersionConflictError as error:
+                conflict = error
+        raise conflict
+
+    async def _take_once(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
+        past = await self._history.load(flux_id)
+        flux = fold(event.data for event in past)
+        if not past or flux.imported is None or not who.may_see(past[0].collectivite):
+            raise flux_not_found(flux_id)
+        facts = decide.request(flux, reason)
+        if not facts:
+            return _answer(flux_id, flux, _already(flux))
+        events = [past[-1].follow(fact, actor=who.subject, at=self._now()) for fact in facts]
+        await self._history.append(events, expected_version=flux.version)
+        return _answer(flux_id, fold(event.data for event in [*past, *events]), "L'envoi est demandé.")
+
+
+def routes(orders: Orders, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+    """Return the routes of `gateway`."""
+    router = APIRouter(prefix="/v1/flux", tags=["transmission"])
+
+    @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l'envoyer de nouveau")
+    async def transmit(
+        flux_id: UUID, who: Annotated[Caller, Depends(caller)], order: Order | None = None
+    ) -> JSONResponse:
+        who.require(MAY_SEND, "envoyer un flux")
+        taken = await orders.take(flux_id, order.reason if order else "", who)
+        return JSONResponse(taken, 202, {"Location": f"/v1/flux/{flux_id}"})
+
+    return router
+
+
+def _already(flux: Flux) -> str:
+    if flux.state is State.SENDING:
+        return "L'envoi est déjà demandé ; rien n'a été ajouté."
+    return "Le flux a déjà été transmis à la DGFiP ; rien n'a été ajouté."
+
+
+def _answer(flux_id: UUID, flux: Flux, detail: str) -> dict[str, object]:
+    return {"flux_id": str(flux_id), "state": flux.state, "on_screen": flux.on_screen, "detail": detail}

@@ -1,0 +1,215 @@
+"""Decides what leaves, when, and what to think of a sending that was cut off.
+
+Theory of operation. The promise is that nothing is sent twice. No protocol gives it: between the last byte and our
+own record of it, a cable can be pulled. So each attempt is recorded, with its remote name, *before* the first byte
+leaves; and an attempt whose end nobody recorded is settled by evidence:
+
+- the whole file is in the entry directory: it was sent;
+- a shorter one is there: it is not complete, DGFiP has not taken it; sending again overwrites it;
+- none is there: either DGFiP has taken it, or it never came. Nobody can tell: the sending is *held*. A reply from
+  DGFiP settles it. Without any, once `in_doubt_seconds` are over, the policy says who decides: `hold`, a person
+  (production: DGFiP's replies take hours); `resend`, ourselves: for the local platform, whose simulator answers
+  at once, so that silence is proof, as long as no reply waits to be collected.
+
+A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
+waits for a person: whatever is wrong will not mend itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from shared.errors import RequestRefusedError
+from shared.events import (
+    Fact,
+    FluxTransmitted,
+    TransmissionAttempted,
+    TransmissionFailed,
+    TransmissionHeld,
+    TransmissionReleased,
+    TransmissionRequested,
+)
+from shared.lifecycle import Flux, State, fold
+
+InDoubtPolicy = Literal["hold", "resend"]
+REASON_CHARACTERS_MIN = 3
+
+IN_DOUBT = (
+    "La liaison avec la DGFiP a été coupée pendant l'envoi, et le fichier n'est pas dans son répertoire d'entrée : "
+    "il a pu être pris en charge, ou n'être jamais arrivé. Rien n'est renvoyé tant que ce doute n'est pas levé."
+)
+NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n'est pas arrivé, il est envoyé de nouveau."
+TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
+
+_TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN})
+_SENT = frozenset({State.AWAITING_ACK, State.ACKNOWLEDGED})
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The bounds that an operator sets; see the settings of the same names."""
+
+    in_doubt_seconds: float
+    in_doubt_policy: InDoubtPolicy
+    refusals_max: int
+    refused_retry_seconds: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known outside the journal.
+
+    Attributes:
+        size_on_server: of the file of the attempt in flight, in the entry directory; None when it is not there.
+        is_unsent: this process knows that the attempt in flight never began.
+        has_unread_replies: replies wait to be collected: one of them may be the answer to this very file.
+    """
+
+    size_on_server: int | None = None
+    is_unsent: bool = False
+    has_unread_replies: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to record, and what to upload once it is recorded."""
+
+    record: tuple[Fact, ...] = ()
+    upload: TransmissionAttempted | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an upload of this process ended: the server has the whole file, or `refusal` says why it has not."""
+
+    attempt: TransmissionAttempted
+    refusal: str = ""
+
+
+def is_due(flux: Flux) -> bool:
+    """Say whether a flux is to be sent now, by itself."""
+    if flux.state is State.READY:
+        return flux.imported is not None and flux.imported.send == "when_ready"
+    return flux.state is State.SENDING and flux.held is None
+
+
+def plan(flux: Flux, evidence: Evidence, *, channel: str, remote_name: str, now: datetime, rules: Rules) -> Plan:
+    """Decide what to do with a flux, the server being there; `remote_name` is what its document is called there."""
+    if not is_due(flux) or flux.document is None:
+        return Plan()  # a redelivery, or it waits for someone
+    if flux.is_in_flight and flux.attempt is not None and not evidence.is_unsent:
+        if evidence.size_on_server == flux.attempt.document.size:
+            return Plan((_found(flux.attempt),))
+        if evidence.size_on_server is None:
+            until = now + timedelta(seconds=rules.in_doubt_seconds)
+            return Plan((TransmissionHeld(attempt=flux.attempt.attempt, cause=IN_DOUBT, until=until),))
+    attempt = TransmissionAttempted(
+        attempt=flux.attempt.attempt + 1 if flux.attempt else 1,
+        channel=channel,
+        remote_name=remote_name,
+        document=flux.document,
+    )
+    requested = (TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    return Plan((*requested, attempt), attempt)
+
+
+def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Rules) -> list[Fact]:
+    """Return the facts that record how an upload ended; DGFiP's answer may have been recorded first."""
+    flux = fold(past)
+    attempt = outcome.attempt
+    if not outcome.refusal:
+        if not flux.awaits(FluxTransmitted):
+            return []
+        return [FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
+    if not is_due(flux) or not flux.is_in_flight:
+        return []
+    refusals = _refusals(past) + 1
+    failed = TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
+    cause = f"Le serveur de la DGFiP a refusé le fichier, qu'il n'a donc pas reçu : {outcome.refusal}"
+    if refusals >= rules.refusals_max:
+        return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
+    again = now + timedelta(seconds=rules.refused_retry_seconds * 2 ** (refusals - 1))
+    return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause}.", until=again)]
+
+
+def is_hold_over(flux: Flux, *, now: datetime, rules: Rules) -> bool:
+    """Say whether a hold ends by itself now."""
+    if flux.held is None or flux.held.until is None or now < flux.held.until:
+        return False
+    return not flux.is_in_flight or rules.in_doubt_policy == "resend"
+
+
+def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> list[Fact]:
+    """Return the facts that end a hold whose time is over."""
+    if not is_hold_over(flux, now=now, rules=rules):
+        return []
+    if not flux.is_in_flight:
+        return [TransmissionReleased(reason=TRY_AGAIN)]
+    if flux.attempt is not None and evidence.size_on_server == flux.attempt.document.size:
+        return [_found(flux.attempt)]
+    if evidence.has_unread_replies:
+        return []
+    return [TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
+
+
+def request(flux: Flux, reason: str) -> list[Fact]:
+    """Return the facts of a person's decision to send; none when it is done, or under way.
+
+    Raises:
+        RequestRefusedError: 409 too early, or never; 422 a suspended sending needs a reason.
+    """
+    if flux.state is State.READY and flux.document is not None:
+        return [TransmissionRequested(document=flux.document)]
+    if flux.held is not None:
+        if len(reason) < REASON_CHARACTERS_MIN:
+            raise _reason_required(flux.held)
+        return [TransmissionReleased(reason=reason)]
+    if flux.state is State.SENDING or flux.state in _SENT:
+        return []
+    raise _too_early(flux) if flux.state in _TOO_EARLY else _never(flux)
+
+
+def _found(attempt: TransmissionAttempted) -> FluxTransmitted:
+    return FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server")
+
+
+def _refusals(past: Sequence[Fact]) -> int:
+    """Count the refusals since a person last had to decide."""
+    count = 0
+    for fact in past:
+        if isinstance(fact, TransmissionFailed):
+            count += 1
+        elif isinstance(fact, TransmissionHeld) and fact.until is None:
+            count = 0
+    return count
+
+
+def _reason_required(held: TransmissionHeld) -> RequestRefusedError:
+    return RequestRefusedError(
+        422,
+        "reason-required",
+        "Motif nécessaire",
+        f"L'envoi est suspendu. {held.cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau "
+        'l\'envoi en donnant votre motif : {"reason": "…"}. Il sera conservé dans l\'historique du flux.',
+    )
+
+
+def _too_early(flux: Flux) -> RequestRefusedError:
+    return RequestRefusedError(
+        409,
+        "too-early",
+        "Envoi pas encore possible",
+        f"Le flux est dans l'état « {flux.on_screen} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le "
+        "faut, signé. Attendez qu'il soit « À envoyer », puis recommencez.",
+    )
+
+
+def _never(flux: Flux) -> RequestRefusedError:
+    return RequestRefusedError(
+        409,
+        "not-sendable",
+        "Envoi impossible",
+        f"Le flux est dans l'état « {flux.on_screen} » et ne sera plus envoyé. Corrigez-le dans le logiciel "
+        "financier, puis importez-le comme un nouveau flux.",
+    )

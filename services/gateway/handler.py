@@ -1,0 +1,189 @@
+"""What `gateway` does when it hears that a flux may leave, and with those whose sending is suspended.
+
+One flux is handled by one task at a time in this process (a lock per flux), and by one process at a time: the
+consumer group gives all the facts of a flux to the same process. That matters: a sending under way in another
+process would look like one that was cut off. Between processes the expected version still decides who records an
+attempt, and who has not recorded it sends nothing.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NoReturn
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from services.gateway import decide
+from services.gateway.decide import Evidence, Outcome, Rules
+from services.gateway.names import remote_name
+from services.gateway.ports import Channel, Documents, RefusedError
+from shared import metrics
+from shared.envelope import Event
+from shared.errors import UnavailableError, VersionConflictError
+from shared.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
+from shared.history import History
+from shared.lifecycle import Flux, fold
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "gateway"
+REVIEWED_AT_ONCE_MAX = 200
+
+
+class Sender:
+    """Sends flux."""
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        documents: Documents,
+        channel: Channel,
+        now: Callable[[], datetime],
+        rules: Rules,
+        p_dest: str,
+        p_appli: str,
+    ) -> None:
+        """Send through `channel`; `p_dest` and `p_appli` route the files there."""
+        self._history = history
+        self._documents = documents
+        self._channel = channel
+        self._now = now
+        self._rules = rules
+        self._p_dest = p_dest
+        self._p_appli = p_appli
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        # What this process knows and could not record, the journal being away: better than any evidence.
+        self._outcomes: dict[UUID, Outcome] = {}
+        self._unsent: dict[UUID, TransmissionAttempted] = {}
+        self._next_review = 0
+
+    async def on_ready(self, event: Event, _: Fact) -> None:
+        """Send a flux if it is due: validated without need of a signature, signed, asked for, or released."""
+        async with self._alone(event.flux_id):
+            if event.flux_id in self._outcomes:
+                await self._conclude(event.flux_id)
+            past = await self._history.load(event.flux_id)
+            flux = _fold(past)
+            if not decide.is_due(flux):
+                return
+            await self._channel.open()  # while the server is away, nothing is recorded
+            plan = decide.plan(
+                flux,
+                await self._evidence(event.flux_id, flux),
+                channel=self._channel.name,
+                remote_name=await self._name(flux),
+                now=self._now(),
+                rules=self._rules,
+            )
+            await self._record(past, plan.record, plan.upload)
+            if plan.upload is not None:
+                await self._upload(event.flux_id, plan.upload)
+
+    async def review_holds(self, every_seconds: float) -> NoReturn:
+        """Look for ever at the flux whose sending is suspended, and end the holds whose time is over."""
+        while True:
+            try:
+                await self.review_holds_once()
+            except UnavailableError as error:
+                logger.warning("gateway.holds_not_reviewed", extra={"reason": str(error)})
+            await asyncio.sleep(every_seconds)
+
+    async def review_holds_once(self) -> None:
+        """Look once at the suspended flux, so many at most: the others have their turn next time."""
+        held = await self._history.whose_last_fact_is(kind_of(TransmissionHeld))
+        metrics.HELD.set(len(held))
+        start = self._next_review if self._next_review < len(held) else 0
+        self._next_review = start + REVIEWED_AT_ONCE_MAX
+        for flux_id in held[start : self._next_review]:
+            async with self._alone(flux_id):
+                await self._review(flux_id)
+
+    async def _review(self, flux_id: UUID) -> None:
+        past = await self._history.load(flux_id)
+        flux = _fold(past)
+        if not decide.is_hold_over(flux, now=self._now(), rules=self._rules):
+            return
+        evidence = Evidence()
+        if flux.is_in_flight:
+            await self._channel.open()
+            evidence = await self._evidence(flux_id, flux)
+            evidence = replace(evidence, has_unread_replies=await self._channel.has_unread_replies())
+        facts = decide.end_hold(flux, evidence, now=self._now(), rules=self._rules)
+        try:
+            await self._record(past, facts)
+        except VersionConflictError:
+            logger.info("gateway.hold_settled_elsewhere")  # a reply came, or a person decided: as good
+
+    async def _evidence(self, flux_id: UUID, flux: Flux) -> Evidence:
+        if not flux.is_in_flight or flux.attempt is None:
+            return Evidence()
+        return Evidence(
+            size_on_server=await self._channel.size_of(flux.attempt.remote_name),
+            is_unsent=self._unsent.get(flux_id) == flux.attempt,
+        )
+
+    async def _name(self, flux: Flux) -> str:
+        if flux.document is None or flux.header is None:
+            raise RuntimeError("a flux that is due has a document and a header")
+        sha1 = await self._fingerprint(flux.document.sha256)
+        return remote_name(flux.header, sha1, p_dest=self._p_dest, p_appli=self._p_appli)
+
+    async def _fingerprint(self, sha256: str) -> str:
+        """Return the SHA-1 that DGFiP wants in the name; a corrupt document is found here, before it leaves."""
+        digest = hashlib.sha1(usedforsecurity=False)
+        async for chunk in self._documents.stream(sha256):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    async def _upload(self, flux_id: UUID, attempt: TransmissionAttempted) -> None:
+        try:
+            await self._channel.put(attempt.remote_name, self._counted(attempt.document.sha256))
+        except RefusedError as error:
+            logger.warning("gateway.refused", extra={"reason": str(error), "attempt": attempt.attempt})
+            self._outcomes[flux_id] = Outcome(attempt, refusal=str(error))
+        else:
+            self._outcomes[flux_id] = Outcome(attempt)
+        await self._conclude(flux_id)
+
+    async def _counted(self, sha256: str) -> AsyncIterator[bytes]:
+        async for chunk in self._documents.stream(sha256):
+            yield chunk
+            metrics.TRANSMITTED_BYTES.inc(len(chunk))
+
+    async def _conclude(self, flux_id: UUID) -> None:
+        """Record how an upload ended; if that fails, the message comes again and begins here."""
+        past = await self._history.load(flux_id)
+        facts = decide.conclude(
+            [event.data for event in past], self._outcomes[flux_id], now=self._now(), rules=self._rules
+        )
+        await self._record(past, facts)
+        del self._outcomes[flux_id]
+
+    async def _record(
+        self, past: Sequence[Event], facts: Sequence[Fact], attempt: TransmissionAttempted | None = None
+    ) -> None:
+        if not facts:
+            return
+        flux_id = past[-1].flux_id
+        events = [past[-1].follow(fact, actor=ACTOR, at=self._now()) for fact in facts]
+        try:
+            await self._history.append(events, expected_version=past[-1].version)
+        except UnavailableError:
+            if attempt is not None:
+                self._unsent[flux_id] = attempt  # it may be recorded; it has not begun
+            raise
+        self._unsent.pop(flux_id, None)
+
+    def _alone(self, flux_id: UUID) -> asyncio.Lock:
+        lock = self._locks.get(flux_id)
+        if lock is None:
+            lock = self._locks[flux_id] = asyncio.Lock()
+        return lock
+
+
+def _fold(past: Sequence[Event]) -> Flux:
+    return fold(event.data for event in past)

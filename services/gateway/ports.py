@@ -1,0 +1,56 @@
+"""What `gateway` needs from outside, in its own words."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from shared.errors import PesError
+
+
+class RefusedError(PesError):
+    """The server answered, and said no: it does not have the file. Record it; trying again at once is no use."""
+
+
+class Documents(Protocol):
+    """Where the files to send are."""
+
+    def stream(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a document; see `shared.documents.DocumentStore.stream` for what it raises."""
+
+
+class Channel(Protocol):
+    """The way out to DGFiP: one entry directory, where a file counts as received once it is complete."""
+
+    @property
+    def name(self) -> str:
+        """What the facts call it."""
+
+    async def open(self) -> None:
+        """Return once the server answers.
+
+        Raises:
+            UnavailableError: it does not.
+        """
+
+    async def size_of(self, remote_name: str) -> int | None:
+        """Return the size of a file of the entry directory, or None when it is not there.
+
+        Raises:
+            UnavailableError: the server does not answer.
+        """
+
+    async def has_unread_replies(self) -> bool:
+        """Say whether replies wait to be collected.
+
+        Raises:
+            UnavailableError: the server does not answer.
+        """
+
+    async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write a file into the entry directory, over one of the same name; return once the server has it all.
+
+        If `chunks` raises, the file is left incomplete, never closed, and the error goes through.
+
+        Raises:
+            RefusedError: the server said no.
+            UnavailableError: the connection was lost; whether the server has the file is unknown.
+        """

@@ -1,0 +1,320 @@
+"""The way out to DGFiP: the same tests against the stand-in, our simulator's server, and a real OpenSSH server."""
+
+import asyncio
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncssh
+import psutil
+import pytest
+
+from services.gateway.adapters.sftp import Server, SftpChannel
+from services.gateway.ports import Channel, RefusedError
+from shared.errors import UnavailableError
+from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.simulated_channel import SimulatedChannel
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "0" * 40
+CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB
+
+
+class StopHereError(Exception):
+    """What the bytes to send may raise in the middle."""
+
+
+@dataclass
+class Place:
+    """A channel, and what a test may do at its other end."""
+
+    channel: Channel
+    stop: Callable[[], Awaitable[None]]
+    start: Callable[[], Awaitable[None]]
+    received: Callable[[str], bytes | None]
+    add_reply: Callable[[], None]
+    server: Server | None = None
+
+
+@asynccontextmanager
+async def simulated(_: Path) -> AsyncIterator[Place]:
+    channel = SimulatedChannel()
+
+    async def stop() -> None:
+        channel.is_down = True
+
+    async def start() -> None:
+        channel.is_down = False
+
+    def add_reply() -> None:
+        channel.unread_replies = True
+
+    yield Place(channel, stop, start, lambda name: dict(channel.received).get(name), add_reply)
+
+
+@asynccontextmanager
+async def simulator(folder: Path) -> AsyncIterator[Place]:
+    async with Helios(folder, answers=False) as helios:
+        server = Server(
+            host="127.0.0.1",
+            port=helios.port,
+            login=LOGIN,
+            password=PASSWORD,
+            known_hosts_file=helios.known_hosts,
+            operation_seconds_max=5,
+        )
+
+        def received(name: str) -> bytes | None:
+            found = [one for one in helios.folder.waiting() if one.name == name]
+            return helios.folder.content(found[-1]) if found else None
+
+        def add_reply() -> None:
+            helios.folder.reply("reply.xml", b"<a/>")
+
+        channel = SftpChannel(server)
+        async with aclosing(channel):
+            yield Place(channel, helios.stop, helios.start, received, add_reply, server)
+
+
+@asynccontextmanager
+async def openssh(folder: Path) -> AsyncIterator[Place]:
+    for name in ("entree", "sortie"):
+        (folder / name).mkdir()
+    server = sshd_settings(folder)
+    process: list[asyncio.subprocess.Process] = []
+
+    async def start() -> None:
+        assert SSHD is not None
+        command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+        process.append(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL))
+        await answers(server.port)
+
+    async def stop() -> None:
+        for one in process:
+            await kill(one)
+        process.clear()
+
+    def received(name: str) -> bytes | None:
+        file = folder / "entree" / name
+        return file.read_bytes() if file.exists() else None
+
+    def add_reply() -> None:
+        (folder / "sortie" / "reply.xml").write_bytes(b"<a/>")
+
+    await start()
+    channel = SftpChannel(server)
+    try:
+        async with aclosing(channel):
+            yield Place(channel, stop, start, received, add_reply, server)
+    finally:
+        await stop()
+
+
+def sshd_settings(folder: Path) -> Server:
+    """Write what sshd needs into a folder, and return how to reach it."""
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants it when it runs as root
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("host_key", "login_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    host_key = (folder / "host_key.pub").read_text().split()[:2]
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(host_key)}\n")
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nStrictModes no\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/login_key.pub\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        "Subsystem sftp internal-sftp\n"
+    )
+    return Server(
+        host="127.0.0.1",
+        port=port,
+        login=getpass.getuser(),
+        key_file=folder / "login_key",
+        known_hosts_file=folder / "known_hosts",
+        entry_directory=str(folder / "entree"),
+        reply_directory=str(folder / "sortie"),
+        operation_seconds_max=5,
+    )
+
+
+async def answers(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """Kill sshd and the processes of its sessions."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for child in family:
+        if child.is_running():
+            child.kill()
+    await process.wait()
+
+
+PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
+
+
+@pytest.fixture(params=list(PLACES))
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    if request.param == "openssh" and SSHD is None:
+        reason = "no OpenSSH server on this machine (Debian: apt-get install openssh-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(PLACES[request.param](tmp_path))
+
+
+on_real_servers = pytest.mark.parametrize("place", ["simulator", "openssh"], indirect=True)
+
+
+def real_server(place: Place) -> Server:
+    assert place.server is not None
+    return place.server
+
+
+async def pieces(content: bytes, stop_after: int | None = None) -> AsyncIterator[bytes]:
+    size = 1024 * 1024
+    for start in range(0, len(content), size):
+        if stop_after is not None and start >= stop_after:
+            raise StopHereError
+        yield content[start : start + size]
+
+
+async def settles(place: Place, name: str, expected: bytes) -> bool:
+    """Say whether the other end comes to have these bytes."""
+    async with asyncio.timeout(5):
+        while place.received(name) != expected:
+            await asyncio.sleep(0.005)
+    return True
+
+
+async def test_a_file_arrives_whole_under_its_name(place: Place) -> None:
+    await place.channel.open()
+    await place.channel.put(NAME, pieces(CONTENT))
+    assert await settles(place, NAME, CONTENT)
+
+
+async def test_an_empty_file_arrives(place: Place) -> None:
+    await place.channel.put(NAME, pieces(b""))
+    assert await settles(place, NAME, b"")
+
+
+async def test_several_files_at_once_do_not_mix(place: Place) -> None:
+    names = [f"{NAME}-{number}" for number in range(8)]
+    contents = [CONTENT[number * 1000 :] for number in range(8)]
+    await asyncio.gather(
+        *(place.channel.put(name, pieces(content)) for name, content in zip(names, contents, strict=True))
+    )
+    for name, content in zip(names, contents, strict=True):
+        assert await settles(place, name, content)
+
+
+async def test_a_file_that_is_not_there_has_no_size(place: Place) -> None:
+    assert await place.channel.size_of(NAME) is None
+
+
+async def test_a_file_cut_short_is_seen_as_incomplete_then_overwritten(place: Place) -> None:
+    with pytest.raises(StopHereError):
+        await place.channel.put(NAME, pieces(CONTENT, stop_after=2 * 1024 * 1024))
+    await place.channel.open()
+    assert await place.channel.size_of(NAME) == 2 * 1024 * 1024
+    await place.channel.put(NAME, pieces(CONTENT))
+    assert await settles(place, NAME, CONTENT)
+
+
+async def test_the_server_can_say_no(place: Place) -> None:
+    with pytest.raises(RefusedError):
+        await place.channel.put("x" * 300, pieces(CONTENT))
+    await place.channel.put(NAME, pieces(CONTENT))
+    assert await settles(place, NAME, CONTENT)
+
+
+async def test_a_server_that_is_away_is_unavailable_until_it_is_back(place: Place) -> None:
+    await place.channel.open()
+    await place.stop()
+    with pytest.raises(UnavailableError):
+        await place.channel.open()
+    with pytest.raises(UnavailableError):
+        await place.channel.put(NAME, pieces(CONTENT))
+    with pytest.raises(UnavailableError):
+        await place.channel.size_of(NAME)
+    await place.start()
+    await place.channel.open()
+    await place.channel.put(NAME, pieces(CONTENT))
+    assert await settles(place, NAME, CONTENT)
+
+
+async def test_a_connection_lost_in_the_middle_is_unavailable_and_leaves_an_incomplete_file(place: Place) -> None:
+    async def until_cut() -> AsyncIterator[bytes]:
+        yield CONTENT[:1000]
+        await place.stop()
+        yield CONTENT[1000:]
+
+    with pytest.raises(UnavailableError):
+        await place.channel.put(NAME, until_cut())
+    await place.start()
+    await place.channel.open()
+    size = await place.channel.size_of(NAME)
+    assert size is not None
+    assert size < len(CONTENT)
+
+
+async def test_replies_that_wait_are_seen(place: Place) -> None:
+    assert not await place.channel.has_unread_replies()
+    place.add_reply()
+    assert await place.channel.has_unread_replies()
+
+
+@on_real_servers
+async def test_a_server_with_another_key_gets_nothing(place: Place, tmp_path: Path) -> None:
+    server = real_server(place)
+    pinned = tmp_path / "other_known_hosts"
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    pinned.write_text(f"[127.0.0.1]:{server.port} {key}")
+    channel = SftpChannel(replace(server, known_hosts_file=pinned))
+    async with aclosing(channel):
+        with pytest.raises(UnavailableError, match="not trusted"):
+            await channel.open()
+
+
+@on_real_servers
+async def test_a_server_that_does_not_know_us_is_unavailable(place: Place) -> None:
+    channel = SftpChannel(replace(real_server(place), password="wrong", key_file=None))
+    async with aclosing(channel):
+        with pytest.raises(UnavailableError, match="Permission denied"):
+            await channel.open()
+
+
+@on_real_servers
+async def test_an_entry_directory_that_is_not_there_is_unavailable(place: Place) -> None:
+    channel = SftpChannel(replace(real_server(place), entry_directory="/nowhere"))
+    async with aclosing(channel):
+        with pytest.raises(UnavailableError, match="entry directory"):
+            await channel.open()
+
+
+@on_real_servers
+async def test_a_server_that_does_not_speak_is_unavailable(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        channel = SftpChannel(replace(real_server(place), port=port, connect_seconds_max=0.2))
+        async with aclosing(channel):
+            with pytest.raises(UnavailableError):
+                await channel.open()

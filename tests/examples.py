@@ -1,0 +1,60 @@
+"""One good example of each fact, imported as `an`: a test then states only what matters to it."""
+
+from shared.events import (
+    Bordereau,
+    Document,
+    FluxAcknowledged,
+    FluxCancelled,
+    FluxImported,
+    FluxInvalidated,
+    FluxRejected,
+    FluxSigned,
+    FluxTransmitted,
+    FluxValidated,
+    Header,
+    ReplyReceived,
+    SignatureRequested,
+    TransmissionAttempted,
+    TransmissionFailed,
+    TransmissionHeld,
+    TransmissionReleased,
+    TransmissionRequested,
+)
+
+collectivite = "213499908"
+document = Document(sha256="a" * 64, size=1000)
+signed_document = Document(sha256="b" * 64, size=1200)
+reply = Document(sha256="c" * 64, size=300)
+header = Header(
+    nomfic="PESALR1_21349990800019123002026_00001",
+    typfic="PESALR1",
+    id_post="034990",
+    id_coll="21349990800019",
+    cod_col="123",
+    cod_bud="00",
+    emitted_on="2026-02-02",
+    label="Commune de Brumeval-les-Étangs",
+    emitter="Heliotrope",
+)
+bordereau = Bordereau(domain="depense", exercice="2026", number="100", type="01", pieces=2, element_id="D1")
+remote_name = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "d" * 40
+
+imported = FluxImported(document=document, filename="flux.xml")
+imported_on_request = FluxImported(document=document, filename="flux.xml", send="on_request")
+cancelled = FluxCancelled(reason="Importé par erreur")
+validated = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=True)
+validated_unsigned = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=False)
+invalidated = FluxInvalidated(findings=())
+signature_requested = SignatureRequested(elements=("D1",))
+signed = FluxSigned(document=signed_document, signatures=())
+requested = TransmissionRequested(document=signed_document)
+attempted = TransmissionAttempted(
+    attempt=1, channel="passtrans-sftp", remote_name=remote_name, document=signed_document
+)
+failed = TransmissionFailed(attempt=1, cause="no space left")
+held = TransmissionHeld(attempt=1, cause="La liaison a été coupée.")
+released = TransmissionReleased(reason="La DGFiP n'a pas reçu le fichier.")
+transmitted = FluxTransmitted(remote_name=remote_name, document=signed_document)
+reply_received = ReplyReceived(document=reply, remote_name="034990_260202120000-ACK-1.xml", verdict="acknowledged")
+acknowledged = FluxAcknowledged(reply=reply)
+rejected = FluxRejected(reply=reply, errors=())

@@ -1,0 +1,36 @@
+"""The document store in memory, as far as services read from it."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from shared.errors import CorruptDocumentError, DocumentMissingError
+from shared.events import Document
+
+
+@dataclass
+class MemoryDocuments:
+    """Same promises as `shared.documents.DocumentStore`; `chunk_bytes` is how much `stream` yields at once."""
+
+    contents: dict[str, bytes] = field(default_factory=dict)
+    chunk_bytes: int = 64
+
+    async def put_bytes(self, content: bytes) -> Document:
+        """See `DocumentStore.put_bytes`."""
+        document = Document(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        self.contents[document.sha256] = content
+        return document
+
+    async def read(self, sha256: str) -> bytes:
+        """See `DocumentStore.read`."""
+        return b"".join([chunk async for chunk in self.stream(sha256)])
+
+    async def stream(self, sha256: str) -> AsyncIterator[bytes]:
+        """See `DocumentStore.stream`."""
+        if sha256 not in self.contents:
+            raise DocumentMissingError(sha256)
+        content = self.contents[sha256]
+        for start in range(0, len(content), self.chunk_bytes):
+            yield content[start : start + self.chunk_bytes]
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise CorruptDocumentError(sha256)
