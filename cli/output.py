@@ -40,6 +40,11 @@ def emit(document: object) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
+def emit_line(document: object) -> None:
+    """Write one of several JSON documents, each on its line."""
+    typer.echo(json.dumps(document, ensure_ascii=False))
+
+
 @contextmanager
 def reporting(*, as_json: bool = False) -> Iterator[None]:
     """Turn a `CommandError` into what the caller reads, and into the exit code."""

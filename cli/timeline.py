@@ -29,10 +29,10 @@ class Step:
     since: timedelta | None
 
 
-def members_of(answer: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the events in an answer of `history`, as JSON objects."""
-    events = answer.get("events")
-    return [event for event in events if isinstance(event, Mapping)] if isinstance(events, list) else []
+def members_of(answer: Mapping[str, object], name: str = "events") -> list[Mapping[str, object]]:
+    """Return a list in an answer of `history`, the events unless told otherwise, as JSON objects."""
+    members = answer.get(name)
+    return [member for member in members if isinstance(member, Mapping)] if isinstance(members, list) else []
 
 
 def known_events(members: Iterable[Mapping[str, object]]) -> Iterator[Event]:
@@ -69,6 +69,11 @@ def paris() -> tzinfo:
         return ZoneInfo(ZONE)
     except ZoneInfoNotFoundError:
         return UTC
+
+
+def time_of(text: str) -> str:
+    """Write a time of an answer (ISO 8601, UTC) as screens do, to the second."""
+    return datetime.fromisoformat(text).astimezone(paris()).strftime("%d/%m/%Y %H:%M:%S")
 
 
 def table_of(steps: Sequence[Step], *, title: str) -> Table:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from cryptography.x509 import Name
+from cryptography.x509.oid import NameOID
+
 from shared.events import (
     Bordereau,
     Fact,
@@ -109,10 +112,19 @@ def _about_signature(fact: SignatureRequested | FluxSigned | SignaturesRejected)
         case FluxSigned() if not fact.signatures:
             return "Prêt à partir : aucune signature n'est nécessaire"
         case FluxSigned():
-            signers = ", ".join(sorted({signature.signer for signature in fact.signatures}))
+            signers = ", ".join(sorted({_person(signature.signer) for signature in fact.signatures}))
             return (
                 f"Signé : {count(len(fact.signatures), 'signature vérifiée', 'signatures vérifiées')}, par {signers}"
             )
+
+
+def _person(subject: str) -> str:
+    """Return the common name in a certificate's subject (RFC 4514); the whole of it when it has none."""
+    try:
+        names = Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return subject
+    return str(names[0].value) if names else subject
 
 
 def _about_transmission(fact: Fact) -> str:

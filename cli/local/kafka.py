@@ -117,7 +117,7 @@ def ensure_jars(folder: Path = DEFAULT_LIB, *, say: Say = quiet) -> Path:
     with _locked(folder.with_name(f".{folder.name}.lock")):
         if _fetched(folder) != pinned:
             maven = _find("mvn")
-            say("Fetching Apache Kafka: 44 MB, once.")
+            say("Téléchargement d'Apache Kafka (44 Mo, une seule fois)…")
             _fetch(maven, folder, pinned)
     return folder
 
@@ -413,7 +413,7 @@ def format_storage(config: BrokerConfig, *, lib: Path, java: str = "java", say: 
     """
     if (config.data / "meta.properties").exists():
         return
-    say(f"Formatting the storage of Kafka node {config.node_id}.")
+    say(f"Préparation du stockage du nœud Kafka {config.node_id}…")
     argv = format_command(config, lib=lib.absolute(), java=java)
     environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(  # noqa: S603 - our own command line

@@ -142,7 +142,7 @@ class Platform:
         )
 
     def _prepare_kafka(self) -> kafka.Node:
-        lib = kafka.ensure_jars(say=lambda _: self._say("Téléchargement d'Apache Kafka (44 Mo, une seule fois)…"))
+        lib = kafka.ensure_jars(say=self._say)
         ports = kafka.Ports(client=self._ports.of(KAFKA), controller=self._ports.of(KAFKA_CONTROLLER))
         (node,) = kafka.prepare(self.folder.kafka, [ports], lib=lib)
         return node

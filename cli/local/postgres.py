@@ -258,7 +258,9 @@ class LocalPostgres:
             # For the group too: a supervisor may give the account other groups than ours.
             pass_through = stat.S_IXUSR if status.st_uid == account.uid else stat.S_IXGRP | stat.S_IXOTH
             if status.st_mode & pass_through != pass_through:
-                self._say(f"Letting the account {account.name} pass through {directory} to run PostgreSQL.")
+                self._say(
+                    f"PostgreSQL tourne sous le compte {account.name} : il reçoit le droit de traverser {directory}."
+                )
                 directory.chmod(stat.S_IMODE(status.st_mode) | pass_through)
 
     def _rotate_log(self) -> None:
@@ -267,7 +269,7 @@ class LocalPostgres:
 
     def _make_cluster(self, account: Account | None) -> None:
         """Run initdb beside the final place, so that the data folder is there complete or not at all."""
-        self._say("Creating the PostgreSQL cluster.")
+        self._say("Création de la base de données (une seule fois)…")
         with tempfile.TemporaryDirectory(prefix=".initdb-", dir=self.folder) as name:
             work = Path(name)
             if account:

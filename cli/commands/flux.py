@@ -1,0 +1,262 @@
+"""Commands about flux: import, list, show, follow, send, cancel."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli import wording
+from cli.api import Api
+from cli.client_config import read_client_config
+from cli.collectivite import choose_collectivite
+from cli.errors import CommandError, ExitCode, RefusedError
+from cli.findings import show_findings, show_problem, show_rejections
+from cli.french import FrenchCommand, FrenchGroup
+from cli.options import AsJson, FluxId, environ, moment_of
+from cli.output import console, emit, emit_line, reporting, say, show
+from cli.timeline import members_of, paris, steps_of, table_of, time_of
+from cli.uploads import Upload, UploadBars, keys_of, send_file
+from cli.waiting import Outlook, Waited, wait_for
+from shared.lifecycle import ON_SCREEN, State
+
+app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
+
+_NAMES = ", ".join(state.value for state in State)
+StateOption = Annotated[State | None, typer.Option("--state", metavar="ÉTAT", help=f"Un état : {_NAMES}.")]
+_DETAILS = {
+    "filename": "Fichier",
+    "collectivite": "Collectivité",
+    "nomfic": "NomFic",
+    "cod_col": "CodCol",
+    "cod_bud": "CodBud",
+    "remote_name": "Nom à la DGFiP",
+    "sha256": "SHA-256",
+    "reason": "Motif",
+}
+
+
+@app.command("import", cls=FrenchCommand)
+def import_files(
+    files: Annotated[list[Path], typer.Argument(metavar="FICHIER…", help="Fichiers PES à importer.")],
+    collectivite: Annotated[
+        str,
+        typer.Option(metavar="SIREN", help="Collectivité (sinon HELIOTROPE_COLLECTIVITE, sinon celle du fichier)."),
+    ] = "",
+    *,
+    hold: Annotated[bool, typer.Option("--hold", help="N'envoie rien avant `flux send`.")] = False,
+    idempotency_key: Annotated[
+        str, typer.Option(metavar="CLÉ", help="Le même import, recommencé avec la même clé, n'est fait qu'une fois.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Importe un ou plusieurs fichiers. Avec --json : un document par fichier, un par ligne."""
+    with reporting(as_json=as_json):
+        config = read_client_config(environ())
+        refused = 0
+        with Api(config) as api, UploadBars() as bars:
+            for path, key in zip(files, keys_of(idempotency_key, len(files)), strict=True):
+                try:
+                    siren = _collectivite_of(path, collectivite, config.collectivite)
+                    upload = Upload(path, siren, key=key, is_held=hold)
+                    _show_import(path, send_file(api, upload, bars.follow(path)), as_json=as_json)
+                except RefusedError as error:
+                    refused += 1
+                    _show_refusal(path, error, as_json=as_json)
+        if refused:
+            raise typer.Exit(ExitCode.REFUSED)
+
+
+@app.command("list", cls=FrenchCommand)
+def list_flux(
+    state: StateOption = None,
+    collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Une seule collectivité.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Nombre de flux.")] = 50,
+    before: Annotated[str, typer.Option(metavar="ID", help="La suite : les flux d'avant celui-ci.")] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Liste les flux, du plus récent au plus ancien."""
+    with reporting(as_json=as_json), _api() as api:
+        wanted = {"state": state.value if state else "", "collectivite": collectivite, "before": before}
+        params = {"limit": str(limit)} | {name: value for name, value in wanted.items() if value}
+        answer = api.read("/v1/flux", params)
+        if as_json:
+            emit(answer)
+            return
+        rows = members_of(answer, "flux")
+        if not rows:
+            say("Aucun flux.")
+            return
+        show(_list_of(rows))
+        if answer.get("next"):
+            say(f"La suite : heliotrope flux list --before {answer['next']}")
+
+
+@app.command("show", cls=FrenchCommand)
+def show_flux(
+    flux_id: FluxId,
+    at: Annotated[
+        str, typer.Option(metavar="INSTANT", help="Tel qu'il était à cet instant (ISO 8601 ; sans zone : Paris).")
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Montre un flux, maintenant ou à un instant passé."""
+    with reporting(as_json=as_json):
+        params = {"at": moment_of(at).isoformat()} if at else None
+        with _api() as api:
+            flux = api.read(f"/v1/flux/{flux_id}", params)
+        if as_json:
+            emit(flux)
+        else:
+            _show_flux(flux)
+
+
+@app.command("events", cls=FrenchCommand)
+def show_events(flux_id: FluxId, *, as_json: AsJson = False) -> None:
+    """Raconte un flux : quoi, qui, quand, en combien de temps."""
+    with reporting(as_json=as_json):
+        with _api() as api:
+            answer = api.read(f"/v1/flux/{flux_id}/events")
+        if as_json:
+            emit(answer)
+        else:
+            show(table_of(steps_of(members_of(answer)), title=f"Flux {flux_id}"))
+
+
+@app.command("wait", cls=FrenchCommand)
+def wait(
+    flux_id: FluxId,
+    state: StateOption = None,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDES", help="Attente la plus longue.")] = 60.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Attend qu'un flux soit, ou soit passé, dans un état ; sans --state, qu'il soit terminé. Rend 1 sinon."""
+    with reporting(as_json=as_json):
+        with _api() as api:
+            waited = wait_for(api, flux_id, state, timeout)
+            flux = api.read(f"/v1/flux/{flux_id}")
+        is_reached = waited.outlook is Outlook.REACHED
+        if as_json:
+            emit({**flux, "wanted": state.value if state else None, "reached": is_reached})
+        else:
+            say(_waited(waited, state, timeout))
+        if not is_reached:
+            raise typer.Exit(ExitCode.REFUSED)
+
+
+@app.command("send", cls=FrenchCommand)
+def send(
+    flux_id: FluxId,
+    reason: Annotated[
+        str, typer.Option(metavar="MOTIF", help="Pourquoi envoyer de nouveau un flux dont l'envoi est suspendu.")
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Envoie à la DGFiP un flux prêt, ou reprend un envoi suspendu."""
+    with reporting(as_json=as_json):
+        with _api() as api:
+            answer = api.request("gateway", f"/v1/flux/{flux_id}/transmission", {"reason": reason})
+        if as_json:
+            emit(answer)
+        else:
+            say(f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.")
+
+
+@app.command("cancel", cls=FrenchCommand)
+def cancel(
+    flux_id: FluxId,
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi le flux est annulé.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Annule un flux qui n'est pas encore parti ; le même fichier peut alors être importé de nouveau."""
+    with reporting(as_json=as_json):
+        with _api() as api:
+            answer = api.request("ingest", f"/v1/flux/{flux_id}/cancellation", {"reason": reason})
+        if as_json:
+            emit(answer)
+        else:
+            say(f"Flux {flux_id} annulé.")
+
+
+def _api() -> Api:
+    return Api(read_client_config(environ()))
+
+
+def _collectivite_of(path: Path, asked: str, default: str) -> str:
+    try:
+        return choose_collectivite(path, asked=asked, environ=environ(), default=default)
+    except OSError as error:
+        raise RefusedError("Fichier illisible", f"{path} : {error.strerror or error}.") from error
+
+
+def _show_import(path: Path, answer: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        emit_line({"file": str(path), **answer})
+    else:
+        size = wording.size(int(str(answer["size"])))
+        show(f"{path} : importé ({size}), flux {answer['flux_id']}")
+
+
+def _show_refusal(path: Path, error: CommandError, *, as_json: bool) -> None:
+    if as_json:
+        emit_line({"file": str(path), **error.document})
+    say(f"{path} : refusé")
+    show_problem(console(stderr=True), error.document)
+
+
+def _list_of(rows: list[Mapping[str, object]]) -> Table:
+    table = Table(caption=f"Heure : {paris()}", caption_justify="left")
+    table.add_column("Flux", no_wrap=True)
+    table.add_column("État", overflow="fold")
+    for column in ("Fichier", "NomFic"):
+        table.add_column(column, overflow="fold")
+    table.add_column("Collectivité", no_wrap=True)
+    table.add_column("Taille", justify="right", no_wrap=True)
+    table.add_column("Importé", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row["flux_id"]),
+            str(row["on_screen"]),
+            str(row["filename"]),
+            str(row["nomfic"]),
+            str(row["collectivite"]),
+            wording.size(int(str(row["size"]))),
+            time_of(str(row["imported_at"])),
+        )
+    return table
+
+
+def _show_flux(flux: Mapping[str, object]) -> None:
+    state = str(flux["state"])
+    show(f"Flux {flux['flux_id']} : {flux.get('on_screen') or ON_SCREEN[State(state)]} ({state})")
+    for name, label in _DETAILS.items():
+        if flux.get(name):
+            show(f"  {label} : {flux[name]}")
+    if "size" in flux:
+        show(f"  Taille : {wording.size(int(str(flux['size'])))}")
+    for name, label in (("imported_at", "Importé"), ("updated_at", "Dernier fait")):
+        if flux.get(name):
+            show(f"  {label} : {time_of(str(flux[name]))} ({paris()})")
+    show(f"  Version : {flux['version']}")
+    if isinstance(held := flux.get("held"), Mapping):
+        show(f"  Envoi suspendu : {held.get('cause', '')}", "  Pour reprendre : heliotrope flux send ID --reason …")
+    show_findings(console(), flux.get("findings"))
+    show_rejections(console(), flux.get("errors"))
+
+
+def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:
+    state = waited.path.current
+    where = f"{ON_SCREEN[state]} ({state})" if state else "inconnu"
+    match waited.outlook:
+        case Outlook.REACHED:
+            return f"Le flux est : {where}."
+        case Outlook.IMPOSSIBLE:
+            return f"Le flux est : {where} ; il ne peut plus passer à l'état {wanted}."
+        case Outlook.POSSIBLE:
+            return f"Après {timeout_seconds:g} s, le flux est : {where}."

@@ -1,0 +1,169 @@
+"""Commands that start, look at and stop the local platform, and show it at work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli import demo as demonstration
+from cli.errors import ExitCode, UnreachableError
+from cli.local.folder import choose_folder
+from cli.local.holding import detach, hold_until_interrupted, kept, stop
+from cli.local.ports import SERVICES, Ports, base_of
+from cli.local.readiness import Readiness, ask_all
+from cli.local.running import Running, find_running
+from cli.local.supervision import ProcessState, Supervisor
+from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
+from cli.output import emit, reporting, say, show
+
+STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l'arrêter."
+_STATES = {
+    "RUNNING": "lancé",
+    "STARTING": "démarre",
+    "BACKOFF": "redémarre",
+    "STOPPING": "s'arrête",
+    "STOPPED": "arrêté",
+    "EXITED": "arrêté",
+    "FATAL": "en panne",
+}
+
+
+def up(
+    *,
+    detached: Annotated[
+        bool, typer.Option("--detach", help="Rend la main une fois la plateforme prête ; `down` l'arrête.")
+    ] = False,
+    bus: BusOption = None,
+    data: DataOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lance la plateforme sur cette machine, avec un Hélios simulé ; Ctrl-C l'arrête."""
+    with reporting(as_json=as_json):
+        folder = folder_of(data)
+        ports = Ports(base_of(environ()))
+        kind = bus or DEFAULT_BUS
+        if running := find_running(folder):
+            check_bus(bus, running.bus)
+            say(f"La plateforme est déjà lancée, depuis le {running.started_at}.")
+            _show_running(running, as_json=as_json)
+        elif detached:
+            running = detach(folder, ports, kind, say, environ())
+            check_bus(bus, running.bus)
+            _show_running(running, as_json=as_json)
+        else:
+            with _quiet_end(), kept(folder, ports, kind, say, environ()) as (platform, running):
+                _show_running(running, as_json=as_json)
+                say(STAYS_UP)
+                hold_until_interrupted(platform)
+
+
+def down(*, data: DataOption = None, as_json: AsJson = False) -> None:
+    """Arrête la plateforme de cette machine ; les données sont gardées."""
+    with reporting(as_json=as_json):
+        folder = folder_of(data)
+        is_stopped = stop(folder)
+        say("Plateforme arrêtée ; les données sont gardées." if is_stopped else "Aucune plateforme n'était lancée.")
+        if as_json:
+            emit({"stopped": is_stopped, "data": str(folder.root)})
+
+
+def status(*, data: DataOption = None, as_json: AsJson = False) -> None:
+    """Dit ce qui tourne, ce qui est prêt, et ce qui attend. Rend 1 si un service n'est pas prêt ou attend."""
+    with reporting(as_json=as_json):
+        folder = choose_folder(data, environ())
+        running = find_running(folder)
+        if running is None:
+            raise UnreachableError("Aucune plateforme lancée", f"Rien ne tourne pour {folder.root} : `make up`.")
+        states = Supervisor(folder).states() or []
+        answers = {answer.service: answer for answer in ask_all(SERVICES, running.ports)}
+        is_well = all(answer.is_ready and not answer.waits_for for answer in answers.values())
+        if as_json:
+            emit(
+                {
+                    "bus": running.bus,
+                    "started_at": running.started_at,
+                    "data": str(folder.root),
+                    "is_well": is_well,
+                    "programs": [_program_shown(state, answers.get(state.name)) for state in states],
+                }
+            )
+        else:
+            show(_status_table(states, answers), f"Bus : {running.bus}. Données : {folder.root}.")
+        if not is_well:
+            raise typer.Exit(ExitCode.REFUSED)
+
+
+def demo(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="S'arrête ensuite : 0 si le flux est acquitté, 1 sinon.")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="PES", help="Votre propre fichier PES, au lieu d'un exemple.")
+    ] = None,
+    bus: BusOption = None,
+    data: DataOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Montre un flux de bout en bout : import, contrôle, signature, envoi, acquit."""
+    with reporting(as_json=as_json):
+        if file is not None:
+            demonstration.check_readable(file)
+        folder = folder_of(data)
+        if running := find_running(folder):
+            check_bus(bus, running.bus)
+            raise typer.Exit(demonstration.play(folder, file, environ(), as_json=as_json))
+        kind = bus or DEFAULT_BUS
+        with _quiet_end(), kept(folder, Ports(base_of(environ())), kind, say, environ()) as (platform, running):
+            code = demonstration.play(folder, file, environ(), as_json=as_json)
+            if not once:
+                _show_running(running, as_json=False)
+                say(STAYS_UP)
+                hold_until_interrupted(platform)
+                code = ExitCode.DONE
+        raise typer.Exit(code)
+
+
+class _quiet_end:  # noqa: N801  # reads as what it is: a context
+    """Ends a command that Ctrl-C interrupted while it was starting, once everything is stopped."""
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Turn the interruption into an exit code."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise typer.Exit(ExitCode.REFUSED)
+
+
+def _show_running(running: Running, *, as_json: bool) -> None:
+    urls = {service: running.ports.url(service) for service in SERVICES}
+    if as_json:
+        emit({"bus": running.bus, "started_at": running.started_at, "urls": urls})
+        return
+    say("Plateforme prête :")
+    for service, url in urls.items():
+        say(f"  {service:<11} {url}")
+    say("À essayer : heliotrope flux list ; heliotrope flux import FICHIER ; heliotrope status")
+
+
+def _program_shown(state: ProcessState, answer: Readiness | None) -> dict[str, object]:
+    shown: dict[str, object] = {"name": state.name, "state": state.state.lower(), "pid": state.pid}
+    if answer is not None:
+        shown |= {"is_ready": answer.is_ready, "away": answer.away, "messages_wait_for": answer.waits_for}
+    return shown
+
+
+def _status_table(states: list[ProcessState], answers: dict[str, Readiness]) -> Table:
+    table = Table()
+    for column in ("Programme", "État", "Processus", "Prêt", "Attend"):
+        table.add_column(column, overflow="fold")
+    for state in states:
+        answer = answers.get(state.name)
+        ready = "" if answer is None else "oui" if answer.is_ready else "non"
+        waits = sorted({*answer.away, *answer.waits_for}) if answer else []
+        table.add_row(
+            state.name, _STATES.get(state.state, state.state), str(state.pid or ""), ready, ", ".join(waits)
+        )
+    return table
