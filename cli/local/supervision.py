@@ -9,7 +9,8 @@ bus, then PostgreSQL.
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,20 +190,21 @@ class Supervisor:
     def states(self) -> list[ProcessState] | None:
         """Return the state of every program; None when supervisord does not answer."""
         try:
-            return [
-                ProcessState(name=one["name"], state=one["statename"], pid=one["pid"])
-                for one in self._rpc().getAllProcessInfo()
-            ]
+            with self._rpc() as supervisor:
+                answer = supervisor.getAllProcessInfo()
         except (OSError, RpcError):
             return None
+        return [ProcessState(name=one["name"], state=one["statename"], pid=one["pid"]) for one in answer]
 
     def start(self, group: str) -> None:
         """Start the programs of a group, and return at once."""
-        self._rpc().startProcessGroup(group, False)  # noqa: FBT003  # XML-RPC has no names: do not wait
+        with self._rpc() as supervisor:
+            supervisor.startProcessGroup(group, False)  # noqa: FBT003  # XML-RPC has no names: do not wait
 
     def stop(self, group: str, program: str = "*") -> None:
         """Stop one program of a group, or all of them, and return once they have stopped. They are not restarted."""
-        self._rpc().stopProcess(f"{group}:{program}")
+        with self._rpc() as supervisor:
+            supervisor.stopProcess(f"{group}:{program}")
 
     def shut_down(self) -> None:
         """Stop every program in order, then supervisord. Does nothing when it does not run."""
@@ -220,6 +222,9 @@ class Supervisor:
             if self._child is not None:
                 self._child.wait(STOP_SECONDS_MAX)
 
-    def _rpc(self) -> Any:  # noqa: ANN401  # xmlrpc has no types for what is on the other side
+    @contextmanager
+    def _rpc(self) -> Iterator[Any]:
+        """Lend what supervisord offers over XML-RPC, which has no types."""
         transport = SupervisorTransport(None, None, f"unix://{self._folder.supervisor_socket}")
-        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        with closing(transport):
+            yield ServerProxy("http://127.0.0.1", transport=transport).supervisor

@@ -156,6 +156,8 @@ def run_platform(root: Path, base: int, bus: str = "postgres") -> Iterator[Runni
 
     command("up", "--detach", "--bus", bus)
     try:
-        yield RunningPlatform(DataFolder(root), Ports(base), env)
+        running = RunningPlatform(DataFolder(root), Ports(base), env)
+        with running.http:
+            yield running
     finally:
         command("down")

@@ -116,9 +116,8 @@ def test_postgresql_killed_in_the_middle_of_the_work_loses_nothing(platform: Run
     assert_acknowledged_once(platform, *flux_ids)
 
 
-def test_a_broker_stopped_and_started_delays_and_loses_nothing(platform: RunningPlatform, bus: str) -> None:
-    if bus != "kafka":
-        pytest.skip("there is no broker on the embedded bus")
+@pytest.mark.parametrize("platform", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+def test_a_broker_stopped_and_started_delays_and_loses_nothing(platform: RunningPlatform) -> None:
     before = platform.send_until_taken(sample(next(NUMBERS)), "broker-before")
     platform.supervisor.stop("bus")
     during = platform.send_until_taken(sample(next(NUMBERS)), "broker-during")  # importing needs no broker
