@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from cli.local.postgres import LocalPostgres
 from cli.local.programs import DATABASE, DATABASE_GROUP
-from tests.acceptance.platform import RunningPlatform, run_platform, sample, until
+from tests.platform import RunningPlatform, run_platform, sample, until
 
 SERVICES = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")
 NUMBERS = count(1000)

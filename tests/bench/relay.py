@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,7 @@ from shared.bus_kafka import KafkaPublisher, create_topics
 from shared.envelope import Event, new_id
 from shared.events import Document, FluxImported
 from shared.history import PostgresHistory
-from shared.order import JOURNAL_CHANNEL, end_of_order, read_order
+from shared.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
 from shared.postgres import Database, Listener
 from shared.schema import migrate
 from shared.topics import TOPICS, topic_of
@@ -51,7 +53,7 @@ async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
         while await end_of_order(database) < FACTS:
             await asyncio.sleep(0.005)
         ordered = FACTS / (time.perf_counter() - began)
-        running.cancel()
+        await _end(running)
         bare = await _bare_order(database)
         figures = [
             _figure("relay: facts ordered while 16 writers append", ordered, appended, "facts appended by them"),
@@ -60,6 +62,12 @@ async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
         if bootstrap:
             figures.append(await _publish(database, bootstrap))
         return figures
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _figure(name: str, value: float, reference: float, reference_name: str) -> Figure:
@@ -117,15 +125,17 @@ async def _order_again(database: Database) -> float:
 async def _publish(database: Database, bootstrap: str) -> Figure:
     await create_topics(bootstrap, TOPICS, replication=1)
     bare = await _bare_publish(database, bootstrap)
+    publisher = KafkaPublisher(bootstrap)
     publishing = Publishing(
-        PostgresCursor(database, "kafka"), KafkaPublisher(bootstrap), asyncio.Event(), limit=1000, poll_seconds=0.5
+        PostgresCursor(database, "kafka"), publisher, asyncio.Event(), limit=1000, poll_seconds=0.5
     )
     began = time.perf_counter()
     running = asyncio.create_task(publishing.run())
     while not await database.fetch("select 1 from relay_cursor where bus = 'kafka' and index >= $1", FACTS):
         await asyncio.sleep(0.005)
     published = FACTS / (time.perf_counter() - began)
-    running.cancel()
+    await _end(running)
+    await publisher.close()
     return _figure("relay: facts published to Kafka", published, bare, "bare producer, same messages")
 
 
@@ -134,12 +144,16 @@ async def _bare_publish(database: Database, bootstrap: str) -> float:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
     await producer.start()
     try:
+        await _send(producer, facts[: FACTS // 10])  # warms up: connections, metadata
         began = time.perf_counter()
-        sent = [
-            await producer.send(topic_of(fact.kind), fact.body.encode(), key=str(fact.flux_id).encode())
-            for fact in facts
-        ]
-        await asyncio.gather(*sent)
+        await _send(producer, facts)
         return FACTS / (time.perf_counter() - began)
     finally:
         await producer.stop()
+
+
+async def _send(producer: AIOKafkaProducer, facts: Sequence[OrderedFact]) -> None:
+    sent = [
+        await producer.send(topic_of(fact.kind), fact.body.encode(), key=str(fact.flux_id).encode()) for fact in facts
+    ]
+    await asyncio.gather(*sent)
