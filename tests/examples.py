@@ -1,5 +1,7 @@
 """One good example of each fact, imported as `an`: a test then states only what matters to it."""
 
+from datetime import UTC, datetime
+
 from shared.events import (
     Bordereau,
     Document,
@@ -7,13 +9,18 @@ from shared.events import (
     FluxCancelled,
     FluxImported,
     FluxInvalidated,
+    FluxPartiallyRejected,
     FluxRejected,
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
     Header,
+    ReplyError,
     ReplyReceived,
+    ReplyUnmatched,
+    Signature,
     SignatureRequested,
+    SignaturesRejected,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
@@ -37,6 +44,13 @@ header = Header(
     emitter="Heliotrope",
 )
 bordereau = Bordereau(domain="depense", exercice="2026", number="100", type="01", pieces=2, element_id="D1")
+signature = Signature(
+    element_id="D1",
+    signer="CN=Ordonnateur de démonstration,O=Commune de Démonstration,C=FR",
+    certificate_serial="42",
+    signed_at=datetime(2026, 2, 2, 11, 0, tzinfo=UTC),
+)
+reply_error = ReplyError(domain="depense", code="TS42", label="Tiers inconnu", bordereau="100", piece="3")
 remote_name = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "d" * 40
 
 imported = FluxImported(document=document, filename="flux.xml")
@@ -46,7 +60,8 @@ validated = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1,
 validated_unsigned = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=False)
 invalidated = FluxInvalidated(findings=())
 signature_requested = SignatureRequested(elements=("D1",))
-signed = FluxSigned(document=signed_document, signatures=())
+signed = FluxSigned(document=signed_document, signatures=(signature,))
+signatures_rejected = SignaturesRejected(findings=())
 requested = TransmissionRequested(document=signed_document)
 attempted = TransmissionAttempted(
     attempt=1, channel="passtrans-sftp", remote_name=remote_name, document=signed_document
@@ -57,4 +72,6 @@ released = TransmissionReleased(reason="La DGFiP n'a pas reçu le fichier.")
 transmitted = FluxTransmitted(remote_name=remote_name, document=signed_document)
 reply_received = ReplyReceived(document=reply, remote_name="034990_260202120000-ACK-1.xml", verdict="acknowledged")
 acknowledged = FluxAcknowledged(reply=reply)
+partially_rejected = FluxPartiallyRejected(reply=reply, errors=(reply_error,))
 rejected = FluxRejected(reply=reply, errors=())
+unmatched = ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")

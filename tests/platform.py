@@ -1,6 +1,5 @@
 """A whole platform for a test, started by the command line as an operator would, with its own ports and folder."""
 
-import json
 import os
 import signal
 import subprocess
@@ -23,7 +22,7 @@ T = TypeVar("T")
 
 COLLECTIVITE = SampleSpec().siret[:9]
 FINAL = {"acknowledged", "partially_rejected", "rejected", "invalid", "cancelled"}
-START_SECONDS_MAX = 120.0
+COMMAND_SECONDS_MAX = 120.0
 
 
 @dataclass
@@ -36,9 +35,12 @@ class RunningPlatform:
 
     def __post_init__(self) -> None:
         """Open one HTTP client, with the operator's token."""
-        token = self.folder.token_file.read_text("ascii").strip()
-        self.http = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+        self.http = httpx.Client(auth=self._with_token, timeout=30, trust_env=False)
         self.supervisor = Supervisor(self.folder)
+
+    def _with_token(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self.folder.token_file.read_text('ascii').strip()}"
+        return request
 
     def heliotrope(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
@@ -47,7 +49,7 @@ class RunningPlatform:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS_MAX,
             check=False,
         )
 
@@ -139,25 +141,18 @@ def sample(number: int, **changes: object) -> bytes:
 
 
 @contextmanager
-def run_platform(root: Path, base: int, bus: str = "postgres") -> Iterator[RunningPlatform]:
-    """Start a platform with the command line, lend it, stop it."""
+def run_platform(root: Path, base: int, bus: str = "postgres", *, start: bool = True) -> Iterator[RunningPlatform]:
+    """Start a platform with the command line (or only prepare to), lend it, stop it."""
     env = {**os.environ, "HELIOTROPE_DATA": str(root), "HELIOTROPE_PORT_BASE": str(base)}
-
-    def command(*arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS_MAX,
-            check=False,
-        )
-        assert done.returncode == 0, json.dumps([done.args, done.stdout, done.stderr], indent=1)
-
-    command("up", "--detach", "--bus", bus)
-    try:
-        running = RunningPlatform(DataFolder(root), Ports(base), env)
-        with running.http:
+    running = RunningPlatform(DataFolder(root), Ports(base), env)
+    with running.http:
+        try:
+            if start:
+                _done(running.heliotrope("up", "--detach", "--bus", bus))
             yield running
-    finally:
-        command("down")
+        finally:
+            _done(running.heliotrope("down"))
+
+
+def _done(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"

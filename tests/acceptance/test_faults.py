@@ -24,13 +24,6 @@ NUMBERS = count(1000)
 ROUNDS = 4
 
 
-@pytest.fixture(scope="module", params=["postgres", pytest.param("kafka", marks=pytest.mark.kafka)])
-def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    base = 21_000 if request.param == "postgres" else 22_000
-    with run_platform(tmp_path_factory.mktemp(f"faults-{request.param}"), base, request.param) as running:
-        yield running
-
-
 @pytest.fixture
 def bus(platform: RunningPlatform) -> str:
     return str(json.loads(platform.folder.platform_file.read_text("utf-8"))["bus"])

@@ -26,7 +26,7 @@ from tests.platform import COLLECTIVITE, RunningPlatform, run_platform, sample
 WARM_UP = 5
 FLUX = 40
 GOAL_MILLISECONDS: dict[BusKind, int] = {"postgres": 300, "kafka": 500}
-LARGE_BYTES = 128 * 1024 * 1024
+LARGE_BYTES = 127 * 1024 * 1024  # made within 1 %: as near as can be to the 128 MiB that `ingest` takes at most
 GOAL_MEBIBYTES = 150
 MEBIBYTE = 1024 * 1024
 PORT_BASE = 25_000
@@ -54,9 +54,9 @@ def measure_latency(folder: Path, bus: BusKind) -> Figure:
 
 
 def measure_import_memory(folder: Path) -> Figure:
-    """Import 128 MiB, and return the most memory that `ingest` ever had."""
+    """Import the largest file that is taken, and return the most memory that `ingest` ever had."""
     path = folder / "large.xml"
-    write_large(path, LARGE_BYTES)
+    size = write_large(path, LARGE_BYTES)
     with run_platform(folder / "large", PORT_BASE) as platform:
         before = _most_memory(platform.pid("ingest"))
         response = platform.http.post(
@@ -68,7 +68,7 @@ def measure_import_memory(folder: Path) -> Figure:
         most = _most_memory(platform.pid("ingest"))
     path.unlink()
     return Figure(
-        name="ingest: most memory over a 128 MiB import",
+        name=f"ingest: most memory over an import of {size / MEBIBYTE:.1f} MiB",
         value=most,
         unit="MiB",
         goal=f"< {GOAL_MEBIBYTES}",
