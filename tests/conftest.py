@@ -1,1 +1,104 @@
-"""Fixtures shared by every kind of test."""
+"""Real parts for the tests that need them: PostgreSQL, a database of one's own, Kafka. Each starts when asked for.
+
+Where Java or Maven is missing, tests that need Kafka are skipped; where `CI` is `true`, they fail instead.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cli.local.kafka import DEFAULT_LIB, KafkaUnavailableError, LocalKafka, ensure_jars, find_java
+from cli.local.postgres import LocalPostgres
+from shared.bus_kafka import create_topics
+from shared.postgres import Database
+from shared.schema import migrate
+from shared.topics import TOPICS
+
+TEMPLATE = "template_heliotrope"
+_NUMBERS = count(1)
+
+
+def require_kafka() -> Path:
+    """Fetch the broker; without Java or Maven, skip the test, or fail it where nothing may be skipped (CI)."""
+    try:
+        find_java()
+        return ensure_jars(DEFAULT_LIB)
+    except KafkaUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A migrated, empty database of one test."""
+
+    __test__ = False
+
+    server: LocalPostgres
+    name: str
+
+    def dsn(self, role: str = "postgres") -> str:
+        """Say how to connect as a role; the owner unless told otherwise."""
+        return self.server.dsn(self.name, role)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+    """Lend a PostgreSQL server whose template database is migrated."""
+    server = LocalPostgres(tmp_path_factory.mktemp("postgres"))
+    with server:
+        _create(server, TEMPLATE)
+        _finish(migrate(server.dsn(TEMPLATE)))
+        yield server
+    if not server.sockets.is_relative_to(server.folder):
+        shutil.rmtree(server.sockets, ignore_errors=True)
+
+
+@pytest.fixture
+def test_database(postgres: LocalPostgres) -> TestDatabase:
+    """Lend a fresh database."""
+    name = f"test_{next(_NUMBERS)}"
+    _create(postgres, name, template=TEMPLATE)
+    return TestDatabase(postgres, name)
+
+
+@pytest.fixture
+async def database(test_database: TestDatabase) -> AsyncIterator[Database]:
+    """Lend a fresh database, open, as its owner."""
+    async with Database(test_database.dsn(), connections_max=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """Lend a broker of one node that has our topics. Tests share it: each uses flux and groups of its own."""
+    require_kafka()
+    with LocalKafka(tmp_path_factory.mktemp("kafka")) as broker:
+        _finish(create_topics(broker.bootstrap, TOPICS, replication=1))
+        yield broker
+
+
+def _create(server: LocalPostgres, name: str, *, template: str = "template0") -> None:
+    async def create() -> None:
+        connection = await asyncpg.connect(server.dsn())
+        try:
+            await connection.execute(f'create database "{name}" template "{template}"')
+        finally:
+            await connection.close()
+
+    _finish(create())
+
+
+def _finish(work: Coroutine[None, None, object]) -> None:
+    """Do something before a test begins, be there an event loop already or not."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()

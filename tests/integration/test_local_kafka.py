@@ -1,6 +1,5 @@
 """The local Kafka: fetched once, started for real, and taken away without losing what it acknowledged."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from cli.local.kafka import (
-    DEFAULT_LIB,
     STAMP,
     BrokerConfig,
     KafkaUnavailableError,
@@ -28,20 +26,10 @@ from cli.local.kafka import (
     new_cluster_id,
     server_properties,
 )
+from tests.conftest import require_kafka
 
 PROJECT = Path(__file__).parents[2]
 TOPIC = "essai"
-
-
-def require_kafka() -> Path:
-    """Fetch the broker; without Java or Maven, skip the test, or fail it where nothing may be skipped (CI)."""
-    try:
-        find_java()
-        return ensure_jars(DEFAULT_LIB)
-    except KafkaUnavailableError as e:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(e))
-        pytest.skip(str(e))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the command line says: facts in French, durations, sizes, findings, the timeline."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,7 +45,7 @@ def events_of(facts: list[Fact]) -> list[Event]:
 
 
 def members_of(facts: list[Fact]) -> list[dict[str, object]]:
-    return [event.model_dump(mode="json") for event in events_of(facts)]
+    return [json.loads(event.to_bytes()) for event in events_of(facts)]
 
 
 @pytest.mark.parametrize("fact", [fact for fact in vars(an).values() if isinstance(fact, Fact)], ids=repr)
@@ -94,11 +95,12 @@ def test_the_timeline_gives_the_time_since_the_previous_step() -> None:
     steps = steps_of(members_of(HAPPY_PATH))
     assert [step.since for step in steps] == [None, *[timedelta(milliseconds=100)] * 8]
     assert total_of(steps) == timedelta(milliseconds=800)
+    assert steps[-1].what == "Acquitté par la DGFiP"
 
 
 def test_a_fact_from_a_newer_platform_stays_in_the_timeline() -> None:
     members = members_of([an.imported, an.validated])
-    members[1] = {**members[1], "data": {"kind": "flux.teleported.v1"}, "kind": "flux.teleported.v1"}
+    members[1] = {**members[1], "kind": "flux.teleported.v1"}
     assert [step.what for step in steps_of(members)][1] == "flux.teleported.v1"
 
 

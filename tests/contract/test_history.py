@@ -1,0 +1,175 @@
+"""The journal: the same promises by the stand-in in memory and by PostgreSQL, with the role that services have."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from shared.claims import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Claim
+from shared.envelope import Event, new_id
+from shared.errors import ClaimTakenError, VersionConflictError
+from shared.events import Document, Fact, FluxImported, FluxValidated, kind_of
+from shared.history import History, PostgresHistory
+from shared.postgres import Database
+from tests import examples as an
+from tests.fakes.memory_history import MemoryHistory
+
+NOW = datetime(2026, 2, 2, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
+    if request.param == "memory":
+        yield MemoryHistory()
+        return
+    dsn = request.getfixturevalue("test_database").dsn("heliotrope_service")
+    async with Database(dsn) as database:
+        yield PostgresHistory(database)
+
+
+def imported(digit: str = "a", **changes: object) -> FluxImported:
+    fact = an.imported.model_copy(update={"document": Document(sha256=digit * 64, size=10)})
+    return fact.model_copy(update=changes)
+
+
+def event(fact: Fact, flux_id: UUID | None = None, collectivite: str = an.collectivite) -> Event:
+    return Event.first(
+        fact,
+        flux_id=flux_id or new_id(),
+        collectivite=collectivite,
+        actor="amina",
+        correlation_id=new_id(),
+        at=NOW,
+    )
+
+
+async def start(history: History, fact: Fact) -> Event:
+    (recorded,) = await history.append([event(fact)], expected_version=0)
+    return recorded
+
+
+async def test_what_was_appended_is_loaded_as_it_was_and_in_order(history: History) -> None:
+    first = await start(history, imported())
+    validated, requested = await history.append(
+        [
+            first.follow(an.validated, actor="validation", at=NOW),
+            first.follow(an.signature_requested, actor="signature", at=NOW),
+        ],
+        expected_version=1,
+    )
+    assert await history.load(first.flux_id) == [first, validated, requested]
+    assert [one.version for one in (first, validated, requested)] == [1, 2, 3]
+
+
+async def test_a_flux_that_does_not_exist_has_no_events(history: History) -> None:
+    assert await history.load(new_id()) == []
+
+
+@pytest.mark.parametrize("expected", [0, 2, 7])
+async def test_an_append_on_another_version_is_refused_and_changes_nothing(history: History, expected: int) -> None:
+    first = await start(history, imported())
+    with pytest.raises(VersionConflictError):
+        await history.append([first.follow(an.validated, actor="x", at=NOW)], expected_version=expected)
+    assert await history.load(first.flux_id) == [first]
+
+
+async def test_an_append_to_a_flux_that_does_not_exist_is_refused(history: History) -> None:
+    with pytest.raises(VersionConflictError):
+        await history.append([event(an.validated)], expected_version=1)
+
+
+async def test_of_many_appends_on_one_version_one_wins(history: History) -> None:
+    first = await start(history, imported())
+
+    async def append() -> bool:
+        try:
+            await history.append([first.follow(an.validated, actor="x", at=NOW)], expected_version=1)
+        except VersionConflictError:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(append() for _ in range(8)))) == 1
+    assert len(await history.load(first.flux_id)) == 2
+
+
+async def test_the_same_file_of_one_collectivite_names_the_flux_that_has_it(history: History) -> None:
+    first = await start(history, imported())
+    with pytest.raises(ClaimTakenError) as taken:
+        await start(history, imported())
+    assert (taken.value.kind, taken.value.flux_id) == (DOCUMENT, first.flux_id)
+
+
+async def test_the_same_file_of_two_collectivites_is_two_flux(history: History) -> None:
+    await start(history, imported())
+    await history.append([event(imported(), collectivite="111222333")], expected_version=0)
+
+
+async def test_of_many_imports_of_one_file_one_wins(history: History) -> None:
+    async def append() -> bool:
+        try:
+            await start(history, imported())
+        except ClaimTakenError:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(append() for _ in range(8)))) == 1
+
+
+async def test_an_idempotency_key_comes_before_the_file(history: History) -> None:
+    first = await start(history, imported(idempotency_key="k"))
+    with pytest.raises(ClaimTakenError) as taken:
+        await start(history, imported(idempotency_key="k"))
+    assert (taken.value.kind, taken.value.flux_id) == (IDEMPOTENCY_KEY, first.flux_id)
+    with pytest.raises(ClaimTakenError) as taken:
+        await start(history, imported("b", idempotency_key="k"))
+    assert taken.value.kind == IDEMPOTENCY_KEY
+
+
+async def test_a_refused_claim_records_nothing_and_takes_nothing(history: History) -> None:
+    await start(history, imported())
+    other = event(imported(idempotency_key="k"))
+    with pytest.raises(ClaimTakenError):
+        await history.append([other], expected_version=0)
+    assert await history.load(other.flux_id) == []
+    assert await history.holder(Claim(an.collectivite, IDEMPOTENCY_KEY, "k")) is None
+
+
+async def test_a_cancelled_flux_gives_its_file_up_and_keeps_its_key(history: History) -> None:
+    first = await start(history, imported(idempotency_key="k"))
+    await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=1)
+    again = await start(history, imported())
+    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) == again.flux_id
+    assert await history.holder(Claim(an.collectivite, IDEMPOTENCY_KEY, "k")) == first.flux_id
+
+
+async def test_a_reply_belongs_to_one_stream(history: History) -> None:
+    first = await start(history, an.reply_received)
+    with pytest.raises(ClaimTakenError) as taken:
+        await start(history, an.reply_received)
+    assert (taken.value.kind, taken.value.flux_id) == (REPLY, first.flux_id)
+
+
+async def test_flux_are_found_by_nomfic_oldest_first(history: History) -> None:
+    ids = []
+    for digit in "ab":
+        first = await start(history, imported(digit))
+        await history.append([first.follow(an.validated, actor="validation", at=NOW)], expected_version=1)
+        ids.append(first.flux_id)
+    assert await history.validated_with_nomfic(an.header.nomfic) == ids
+    assert await history.validated_with_nomfic(an.header.nomfic.lower()) == []
+
+
+async def test_flux_are_found_by_their_last_fact(history: History) -> None:
+    first, other = await start(history, imported("a")), await start(history, imported("b"))
+    await history.append([first.follow(an.validated, actor="validation", at=NOW)], expected_version=1)
+    assert await history.whose_last_fact_is(kind_of(FluxImported)) == [other.flux_id]
+    assert await history.whose_last_fact_is(kind_of(FluxValidated)) == [first.flux_id]
+
+
+async def test_an_append_holds_events_of_one_flux(history: History) -> None:
+    with pytest.raises(ValueError, match="one flux"):
+        await history.append([], expected_version=0)
+    with pytest.raises(ValueError, match="one flux"):
+        await history.append([event(imported("a")), event(imported("b"))], expected_version=0)

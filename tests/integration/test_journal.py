@@ -1,0 +1,99 @@
+"""The journal cannot be changed, by any role and not by its owner; the order has no hole and no doubt."""
+
+import json
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+import rfc8785
+
+from cli.local.postgres import LocalPostgres
+from shared.envelope import Event, new_id
+from shared.history import PostgresHistory
+from shared.postgres import Database
+from shared.schema import migrate
+from tests import examples as an
+from tests.conftest import TestDatabase
+
+ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
+TABLES = ("journal", "journal_order")
+INSERT = (
+    "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+    "values (gen_random_uuid(), 1, gen_random_uuid(), 'x', 'y', '{}')"
+)
+NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+async def recorded(database: Database) -> Event:
+    event = Event.first(
+        an.imported, flux_id=new_id(), collectivite=an.collectivite, actor="amina", correlation_id=new_id(), at=NOW
+    )
+    (recorded,) = await PostgresHistory(database).append([event], expected_version=0)
+    await database.execute("insert into journal_order select 1, position from journal")
+    return recorded
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("change", ["update {0} set position = position", "delete from {0}", "truncate {0} cascade"])
+@pytest.mark.parametrize("role", ["postgres", *ROLES])
+async def test_nobody_changes_what_is_recorded(
+    test_database: TestDatabase, recorded: Event, role: str, change: str, table: str
+) -> None:
+    connection = await asyncpg.connect(test_database.dsn(role))
+    try:
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.GeneratedAlwaysError)):
+            await connection.execute(change.format(table))
+    finally:
+        await connection.close()
+    async with Database(test_database.dsn()) as database:
+        assert await PostgresHistory(database).load(recorded.flux_id) == [recorded]
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("heliotrope_relay", INSERT),
+        ("heliotrope_history", INSERT),
+        ("heliotrope_service", "insert into journal_order values (2, 1)"),
+        ("heliotrope_history", "insert into journal_order values (2, 1)"),
+        ("heliotrope_service", "insert into relay_cursor values ('kafka', 1)"),
+        ("heliotrope_service", "drop table journal"),
+        ("heliotrope_service", "alter table journal disable trigger all"),
+        ("heliotrope_relay", "select * from parked"),
+    ],
+)
+async def test_a_role_does_only_what_its_service_does(
+    test_database: TestDatabase, recorded: Event, role: str, statement: str
+) -> None:
+    assert recorded.version == 1
+    connection = await asyncpg.connect(test_database.dsn(role))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_an_event_is_kept_as_its_canonical_bytes(database: Database, recorded: Event) -> None:
+    (row,) = await database.fetch("select body from journal")
+    assert row["body"].encode() == recorded.to_bytes()
+    assert rfc8785.dumps(json.loads(row["body"])) == row["body"].encode()
+
+
+async def test_versions_begin_at_one(database: Database) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await database.execute(INSERT.replace("1,", "0,"))
+
+
+async def test_the_schema_is_brought_up_to_date_once(test_database: TestDatabase) -> None:
+    assert await migrate(test_database.dsn()) == []
+
+
+async def test_an_empty_database_gets_every_step(postgres: LocalPostgres) -> None:
+    connection = await asyncpg.connect(postgres.dsn())
+    try:
+        await connection.execute("create database empty template template0")
+    finally:
+        await connection.close()
+    assert await migrate(postgres.dsn("empty")) == ["001_journal.sql", "002_roles.sql"]
