@@ -134,13 +134,13 @@ class Attempts:
         try:
             event = read_event(body)
         except MalformedMessageError as error:
-            return self._park(error)
+            return self._park(key, error)
         token = current_ids.set(ids_of(event))
         began = time.perf_counter()
         try:
             await self._handle(event)
         except MalformedMessageError as error:
-            return self._park(error)
+            return self._park(key, error)
         except UnavailableError as error:
             return self._retry(key, event.kind, error)
         finally:
@@ -167,7 +167,8 @@ class Attempts:
             return
         raise RuntimeError(f"{CONFLICTS_MAX} version conflicts in a row on {event.flux_id}")
 
-    def _park(self, error: MalformedMessageError) -> Attempt:
+    def _park(self, key: object, error: MalformedMessageError) -> Attempt:
+        self._forget(key)
         logger.error("message.parked", extra={"reason": str(error)})
         metrics.PARKED.labels(self.subscription.group).inc()
         metrics.MESSAGES.labels(self.subscription.group, "", "parked").inc()

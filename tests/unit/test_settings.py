@@ -1,0 +1,93 @@
+"""Every service starts only with all it needs, and names what is missing; no secret is ever shown."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from cli.local.ports import SERVICES
+from shared.service import EXIT_BAD_SETTINGS, read_settings
+from shared.settings import HttpSettings
+
+GOOD = {
+    "DATABASE_URL": "postgresql://heliotrope_service:hidden@db/heliotrope",
+    "DOCUMENTS_URL": "file:///var/lib/heliotrope",
+    "SFTP_HOST": "sftp.example",
+    "SFTP_LOGIN": "heliotrope",
+    "SFTP_PASSWORD": "hidden",
+}
+
+
+def settings_of(service: str) -> type[HttpSettings]:
+    settings: type[HttpSettings] = importlib.import_module(f"services.{service}.settings").Settings
+    return settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for service in SERVICES:
+        for name in settings_of(service).model_fields:
+            monkeypatch.delenv(name.upper(), raising=False)
+    (tmp_path / "known_hosts").touch()
+    (tmp_path / "jwks.json").write_text('{"keys": []}')
+    paths = {
+        "JWKS_FILE": tmp_path / "jwks.json",
+        "KNOWN_HOSTS_FILE": tmp_path / "known_hosts",
+        "SIMULATOR_FOLDER": tmp_path,
+    }
+    for name, value in {**GOOD, **paths}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_reads_its_settings_and_hides_its_secrets(service: str) -> None:
+    settings = read_settings(settings_of(service), service)
+    assert "hidden" not in repr(settings)
+    assert settings.http_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_names_every_setting_that_is_missing(
+    service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(service)
+    required = [name.upper() for name, field in settings.model_fields.items() if field.is_required()]
+    for name in required:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(settings, service)
+    assert stopped.value.code == EXIT_BAD_SETTINGS
+    said = capsys.readouterr().err
+    assert all(f"{service}: setting {name}:" in said for name in required)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PORT", "0"), ("HTTP_PORT", "http"), ("DOCUMENTS_URL", "ftp://x"), ("BUS", "rabbit"), ("LOG_LEVEL", "x")],
+)
+def test_a_setting_out_of_bounds_stops_the_start_and_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        read_settings(settings_of("ingest"), "ingest")
+    assert f"setting {name}:" in capsys.readouterr().err
+
+
+def test_a_secret_that_is_wrong_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCUMENTS_URL", "https://user:hidden@x")
+    with pytest.raises(SystemExit):
+        read_settings(settings_of("ingest"), "ingest")
+    assert "hidden" not in capsys.readouterr().err
+
+
+def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_REGION", "")
+    assert getattr(read_settings(settings_of("ingest"), "ingest"), "s3_region") == "us-east-1"  # noqa: B009
+
+
+def test_ports_by_default_are_each_service_s_own() -> None:
+    ports = [settings_of(service).model_fields["http_port"].default for service in SERVICES]
+    assert len(set(ports)) == len(SERVICES)
