@@ -166,7 +166,6 @@ def _sftp_client(setting: Setting) -> dict[str, str]:
         "SFTP_HOST": "127.0.0.1",
         "SFTP_PORT": str(setting.ports.of(SFTP)),
         "SFTP_LOGIN": setting.simulator.username,
-        "SFTP_USER": setting.simulator.username,
         "SFTP_PASSWORD": setting.simulator.password,
         "KNOWN_HOSTS_FILE": str(setting.known_hosts),
     }

@@ -1,15 +1,19 @@
 """Wires `ack` and runs it."""
 
+from contextlib import aclosing
+
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.collector import Collector
 from services.ack.settings import LEAVE_IN_PLACE, Settings
 from shared.service import open_parts, read_settings, run, run_service, utc_now
+from shared.sftp import SftpServer
 from shared.web import service_app
 
 
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    async with open_parts(settings) as parts, _reply_server(settings) as server:
+    server = SftpReplies(SftpServer.of(settings))
+    async with open_parts(settings) as parts, aclosing(server):
         collector = Collector(
             server,
             parts.documents,
@@ -27,19 +31,6 @@ async def serve(settings: Settings) -> None:
             waits_for=collector.waits_for,
         )
         await run_service(app, settings, [collector.run()])
-
-
-def _reply_server(settings: Settings) -> SftpReplies:
-    return SftpReplies(
-        settings.sftp_host,
-        settings.sftp_port,
-        user=settings.sftp_user,
-        password=settings.sftp_password.get_secret_value(),
-        known_hosts_file=settings.known_hosts_file,
-        directory=settings.replies_directory,
-        connect_timeout_seconds=settings.connect_timeout_seconds,
-        operation_timeout_seconds=settings.operation_timeout_seconds,
-    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 
-from services.gateway.adapters.sftp import Server, SftpChannel
+from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.api import Orders, routes
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
@@ -10,27 +10,10 @@ from services.gateway.settings import Settings
 from shared.consumer import Subscription
 from shared.events import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
 from shared.service import open_parts, read_settings, run, run_service, utc_now
+from shared.sftp import SftpServer
 from shared.web import caller_dependency, service_app
 
 LISTENS_TO = (FluxValidated, FluxSigned, TransmissionRequested, TransmissionReleased)
-
-
-def channel_of(settings: Settings) -> SftpChannel:
-    """Return the channel that the settings describe."""
-    return SftpChannel(
-        Server(
-            host=settings.sftp_host,
-            port=settings.sftp_port,
-            login=settings.sftp_login,
-            known_hosts_file=settings.known_hosts_file,
-            password=settings.sftp_password.get_secret_value(),
-            key_file=settings.sftp_key_file,
-            entry_directory=settings.entry_directory,
-            reply_directory=settings.reply_directory,
-            connect_seconds_max=settings.connect_seconds_max,
-            operation_seconds_max=settings.operation_seconds_max,
-        )
-    )
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -45,7 +28,7 @@ def rules_of(settings: Settings) -> Rules:
 
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    channel = channel_of(settings)
+    channel = SftpChannel(SftpServer.of(settings))
     async with open_parts(settings) as parts, aclosing(channel):
         sender = Sender(
             history=parts.history,

@@ -1,27 +1,23 @@
 """The way out to DGFiP: the same tests against the stand-in, our simulator's server, and a real OpenSSH server."""
 
 import asyncio
-import getpass
-import os
-import shutil
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
-import psutil
 import pytest
 
-from services.gateway.adapters.sftp import Server, SftpChannel
+from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.ports import Channel, RefusedError
 from shared.errors import UnavailableError
+from shared.sftp import SftpServer
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.fakes.simulated_channel import SimulatedChannel
+from tests.openssh import OpenSsh
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "0" * 40
 CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB
 
@@ -39,7 +35,7 @@ class Place:
     start: Callable[[], Awaitable[None]]
     received: Callable[[str], bytes | None]
     add_reply: Callable[[], None]
-    server: Server | None = None
+    server: SftpServer | None = None
 
 
 @asynccontextmanager
@@ -61,7 +57,7 @@ async def simulated(_: Path) -> AsyncIterator[Place]:
 @asynccontextmanager
 async def simulator(folder: Path) -> AsyncIterator[Place]:
     async with Helios(folder, answers=False) as helios:
-        server = Server(
+        server = SftpServer(
             host="127.0.0.1",
             port=helios.port,
             login=LOGIN,
@@ -84,87 +80,18 @@ async def simulator(folder: Path) -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def openssh(folder: Path) -> AsyncIterator[Place]:
-    for name in ("entree", "sortie"):
-        (folder / name).mkdir()
-    server = sshd_settings(folder)
-    process: list[asyncio.subprocess.Process] = []
+    async with OpenSsh(folder) as sshd:
 
-    async def start() -> None:
-        assert SSHD is not None
-        command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
-        process.append(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL))
-        await answers(server.port)
+        def received(name: str) -> bytes | None:
+            file = folder / "entree" / name
+            return file.read_bytes() if file.exists() else None
 
-    async def stop() -> None:
-        for one in process:
-            await kill(one)
-        process.clear()
+        def add_reply() -> None:
+            (folder / "sortie" / "reply.xml").write_bytes(b"<a/>")
 
-    def received(name: str) -> bytes | None:
-        file = folder / "entree" / name
-        return file.read_bytes() if file.exists() else None
-
-    def add_reply() -> None:
-        (folder / "sortie" / "reply.xml").write_bytes(b"<a/>")
-
-    await start()
-    channel = SftpChannel(server)
-    try:
+        channel = SftpChannel(sshd.server)
         async with aclosing(channel):
-            yield Place(channel, stop, start, received, add_reply, server)
-    finally:
-        await stop()
-
-
-def sshd_settings(folder: Path) -> Server:
-    """Write what sshd needs into a folder, and return how to reach it."""
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants it when it runs as root
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name in ("host_key", "login_key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    host_key = (folder / "host_key.pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(host_key)}\n")
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nStrictModes no\nUsePAM no\n"
-        f"AuthorizedKeysFile {folder}/login_key.pub\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        "Subsystem sftp internal-sftp\n"
-    )
-    return Server(
-        host="127.0.0.1",
-        port=port,
-        login=getpass.getuser(),
-        key_file=folder / "login_key",
-        known_hosts_file=folder / "known_hosts",
-        entry_directory=str(folder / "entree"),
-        reply_directory=str(folder / "sortie"),
-        operation_seconds_max=5,
-    )
-
-
-async def answers(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-                continue
-            writer.close()
-            await writer.wait_closed()
-            return
-
-
-async def kill(process: asyncio.subprocess.Process) -> None:
-    """Kill sshd and the processes of its sessions."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    for child in family:
-        if child.is_running():
-            child.kill()
-    await process.wait()
+            yield Place(channel, sshd.stop, sshd.start, received, add_reply, sshd.server)
 
 
 PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
@@ -172,11 +99,6 @@ PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
 
 @pytest.fixture(params=list(PLACES))
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    if request.param == "openssh" and SSHD is None:
-        reason = "no OpenSSH server on this machine (Debian: apt-get install openssh-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(PLACES[request.param](tmp_path))
 
@@ -184,7 +106,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 on_real_servers = pytest.mark.parametrize("place", ["simulator", "openssh"], indirect=True)
 
 
-def real_server(place: Place) -> Server:
+def real_server(place: Place) -> SftpServer:
     assert place.server is not None
     return place.server
 

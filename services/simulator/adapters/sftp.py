@@ -91,6 +91,16 @@ class _Session(asyncssh.SFTPServer):
         self._file_bytes_max = file_bytes_max
         self._closed: list[str] = []
 
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        """List a directory; what is renamed or removed meanwhile is left out, as real servers do."""
+        with os.scandir(self.map_path(path)) as entries:
+            for entry in entries:
+                try:
+                    attrs = asyncssh.SFTPAttrs.from_local(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                yield asyncssh.SFTPName(entry.name, attrs=attrs)
+
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
         if offset + len(data) > self._file_bytes_max:
             raise asyncssh.SFTPQuotaExceeded(f"a file holds at most {self._file_bytes_max} bytes")

@@ -1,0 +1,185 @@
+"""The way in from DGFiP: the same tests against the stand-in, our simulator's server, and a real OpenSSH server."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.ack.adapters.sftp import SftpReplies
+from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile, ReplyServer
+from shared.errors import UnavailableError
+from shared.sftp import SftpServer
+from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.simulated_replies import SimulatedReplies
+from tests.openssh import OpenSsh
+
+NAME = "034990_260202120000-ACK-1.xml"
+CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB
+DIGEST = "d" * 64
+
+
+@dataclass
+class Place:
+    """A server, and what a test may do at its other end."""
+
+    server: ReplyServer
+    done: str
+    put: Callable[[str, bytes], None]
+    moved: Callable[[], dict[str, bytes]]
+    stop: Callable[[], Awaitable[None]]
+    start: Callable[[], Awaitable[None]]
+
+
+def put_in(folder: Path) -> Callable[[str, bytes], None]:
+    def put(name: str, content: bytes) -> None:
+        (folder / name).write_bytes(content)
+
+    return put
+
+
+def files_in(folder: Path) -> Callable[[], dict[str, bytes]]:
+    return lambda: {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@asynccontextmanager
+async def simulated(_: Path) -> AsyncIterator[Place]:
+    server = SimulatedReplies()
+
+    async def stop() -> None:
+        server.is_down = True
+
+    async def start() -> None:
+        server.is_down = False
+
+    def moved() -> dict[str, bytes]:
+        return {path.rsplit("/", 1)[1]: content for path, content in server.moved.items()}
+
+    yield Place(server, "/traite", server.put, moved, stop, start)
+
+
+@asynccontextmanager
+async def simulator(folder: Path) -> AsyncIterator[Place]:
+    async with Helios(folder, answers=False) as helios:
+        server = SftpReplies(
+            SftpServer(
+                host="127.0.0.1",
+                port=helios.port,
+                login=LOGIN,
+                password=PASSWORD,
+                known_hosts_file=helios.known_hosts,
+                operation_seconds_max=5,
+            )
+        )
+        async with aclosing(server):
+            done = files_in(helios.replies.parent / "traite")
+            yield Place(server, "/traite", put_in(helios.replies), done, helios.stop, helios.start)
+
+
+@asynccontextmanager
+async def openssh(folder: Path) -> AsyncIterator[Place]:
+    async with OpenSsh(folder) as sshd:
+        server = SftpReplies(sshd.server)
+        async with aclosing(server):
+            done = folder / "traite"
+            yield Place(server, str(done), put_in(folder / "sortie"), files_in(done), sshd.stop, sshd.start)
+
+
+PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
+
+
+@pytest.fixture(params=list(PLACES))
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(PLACES[request.param](tmp_path))
+
+
+async def only_file(place: Place) -> RemoteFile:
+    (file,) = await place.server.listing()
+    return file
+
+
+async def content_of(place: Place, file: RemoteFile) -> bytes:
+    return b"".join([chunk async for chunk in place.server.read(file)])
+
+
+async def test_files_are_listed_with_their_size(place: Place) -> None:
+    assert await place.server.listing() == []
+    place.put(NAME, CONTENT)
+    file = await only_file(place)
+    assert (file.name, file.size) == (NAME, len(CONTENT))
+    assert await only_file(place) == file
+
+
+async def test_a_file_is_read_whole(place: Place) -> None:
+    place.put(NAME, CONTENT)
+    assert await content_of(place, await only_file(place)) == CONTENT
+
+
+async def test_a_file_that_grew_since_it_was_listed_is_not_taken(place: Place) -> None:
+    place.put(NAME, CONTENT)
+    file = await only_file(place)
+    place.put(NAME, CONTENT + b"more")
+    with pytest.raises(FileChangedError):
+        await content_of(place, file)
+
+
+async def test_a_file_that_has_gone_is_refused_and_the_server_stays(place: Place) -> None:
+    with pytest.raises(FileRefusedError):
+        await content_of(place, RemoteFile(0, "absent.xml", 10))
+    assert await place.server.listing() == []
+
+
+async def test_a_file_is_moved_aside(place: Place) -> None:
+    place.put(NAME, CONTENT)
+    await place.server.move(await only_file(place), place.done, DIGEST)
+    assert await place.server.listing() == []
+    assert place.moved() == {NAME: CONTENT}
+
+
+async def test_a_file_that_changed_is_not_moved(place: Place) -> None:
+    place.put(NAME, CONTENT)
+    file = await only_file(place)
+    place.put(NAME, CONTENT + b"more")
+    await place.server.move(file, place.done, DIGEST)
+    assert (await only_file(place)).size == len(CONTENT) + 4
+    assert place.moved() == {}
+
+
+async def test_a_file_that_has_gone_is_not_moved_and_that_is_no_error(place: Place) -> None:
+    await place.server.move(RemoteFile(0, "absent.xml", 10), place.done, DIGEST)
+
+
+async def test_what_was_moved_before_under_the_same_name_is_kept(place: Place) -> None:
+    for content in (b"first", b"second"):
+        place.put(NAME, content)
+        await place.server.move(await only_file(place), place.done, DIGEST)
+    assert place.moved() == {NAME: b"first", f"{NAME}.{DIGEST}": b"second"}
+
+
+async def test_a_server_that_is_away_is_unavailable_until_it_is_back(place: Place) -> None:
+    place.put(NAME, CONTENT)
+    file = await only_file(place)
+    await place.stop()
+    with pytest.raises(UnavailableError):
+        await place.server.listing()
+    with pytest.raises(UnavailableError):
+        await content_of(place, file)
+    with pytest.raises(UnavailableError):
+        await place.server.move(file, place.done, DIGEST)
+    await place.start()
+    assert await content_of(place, await only_file(place)) == CONTENT
+
+
+@pytest.mark.parametrize("place", ["openssh"], indirect=True)
+async def test_a_name_that_is_not_utf8_hides_no_other(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "sortie" / os.fsdecode(b"r\xe9ponse.xml")).write_bytes(b"odd")
+    place.put(NAME, CONTENT)
+    files = {file.name: file for file in await place.server.listing()}
+    assert len(files) == 2
+    odd = files[os.fsdecode(b"r\xe9ponse.xml")]
+    assert await content_of(place, odd) == b"odd"
+    await place.server.move(odd, place.done, DIGEST)
+    assert set(place.moved()) == {os.fsdecode(b"r\xe9ponse.xml")}
