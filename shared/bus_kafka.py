@@ -26,7 +26,7 @@ from shared.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscript
 from shared.envelope import format_time, new_id, read_event
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.order import OrderedFact
-from shared.topics import SERVICES_THAT_CONSUME, Topic, parked_topic_of, topic_of
+from shared.topics import MESSAGE_BYTES_MAX, SERVICES_THAT_CONSUME, Topic, parked_topic_of, topic_of
 
 logger = logging.getLogger(__name__)
 
@@ -125,13 +125,7 @@ class KafkaPublisher:
 
     async def _open(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                enable_idempotence=True,
-                acks="all",
-                linger_ms=0,
-                request_timeout_ms=REQUEST_MILLISECONDS,
-            )
+            producer = _careful_producer(self._bootstrap)
             try:
                 await producer.start()
             except BaseException:
@@ -187,7 +181,7 @@ class _Term:
             session_timeout_ms=10_000,
             request_timeout_ms=REQUEST_MILLISECONDS,
         )
-        self._parking = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
+        self._parking = _careful_producer(bootstrap)
 
     async def run(self) -> None:
         try:
@@ -284,7 +278,7 @@ class KafkaParkedMessages:
             record = (await self._read()).get(parked_id)
             if record is None:
                 return False
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+            producer = _careful_producer(self._bootstrap)
             await producer.start()
             try:
                 key = _header(record, "parked_key").encode() or None
@@ -333,6 +327,18 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, replication:
                 except TopicAlreadyExistsError:
                     logger.info("topics.created_elsewhere")
             return [topic.name for topic in missing]
+
+
+def _careful_producer(bootstrap: str) -> AIOKafkaProducer:
+    """Return a producer that writes once, in order, and to every replica before it says so."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=0,
+        max_request_size=MESSAGE_BYTES_MAX,
+        request_timeout_ms=REQUEST_MILLISECONDS,
+    )
 
 
 @asynccontextmanager

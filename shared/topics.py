@@ -6,6 +6,8 @@ from shared.events import ALL_FACTS, Fact, kind_of
 
 _DAY_MS = 24 * 3600 * 1000
 PARTITIONS = 6
+# Facts are bounded where they are decided, far below this; Kafka's own limit of 1 MiB would leave little margin.
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 RETENTION_DAYS = 30  # the journal is the truth; a topic only has to outlive the longest outage of a consumer
 
 SERVICES_THAT_CONSUME = ("validation", "signature", "gateway")
@@ -35,11 +37,16 @@ def topics_of(facts: tuple[type[Fact], ...]) -> list[str]:
     return [topic_of(kind_of(fact)) for fact in facts]
 
 
+_SIZE = {"max.message.bytes": str(MESSAGE_BYTES_MAX)}
+
 # Every topic there is: facts age out; parked messages stay until they are released (a tombstone).
 TOPICS: tuple[Topic, ...] = (
     *(
-        Topic(name, PARTITIONS, {"retention.ms": str(RETENTION_DAYS * _DAY_MS)})
+        Topic(name, PARTITIONS, {"retention.ms": str(RETENTION_DAYS * _DAY_MS), **_SIZE})
         for name in sorted(set(topics_of(ALL_FACTS)))
     ),
-    *(Topic(parked_topic_of(service), 1, {"cleanup.policy": "compact"}) for service in SERVICES_THAT_CONSUME),
+    *(
+        Topic(parked_topic_of(service), 1, {"cleanup.policy": "compact", **_SIZE})
+        for service in SERVICES_THAT_CONSUME
+    ),
 )

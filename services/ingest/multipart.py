@@ -15,6 +15,7 @@ from python_multipart.multipart import parse_options_header
 from shared.errors import RequestRefusedError
 
 HEADER_BYTES_MAX = 8 * 1024
+HEADERS_MAX = 20  # of one part
 DEFAULT_FILENAME = "flux.xml"
 
 
@@ -109,6 +110,8 @@ class _Reader:
 
     def _on_header_end(self) -> None:
         self._headers[self._header_name.lower()] = self._header_value
+        if len(self._headers) > HEADERS_MAX:
+            raise _malformed("une partie a trop d'en-têtes")
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:

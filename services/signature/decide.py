@@ -15,6 +15,8 @@ from shared.events import (
 )
 from shared.lifecycle import Flux
 
+REASON_CHARACTERS_MAX = 1000  # a reason may quote the document; a fact stays small
+
 
 @dataclass(frozen=True)
 class Signed:
@@ -71,7 +73,7 @@ def _finding(refused: Refused) -> Finding:
         source="control",
         code=refused.code,
         severity="blocking",
-        message=refused.reason,
+        message=refused.reason[:REASON_CHARACTERS_MAX],
         where=Where(element="Bordereau" if refused.element_id else "", bordereau=refused.element_id),
         who="éditeur",
         next="Corrigez le flux à sa source, exportez-le de nouveau, puis importez-le : rien n'a été transmis.",

@@ -14,6 +14,7 @@ from shared.history import History
 from shared.lifecycle import fold
 
 ACTOR = "signature"
+SIGNER_CHARACTERS_MAX = 500  # a certificate may hold any name; a fact stays small
 
 
 async def on_validated(
@@ -57,7 +58,7 @@ async def _outcome(imported: Document, documents: Documents, seal: Seal | None, 
 def _recorded(verified: VerifiedSignature) -> Signature:
     return Signature(
         element_id=verified.element_id,
-        signer=verified.signer,
+        signer=verified.signer[:SIGNER_CHARACTERS_MAX],
         certificate_serial=str(verified.certificate_serial),
         signed_at=verified.signing_time,
     )

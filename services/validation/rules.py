@@ -10,7 +10,10 @@ dossier of facts on Hélios), which names the text or the code it comes from.
 5. The header says who and what: NomFic, IdPost, CodCol, CodBud (2.2, controls A8, A9, E4).
 6. IdColl is a SIRET of the collectivité that imports (7.5: misrouting starts there).
 7. Signatures agree with InfoDematerialisee (2.3).
-8. The Ids of bordereaux are unique (3.2).
+8. The Ids of bordereaux are unique (3.2), and short enough to be carried.
+9. There are not more bordereaux than a flux can reasonably have.
+
+What is copied into a fact is cut: a fact is carried by the bus, and must stay small whatever the file holds.
 """
 
 import re
@@ -25,7 +28,12 @@ from lxml import etree
 from shared.events import Bordereau, Finding, Header, Where
 from shared.pes import PES_ALLER, SIGNATURE, Prolog, UnreadableError, parse, read_prolog, value_at
 
-FIELD_CHARACTERS_MAX = 200  # longer than any field of the header may be (2.2); what is longer is cut in the fact
+FIELD_CHARACTERS_MAX = 200  # longer than any field of the header may be (2.2)
+DETAIL_CHARACTERS_MAX = 50  # longer than any field of a bordereau may be (2.4)
+MESSAGE_CHARACTERS_MAX = 500
+ID_CHARACTERS_MAX = 100
+BORDEREAUX_MAX = 1000
+FINDINGS_MAX = 200
 _COD_COL = re.compile(r"[0-9]{3}")
 _COD_BUD = re.compile(r"[0-9A-Z][0-9]")
 _ID_POST = re.compile(r"02[A-B][0-9]{3,4}|[0-9]{6,7}")
@@ -94,12 +102,13 @@ def read_flux(document: bytes, collectivite: str) -> Reading:
         *_check_header(root, header),
         *_check_siren(root, header, collectivite),
         *_check_signatures(root),
-        *_check_unique_ids(bordereaux),
+        *_check_ids(root, bordereaux),
+        *_check_count(bordereaux),
     )
     return Reading(
-        findings=findings,
+        findings=_bounded(findings),
         header=header,
-        bordereaux=bordereaux,
+        bordereaux=bordereaux[:BORDEREAUX_MAX],
         attachments=len(root.findall("PES_PJ/PJ")),
         # A signature that is there although none is asked for must hold all the same (control A11).
         signature_required=any(_is_dematerialised(root, domain, top) for _, domain, top in _DOMAINS)
@@ -110,7 +119,7 @@ def read_flux(document: bytes, collectivite: str) -> Reading:
 def _unreadable(error: UnreadableError) -> Finding:
     message, what_next = _UNREADABLE[error.code]
     if error.code == "malformed":
-        message = f"{message} ({error})"
+        message = f"{message} ({error})"[:MESSAGE_CHARACTERS_MAX]
     return Finding(
         source="reader",
         code=f"reader.{error.code}",
@@ -157,22 +166,22 @@ def _bordereaux(root: etree._Element) -> Iterator[Bordereau]:
             bloc = element.find("BlocBordereau")
             yield Bordereau(
                 domain=domain,
-                exercice=value_at(bloc, "Exer"),
-                number=value_at(bloc, "IdBord"),
-                type=value_at(bloc, "TypBord"),
+                exercice=value_at(bloc, "Exer")[:DETAIL_CHARACTERS_MAX],
+                number=value_at(bloc, "IdBord")[:DETAIL_CHARACTERS_MAX],
+                type=value_at(bloc, "TypBord")[:DETAIL_CHARACTERS_MAX],
                 pieces=len(element.findall("Piece")),
                 # The schemas spell it MtBordHT in dépense and MtBordHt in recette (2.4).
                 amount=_amount(
                     value_at(element, "BlocBordereau/MtBordHT") or value_at(element, "BlocBordereau/MtBordHt")
                 ),
-                element_id=element.get("Id", ""),
+                element_id=element.get("Id", "")[:ID_CHARACTERS_MAX],
                 is_signed=element.find(SIGNATURE) is not None,
             )
 
 
 def _amount(text: str) -> Decimal | None:
     try:
-        amount = Decimal(text)
+        amount = Decimal(text[:DETAIL_CHARACTERS_MAX])
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
@@ -185,7 +194,7 @@ def _is_dematerialised(root: etree._Element, block: str, top: str) -> bool:
 def _check_encoding(prolog: Prolog, document: bytes) -> Iterator[Finding]:
     if prolog.declared in _LATIN and not prolog.bom:
         return
-    said = prolog.declared or prolog.bom or "aucun encodage"
+    said = (prolog.declared or prolog.bom or "aucun encodage")[:DETAIL_CHARACTERS_MAX]
     # Pure ASCII is the same bytes in ISO-8859-1: nothing can be misread, so the flux may go on (docs/divergences.md).
     is_harmless = document.isascii()
     yield Finding(
@@ -269,7 +278,7 @@ def _check_signatures(root: etree._Element) -> Iterator[Finding]:
         )
 
 
-def _check_unique_ids(bordereaux: tuple[Bordereau, ...]) -> Iterator[Finding]:
+def _check_ids(root: etree._Element, bordereaux: tuple[Bordereau, ...]) -> Iterator[Finding]:
     counts = Counter(bordereau.element_id for bordereau in bordereaux if bordereau.element_id)
     for element_id, count in counts.items():
         if count > 1:
@@ -282,6 +291,48 @@ def _check_unique_ids(bordereaux: tuple[Bordereau, ...]) -> Iterator[Finding]:
                 who="éditeur",
                 next="Demandez à l'éditeur un export où chaque bordereau a son propre Id.",
             )
+    for element in (root, *root.iterfind("*/Bordereau")):
+        if len(element.get("Id", "")) > ID_CHARACTERS_MAX:
+            yield Finding(
+                source="control",
+                code="pes.id-too-long",
+                severity="blocking",
+                message=f"Un attribut Id dépasse {ID_CHARACTERS_MAX} caractères : il ne peut pas être signé ainsi.",
+                where=Where(element=str(element.tag)[-ID_CHARACTERS_MAX:], line=element.sourceline),
+                who="éditeur",
+                next="Demandez à l'éditeur un export avec des Id courts.",
+            )
+
+
+def _check_count(bordereaux: tuple[Bordereau, ...]) -> Iterator[Finding]:
+    if len(bordereaux) <= BORDEREAUX_MAX:
+        return
+    yield Finding(
+        source="control",
+        code="pes.too-many-bordereaux",
+        severity="blocking",
+        message=f"Le flux contient {len(bordereaux)} bordereaux ; la plateforme en accepte {BORDEREAUX_MAX} au plus.",
+        where=Where(element="Bordereau"),
+        who="ordonnateur",
+        next="Répartissez les bordereaux sur plusieurs flux.",
+    )
+
+
+def _bounded(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Keep so many findings, the blocking ones first, and say how many more there are."""
+    if len(findings) <= FINDINGS_MAX:
+        return findings
+    kept = sorted(findings, key=lambda finding: finding.severity != "blocking")[: FINDINGS_MAX - 1]
+    rest = Finding(
+        source="control",
+        code="pes.more-findings",
+        severity="warning",
+        message=f"Et {len(findings) - len(kept)} autres anomalies, non détaillées.",
+        where=Where(),
+        who="éditeur",
+        next="Corrigez d'abord celles qui sont détaillées, puis importez le nouvel export.",
+    )
+    return (*kept, rest)
 
 
 def _where(root: etree._Element, path: str = "") -> Where:

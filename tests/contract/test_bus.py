@@ -171,6 +171,15 @@ async def test_facts_of_one_kind_and_one_flux_come_in_order(stage: Stage, group:
     assert heard == list(range(1, 30))
 
 
+async def test_a_fact_larger_than_a_broker_takes_by_default_goes_through(stage: Stage, group: str) -> None:
+    listener = Listener(stage)
+    large = an.cancelled.model_copy(update={"reason": "x" * 3_000_000})
+    async with running(stage.bus(), listener.subscription(group, FluxCancelled)):
+        flux_id = await stage.happen(an.imported, large)
+        await until(lambda: bool(listener.heard))
+    assert listener.heard == [(flux_id, "flux.cancelled.v1")]
+
+
 async def test_a_fact_that_happened_while_nobody_listened_is_heard_later(stage: Stage, group: str) -> None:
     flux_id = await stage.happen(an.imported)
     listener = Listener(stage)
