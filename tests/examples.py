@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from shared.events import (
     Bordereau,
     Document,
+    Finding,
     FluxAcknowledged,
     FluxCancelled,
     FluxImported,
@@ -26,6 +27,7 @@ from shared.events import (
     TransmissionHeld,
     TransmissionReleased,
     TransmissionRequested,
+    Where,
 )
 
 collectivite = "213499908"
@@ -49,6 +51,15 @@ signature = Signature(
     signer="CN=Ordonnateur de démonstration,O=Commune de Démonstration,C=FR",
     certificate_serial="42",
     signed_at=datetime(2026, 2, 2, 11, 0, tzinfo=UTC),
+)
+finding = Finding(
+    source="control",
+    code="pes.empty",
+    severity="blocking",
+    message="Le flux ne contient rien.",
+    where=Where(element="PES_Aller", line=1),
+    who="ordonnateur",
+    next="Exportez de nouveau.",
 )
 reply_error = ReplyError(domain="depense", code="TS42", label="Tiers inconnu", bordereau="100", piece="3")
 remote_name = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "d" * 40

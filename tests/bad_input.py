@@ -1,0 +1,96 @@
+"""Bad files, made here: each is something that someone will send one day, by accident or to do harm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cli.pes_sample import SampleSpec, build_sample
+from shared.pes import ALLER
+
+GOOD = build_sample(SampleSpec(number=1))
+_LATIN = b'<?xml version="1.0" encoding="ISO-8859-1"?>'
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file, and the code of the finding that it must end with."""
+
+    name: str
+    content: bytes
+    code: str
+
+
+def bad_files(port: int) -> Iterator[BadFile]:
+    """Yield the files; those that try to reach the network try this port of this machine."""
+    yield from _outside(port)
+    yield from _too_much()
+    yield from _encodings()
+    yield from _broken()
+
+
+def _outside(port: int) -> Iterator[BadFile]:
+    """Files that point elsewhere: entities, external DTDs, inclusions."""
+    address = f"http://127.0.0.1:{port}/x"
+    for name, doctype in {
+        "entity to a file": '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        "entity to the network": f'<!DOCTYPE a [<!ENTITY x SYSTEM "{address}">]>',
+        "parameter entity": f'<!DOCTYPE a [<!ENTITY % x SYSTEM "{address}"> %x;]>',
+        "external DTD": f'<!DOCTYPE a SYSTEM "{address}">',
+        "public DTD": f'<!DOCTYPE a PUBLIC "-//X//Y" "{address}">',
+        "DOCTYPE after a comment": f'<!-- a --><!DOCTYPE a SYSTEM "{address}">',
+        "DOCTYPE in small letters": f'<!doctype a SYSTEM "{address}">',
+    }.items():
+        yield BadFile(name, _LATIN + f"{doctype}<a>&x;</a>".encode(), "reader.doctype")
+    include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{address}"/>'.encode()
+    yield BadFile("XInclude as the root", _LATIN + include, "pes.root")
+    schema = f'xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:schemaLocation="{ALLER} {address}"'
+    yield BadFile("schemaLocation", _LATIN + f'<n:PES_Aller xmlns:n="{ALLER}" {schema}/>'.encode(), "pes.empty")
+    style = f'<?xml-stylesheet href="{address}"?>'.encode()
+    yield BadFile("stylesheet", _LATIN + style + b"<a/>", "pes.root")
+
+
+def _too_much() -> Iterator[BadFile]:
+    """Files that would cost without end, if they were read as they ask to be."""
+    levels = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    bomb = f'<!DOCTYPE a [<!ENTITY a0 "x">{levels}]><a>&a11;</a>'
+    yield BadFile("entities that multiply", _LATIN + bomb.encode(), "reader.doctype")
+    depth = 100_000
+    yield BadFile("deep nesting", _LATIN + b"<a>" * depth + b"</a>" * depth, "reader.malformed")
+    attributes = " ".join(f'a{number}="v"' for number in range(100_000))
+    yield BadFile("100,000 attributes", _LATIN + f"<a {attributes}/>".encode(), "pes.root")
+    yield BadFile("a text of 20 MB", _LATIN + b"<a>" + b"x" * 20_000_000 + b"</a>", "pes.root")
+    yield BadFile("a name of 2 MB", _LATIN + b"<" + b"a" * 2_000_000 + b"/>", "pes.root")
+    declaration = b'<?xml version="1.0" encoding="' + b"X" * 100_000 + b'"?>'
+    yield BadFile("a long declaration", declaration + b"<a/>", "reader.malformed")
+
+
+def _encodings() -> Iterator[BadFile]:
+    """Files whose bytes are not what they say."""
+    text = GOOD.decode("latin-1")
+    utf8 = text.replace('encoding="ISO-8859-1"', 'encoding="UTF-8"')
+    yield BadFile("UTF-8, announced", utf8.encode("utf-8"), "pes.encoding")
+    yield BadFile("UTF-8 with a BOM", b"\xef\xbb\xbf" + utf8.encode("utf-8"), "pes.encoding")
+    yield BadFile("bytes that are not the UTF-8 announced", utf8.encode("latin-1"), "reader.malformed")
+    yield BadFile("UTF-16", text.replace("ISO-8859-1", "UTF-16").encode("utf-16"), "reader.encoding")
+    yield BadFile("UTF-16 without a BOM", text.encode("utf-16-le"), "reader.encoding")
+    yield BadFile("UTF-32", text.encode("utf-32"), "reader.encoding")
+    yield BadFile("UTF-7", text.replace("ISO-8859-1", "UTF-7").encode("latin-1"), "reader.encoding")
+    yield BadFile("EBCDIC", text.replace("ISO-8859-1", "IBM037").encode("latin-1"), "reader.encoding")
+    yield BadFile("an encoding that does not exist", GOOD.replace(b"ISO-8859-1", b"KLINGON"), "reader.encoding")
+    yield BadFile("no declaration, letters beyond ASCII", GOOD.split(b"?>", 1)[1], "reader.malformed")
+
+
+def _broken() -> Iterator[BadFile]:
+    """Files that are cut, or something else altogether."""
+    for percent in range(1, 100):
+        length = len(GOOD) * percent // 100
+        yield BadFile(f"cut at {percent} %", GOOD[:length], "reader.malformed")
+    yield BadFile("nothing", b"", "reader.empty")
+    yield BadFile("blanks", b" \r\n", "reader.empty")
+    yield BadFile("a PDF", b"%PDF-1.7\n", "reader.not-xml")
+    yield BadFile("a ZIP", b"PK\x03\x04", "reader.not-xml")
+    yield BadFile("a NUL inside", GOOD.replace(b"<Enveloppe>", b"<Enveloppe>\x00", 1), "reader.malformed")
+    yield BadFile("two documents", GOOD + GOOD, "reader.malformed")
+    yield BadFile("something behind the end", GOOD + b"and more", "reader.malformed")
+    yield BadFile("another root", _LATIN + b"<facture/>", "pes.root")
+    yield BadFile("another namespace", GOOD.replace(ALLER.encode(), b"urn:other"), "pes.root")
+    yield BadFile("only an envelope", _LATIN + f'<n:PES_Aller xmlns:n="{ALLER}"/>'.encode(), "pes.empty")

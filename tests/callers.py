@@ -1,0 +1,40 @@
+"""People who call the APIs in tests: tokens signed with a key of the tests' own."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cli.local.keys import public_jwk
+from shared.auth import AUDIENCE, Role, TokenChecker
+
+ISSUER = "heliotrope"
+_KEY = Ed25519PrivateKey.generate()
+
+COMMUNE, OTHER_COMMUNE = "213499908", "219900017"
+
+
+def checker() -> TokenChecker:
+    """Return what an API checks tokens with."""
+    return TokenChecker(jwt.PyJWKSet.from_dict({"keys": [public_jwk(_KEY)]}), ISSUER)
+
+
+def write_jwks(path: Path) -> None:
+    """Write the public key where a service reads it."""
+    path.write_text(json.dumps({"keys": [public_jwk(_KEY)]}), "utf-8")
+
+
+def bearer(*collectivites: str, role: Role = Role.GESTIONNAIRE, hours: float = 1) -> dict[str, str]:
+    """Return the header of a request by someone of these collectivités."""
+    claims = {
+        "sub": "amina",
+        "aud": AUDIENCE,
+        "iss": ISSUER,
+        "exp": datetime.now(UTC) + timedelta(hours=hours),
+        "roles": [role.value],
+        "collectivites": list(collectivites or (COMMUNE,)),
+    }
+    token = jwt.encode(claims, _KEY, algorithm="EdDSA", headers={"kid": public_jwk(_KEY)["kid"]})
+    return {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,224 @@
+"""What the history shows: lists, one flux now and then, its facts; to those who may see them, and to nobody else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+
+from services.history.adapters.rows import PostgresRows
+from services.history.api import routes
+from services.history.projection import Projection
+from services.history.views import row_of
+from services.relay.adapters.journal import sole_order
+from shared.auth import Role
+from shared.envelope import Event, new_id
+from shared.events import Document, Fact, FluxImported
+from shared.history import PostgresHistory
+from shared.order import ORDER_CHANNEL
+from shared.postgres import Database, Listener
+from shared.web import caller_dependency, service_app
+from tests import examples as an
+from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
+from tests.conftest import TestDatabase
+
+NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+SENT: list[Fact] = [an.validated, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
+ACKNOWLEDGED = [*SENT, an.reply_received, an.acknowledged]
+
+
+@dataclass
+class Shown:
+    """The API, and the means to make things happen."""
+
+    http: httpx.AsyncClient
+    history: PostgresHistory
+    owner: Database
+    projection: Projection
+    number: int = 0
+
+    async def happen(self, facts: list[Fact], collectivite: str = COMMUNE) -> UUID:
+        """Record a flux: an import, then these facts, one second apart; order it, and let the list catch up."""
+        self.number += 1
+        imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename="flux.xml")
+        first = Event.first(
+            imported, flux_id=new_id(), collectivite=collectivite, actor="amina", correlation_id=new_id(), at=NOON
+        )
+        events = [first]
+        for second, fact in enumerate(facts, start=1):
+            unique = fact
+            if fact is an.reply_received:
+                document = Document(sha256=f"{self.number:063x}f", size=1)
+                unique = an.reply_received.model_copy(update={"document": document})
+            events.append(first.follow(unique, actor="x", at=NOON + timedelta(seconds=second)))
+        await self.history.append(events, expected_version=0)
+        await self.catch_up()
+        return first.flux_id
+
+    async def catch_up(self) -> None:
+        async with sole_order(self.owner) as order:
+            await order.extend(1000)
+        while await self.projection.catch_up():
+            pass
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.http.get(f"/v1/flux{path}", headers=headers or bearer())
+
+    async def ids(self, query: str = "", **headers: str) -> list[UUID]:
+        answer = await self.get(query, **headers)
+        assert answer.status_code == 200, answer.text
+        return [UUID(row["flux_id"]) for row in answer.json()["flux"]]
+
+
+@pytest.fixture
+async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
+    role = test_database.dsn("heliotrope_history")
+    async with Database(role) as database, Database(test_database.dsn()) as owner:
+        history, rows = PostgresHistory(database), PostgresRows(database)
+        listener = Listener(role, ORDER_CHANNEL)
+        projection = Projection(rows, history, listener, limit=10)
+        app = service_app("history", "", checks={})
+        app.include_router(routes(caller=caller_dependency(checker()), history=history, rows=rows))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://history") as http:
+            yield Shown(http, PostgresHistory(owner), owner, projection)
+
+
+async def test_a_flux_is_shown_with_all_that_is_known_of_it(shown: Shown) -> None:
+    flux_id = await shown.happen(ACKNOWLEDGED)
+    flux = (await shown.get(f"/{flux_id}")).json()
+    assert flux["state"] == "acknowledged"
+    assert flux["on_screen"] == "Acquitté"
+    assert flux["version"] == len(ACKNOWLEDGED) + 1
+    assert flux["nomfic"] == an.header.nomfic
+    assert (flux["cod_col"], flux["cod_bud"], flux["collectivite"]) == ("123", "00", COMMUNE)
+    assert flux["sha256"] == an.signed_document.sha256
+    assert flux["imported_sha256"] == f"{1:064x}"
+    assert flux["remote_name"] == an.remote_name
+    assert len(flux["bordereaux"]) == 1
+
+
+async def test_a_flux_is_shown_as_it_was_at_any_moment(shown: Shown) -> None:
+    flux_id = await shown.happen(ACKNOWLEDGED)
+    states = []
+    for second in range(len(ACKNOWLEDGED) + 1):
+        at = (NOON + timedelta(seconds=second, milliseconds=1)).isoformat().replace("+", "%2B")
+        states.append((await shown.get(f"/{flux_id}?at={at}")).json()["state"])
+    assert states == [
+        "imported",
+        "draft",
+        "to_sign",
+        "ready",
+        "sending",
+        "sending",
+        "awaiting_ack",
+        "awaiting_ack",
+        "acknowledged",
+    ]
+
+
+async def test_before_its_import_there_was_no_flux(shown: Shown) -> None:
+    flux_id = await shown.happen([])
+    answer = await shown.get(f"/{flux_id}?at=2020-01-01T00:00:00Z")
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith("flux-not-yet")
+
+
+async def test_a_moment_without_a_zone_is_refused(shown: Shown) -> None:
+    flux_id = await shown.happen([])
+    assert (await shown.get(f"/{flux_id}?at=2026-02-02T12:00:00")).status_code == 422
+
+
+async def test_the_facts_are_given_in_order_as_they_were_recorded(shown: Shown) -> None:
+    flux_id = await shown.happen(ACKNOWLEDGED)
+    events = (await shown.get(f"/{flux_id}/events")).json()["events"]
+    assert [event["version"] for event in events] == list(range(1, len(ACKNOWLEDGED) + 2))
+    assert events[0]["kind"] == "flux.imported.v1"
+    assert events[0]["actor"] == "amina"
+    assert events[-1]["kind"] == "flux.acknowledged.v1"
+    assert events[0]["occurred_at"] == "2026-02-02T12:00:00.000000Z"
+
+
+async def test_the_list_is_most_recent_first_and_can_be_paged(shown: Shown) -> None:
+    flux = [await shown.happen([]) for _ in range(7)]
+    assert await shown.ids() == flux[::-1]
+    first = (await shown.get("?limit=3")).json()
+    second = (await shown.get(f"?limit=3&before={first['next']}")).json()
+    third = (await shown.get(f"?limit=3&before={second['next']}")).json()
+    pages = [[UUID(row["flux_id"]) for row in page["flux"]] for page in (first, second, third)]
+    assert pages == [flux[:3:-1], flux[3:0:-1], flux[:1]]
+    assert third["next"] is None
+
+
+async def test_the_list_can_be_narrowed_to_some_states(shown: Shown) -> None:
+    imported, acknowledged = await shown.happen([]), await shown.happen(ACKNOWLEDGED)
+    assert await shown.ids("?state=imported") == [imported]
+    assert await shown.ids("?state=imported&state=acknowledged") == [acknowledged, imported]
+    assert await shown.ids("?state=rejected") == []
+    assert (await shown.get("?state=lost")).status_code == 422
+
+
+async def test_nobody_sees_the_flux_of_another_collectivite(shown: Shown) -> None:
+    ours, theirs = await shown.happen([]), await shown.happen([], OTHER_COMMUNE)
+    assert await shown.ids() == [ours]
+    for path in ("", "/events", "?at=2026-02-03T00:00:00Z"):
+        answer = await shown.get(f"/{theirs}{path}")
+        missing = await shown.get(f"/{new_id()}{path}")
+        assert answer.status_code == missing.status_code == 404
+        assert answer.json()["title"] == missing.json()["title"]
+    assert (await shown.get(f"?collectivite={OTHER_COMMUNE}")).status_code == 403
+
+
+async def test_an_operator_sees_all_or_one(shown: Shown) -> None:
+    ours, theirs = await shown.happen([]), await shown.happen([], OTHER_COMMUNE)
+    operator = bearer("*", role=Role.OPERATOR)
+    assert await shown.ids("", **operator) == [theirs, ours]
+    assert await shown.ids(f"?collectivite={OTHER_COMMUNE}", **operator) == [theirs]
+
+
+async def test_without_a_token_nothing_is_shown(shown: Shown) -> None:
+    flux_id = await shown.happen([])
+    for path in ("", f"/{flux_id}", f"/{flux_id}/events"):
+        assert (await shown.http.get(f"/v1/flux{path}")).status_code == 401
+
+
+async def test_an_invalid_flux_carries_its_problem(shown: Shown) -> None:
+    finding = an.finding.model_copy(update={"severity": "blocking"})
+    flux_id = await shown.happen([an.invalidated.model_copy(update={"findings": (finding,)})])
+    flux = (await shown.get(f"/{flux_id}")).json()
+    assert flux["problem"]["status"] == 422
+    assert flux["problem"]["findings"][0]["code"] == finding.code
+    assert finding.message in flux["problem"]["detail"]
+
+
+async def test_a_suspended_sending_says_why_and_until_when(shown: Shown) -> None:
+    flux_id = await shown.happen([*SENT[:-1], an.held])
+    flux = (await shown.get(f"/{flux_id}")).json()
+    assert flux["on_screen"] == "Envoi suspendu"
+    assert flux["held"]["cause"] == an.held.cause
+
+
+async def test_the_list_made_again_from_the_facts_is_the_same(shown: Shown) -> None:
+    histories: list[list[Fact]] = [[], SENT, ACKNOWLEDGED, [an.invalidated]]
+    ids = [await shown.happen(facts) for facts in histories]
+    before = (await shown.get("")).json()
+    await shown.owner.execute("truncate flux_view")
+    await shown.owner.execute("delete from consumer_cursor")
+    assert await shown.ids() == []
+    await shown.catch_up()
+    assert (await shown.get("")).json() == before
+    for flux_id, row in zip(ids, before["flux"][::-1], strict=True):
+        folded = row_of(await shown.history.load(flux_id))
+        assert folded is not None
+        assert folded.shown() == row
+
+
+async def test_a_fact_from_a_newer_version_does_not_stop_the_list(shown: Shown) -> None:
+    await shown.owner.execute(
+        "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+        "values (gen_random_uuid(), 1, gen_random_uuid(), '1', 'flux.teleported.v1', '{}')"
+    )
+    flux_id = await shown.happen([])
+    assert await shown.ids() == [flux_id]
