@@ -119,7 +119,7 @@ def read_flux(document: bytes, collectivite: str) -> Reading:
 def _unreadable(error: UnreadableError) -> Finding:
     message, what_next = _UNREADABLE[error.code]
     if error.code == "malformed":
-        message = f"{message} ({error})"[:MESSAGE_CHARACTERS_MAX]
+        message = f"{message} ({str(error)[:MESSAGE_CHARACTERS_MAX]})"
     return Finding(
         source="reader",
         code=f"reader.{error.code}",

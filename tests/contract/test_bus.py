@@ -15,7 +15,7 @@ from shared.bus_kafka import KafkaBus, KafkaPublisher
 from shared.bus_postgres import PostgresBus
 from shared.consumer import ParkedMessage, ParkedMessages, Subscription
 from shared.envelope import Event, new_id
-from shared.errors import UnavailableError
+from shared.errors import MalformedMessageError, UnavailableError
 from shared.events import (
     Document,
     Fact,
@@ -256,6 +256,30 @@ async def test_while_a_party_is_away_a_message_waits_and_those_behind_it_keep_th
     assert listener.heard == [(flux_id, "flux.imported.v1")]
 
 
+async def test_what_comes_behind_a_message_that_waits_is_heard_after_it_and_in_order(
+    stage: Stage, group: str
+) -> None:
+    is_away = True
+    heard: list[int] = []
+
+    async def on_attempted(event: Event, attempted: TransmissionAttempted) -> None:
+        if event.flux_id not in stage.flux:
+            return
+        if is_away and attempted.attempt == 3:
+            raise UnavailableError("sftp", "away")
+        heard.append(attempted.attempt)
+
+    attempts = [an.attempted.model_copy(update={"attempt": number}) for number in range(1, 9)]
+    bus = stage.bus()
+    async with running(bus, Subscription(group, {TransmissionAttempted: on_attempted})):
+        await stage.happen(an.imported, *attempts)
+        await until(lambda: bus.waits_for() == ["sftp"])
+        assert heard == [1, 2]
+        is_away = False
+        await until(lambda: len(heard) >= 8)
+    assert heard == list(range(1, 9))
+
+
 async def test_a_message_that_waits_does_not_keep_other_flux_waiting(stage: Stage, group: str) -> None:
     stuck = await stage.happen(document(0))
     listener = Listener(
@@ -286,6 +310,22 @@ async def test_what_is_released_comes_again_and_is_parked_again_if_it_must(stage
         assert await stage.parked().release(first.parked_id)
         again = await _parked(stage, body, after=first.parked_at)
     assert again.error == first.error
+
+
+async def test_what_is_released_is_heard_once_it_can_be_read_and_is_parked_no_more(stage: Stage) -> None:
+    is_readable = False
+    unreadable = MalformedMessageError("written by a newer version")
+    listener = Listener(stage, fails=lambda _: None if is_readable else unreadable)
+    async with running(stage.bus(), listener.subscription(GROUP)):
+        flux_id = await stage.happen(an.imported)
+        (recorded,) = await PostgresHistory(stage.database).load(flux_id)
+        parked = await _parked(stage, recorded.to_bytes().decode())
+        assert listener.heard == []
+        is_readable = True
+        assert await stage.parked().release(parked.parked_id)
+        await until(lambda: bool(listener.heard))
+    assert listener.heard == [(flux_id, "flux.imported.v1")]
+    assert parked.parked_id not in {one.parked_id for one in await stage.parked().all()}
 
 
 async def test_what_is_not_parked_cannot_be_released(stage: Stage) -> None:
