@@ -1,12 +1,15 @@
 """The embedded bus: consumer groups tail the ordered journal, with durable cursors. No broker to install.
 
 Facts are spread over shards by flux id; each shard is handled in order, shards run side by side. Several processes
-of one group share the shards: each shard is an advisory lock, held by the process that handles it.
+of one group share the shards: each shard is an advisory lock, held by the process that handles it. A process also
+holds a lock that says it is there, shared with the others; from how many there are, each knows its share, takes no
+more, and gives up what it has too much of as soon as it is idle.
 """
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -20,11 +23,24 @@ from shared.postgres import Database, Listener, in_our_words
 logger = logging.getLogger(__name__)
 
 SHARDS = 8
+MEMBERS = SHARDS  # the key of the lock that says that a process is there; shards are 0 to SHARDS - 1
 BATCH = 500
 POLL_SECONDS = 1.0  # the safety net when a notification is lost
 RELEASED_CHANNEL = ORDER_CHANNEL  # a release wakes the groups as a new fact does
 
 _LOCK_SHARD = "select pg_try_advisory_lock(hashtext($1), $2) as mine"
+
+_UNLOCK_SHARD = "select pg_advisory_unlock(hashtext($1), $2)"
+
+_BE_THERE = "select pg_advisory_lock_shared(hashtext($1), $2)"
+
+# How many processes of the group are there.
+_MEMBERS = """
+select count(distinct pid) from pg_locks
+where locktype = 'advisory' and objsubid = 2 and granted and mode = 'ShareLock'
+  and database = (select oid from pg_database where datname = current_database())
+  and classid::bigint = hashtext($1)::bigint & 4294967295 and objid::bigint = $2
+"""
 
 _CURSORS = "select shard, index from consumer_cursor where consumer_group = $1"
 
@@ -72,6 +88,10 @@ class _Shard:
     cursor: int = 0
     facts: asyncio.Queue[OrderedFact] = field(default_factory=asyncio.Queue)
     is_idle: bool = True
+    task: "asyncio.Task[None] | None" = None
+
+
+_Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class PostgresBus:
@@ -112,6 +132,7 @@ class _Term:
         self._subscription = subscription
         self._attempts = attempts
         self._group = subscription.group
+        self._lock = f"consumer {subscription.group}"
         self._shards: dict[int, _Shard] = {}
         self._read = 0  # index of the last fact read from the order
         self._room = asyncio.Event()
@@ -120,8 +141,11 @@ class _Term:
         listener = Listener(self._dsn, ORDER_CHANNEL)
         try:
             async with self._database.connection() as connection, asyncio.TaskGroup() as tasks:
+                await connection.execute(_BE_THERE, self._lock, MEMBERS)
                 while not connection.is_closed():  # the locks live as long as this connection
-                    await self._take_shards(connection, tasks)
+                    share = await self._share(connection)
+                    await self._take_shards(connection, tasks, share)
+                    await self._give_up_shards(connection, share)
                     while await self._read_on():
                         pass
                     await self._deliver_released()
@@ -131,17 +155,23 @@ class _Term:
         finally:
             await listener.close()
 
-    async def _take_shards(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", tasks: asyncio.TaskGroup
-    ) -> None:
-        """Lock the shards that nobody handles; start each where its cursor says."""
-        free = [number for number in range(SHARDS) if number not in self._shards]
-        taken = []
-        for number in free:
+    async def _share(self, connection: _Connection) -> int:
+        """Return how many shards this process may hold, given how many processes there are."""
+        with in_our_words():
+            members = int(await connection.fetchval(_MEMBERS, self._lock, MEMBERS))
+        return -(-SHARDS // max(members, 1))
+
+    async def _take_shards(self, connection: _Connection, tasks: asyncio.TaskGroup, share: int) -> None:
+        """Lock shards that nobody handles, up to our share; start each where its cursor says."""
+        taken: list[int] = []
+        for number in range(SHARDS):
+            if len(self._shards) + len(taken) >= share:
+                break
+            if number in self._shards:
+                continue
             with in_our_words():
-                is_mine = await connection.fetchval(_LOCK_SHARD, f"consumer {self._group}", number)
-            if is_mine:
-                taken.append(number)
+                if await connection.fetchval(_LOCK_SHARD, self._lock, number):
+                    taken.append(number)
         if not taken:
             return
         cursors = {row["shard"]: row["index"] for row in await self._database.fetch(_CURSORS, self._group)}
@@ -149,7 +179,18 @@ class _Term:
         self._read = min(starts.values()) if not self._shards else min(self._read, *starts.values())
         for number, cursor in starts.items():
             shard = self._shards[number] = _Shard(number, cursor)
-            tasks.create_task(self._work(shard))
+            shard.task = tasks.create_task(self._work(shard))
+
+    async def _give_up_shards(self, connection: _Connection, share: int) -> None:
+        """Let other processes have what is over our share, as far as it is idle; the rest has its turn later."""
+        idle = [shard for shard in self._shards.values() if shard.is_idle]
+        for shard in idle[: max(len(self._shards) - share, 0)]:
+            if shard.task is not None:
+                shard.task.cancel()
+            del self._shards[shard.number]
+            await self._save({shard.number: max(shard.cursor, self._read)})
+            with in_our_words():
+                await connection.fetchval(_UNLOCK_SHARD, self._lock, shard.number)
 
     async def _read_on(self) -> bool:
         """Read the next facts and hand them to their shards; say whether there may be more."""

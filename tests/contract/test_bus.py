@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.relay.adapters.journal import PostgresCursor, sole_order
+from services.relay.adapters.journal import PostgresCursor
 from shared.bus import open_bus, open_parked
 from shared.bus_kafka import KafkaBus, KafkaPublisher
 from shared.bus_postgres import PostgresBus
@@ -29,6 +29,7 @@ from shared.history import PostgresHistory
 from shared.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.ordering import order_all
 
 PATIENCE_SECONDS = 30
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
@@ -82,9 +83,7 @@ class Stage:
 
     async def flow(self) -> None:
         """Do once what `relay` does for ever."""
-        async with sole_order(self.database) as order:
-            while await order.extend(100):
-                pass
+        await order_all(self.database)
         if self.publisher is not None:
             cursor = PostgresCursor(self.database, "kafka")
             while facts := await cursor.next(100):
@@ -238,6 +237,22 @@ async def test_the_processes_of_one_group_miss_nothing_when_one_of_them_dies(sta
         flux += [await stage.happen(document(number)) for number in range(12, 24)]
         await until(lambda: len({*first.heard, *second.heard}) == 24)
     assert {flux_id for flux_id, _ in (*first.heard, *second.heard)} == set(flux)
+
+
+@pytest.mark.parametrize("is_second_late", [False, True], ids=["together", "one after the other"])
+async def test_the_processes_of_one_group_share_the_work(stage: Stage, group: str, *, is_second_late: bool) -> None:
+    first, second = Listener(stage), Listener(stage)
+    async with running(stage.bus(), first.subscription(group)):
+        if is_second_late:
+            await stage.happen(document(9_999))
+            await until(lambda: bool(first.heard))
+        async with running(stage.bus(), second.subscription(group)):
+            flux: list[UUID] = []
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(first.heard) < 5 or len(second.heard) < 5:
+                    flux.append(await stage.happen(document(len(flux))))
+                    await asyncio.sleep(0.02)
+            await until(lambda: {one for one, _ in (*first.heard, *second.heard)} >= set(flux))
 
 
 async def test_while_a_party_is_away_a_message_waits_and_those_behind_it_keep_their_order(

@@ -12,7 +12,6 @@ from services.history.adapters.rows import PostgresRows
 from services.history.api import routes
 from services.history.projection import Projection
 from services.history.views import row_of
-from services.relay.adapters.journal import sole_order
 from shared.auth import Role
 from shared.envelope import Event, new_id
 from shared.events import Document, Fact, FluxImported
@@ -23,6 +22,7 @@ from shared.web import caller_dependency, service_app
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
+from tests.ordering import order_all
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 SENT: list[Fact] = [an.validated, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
@@ -58,8 +58,7 @@ class Shown:
         return first.flux_id
 
     async def catch_up(self) -> None:
-        async with sole_order(self.owner) as order:
-            await order.extend(1000)
+        await order_all(self.owner)
         while await self.projection.catch_up():
             pass
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.relay.adapters.journal import PostgresCursor, sole_order
+from services.relay.adapters.journal import PostgresCursor
 from services.relay.loops import Publishing
 from shared.envelope import new_id
 from shared.errors import UnavailableError
 from shared.order import OrderedFact
 from shared.postgres import Database
+from tests.ordering import order_all
 
 INSERT = """
 insert into journal (flux_id, version, event_id, collectivite, kind, body)
@@ -43,8 +44,7 @@ class Broker:
 async def ordered(database: Database) -> Database:
     for _ in range(FACTS):
         await database.execute(INSERT, new_id())
-    async with sole_order(database) as order:
-        await order.extend(1000)
+    await order_all(database)
     return database
 
 
@@ -73,8 +73,7 @@ async def test_after_a_restart_it_goes_on_where_it_was(ordered: Database) -> Non
     before, after = Broker(), Broker()
     await run_until(publishing(ordered, before), before, FACTS)
     await ordered.execute(INSERT, new_id())
-    async with sole_order(ordered) as order:
-        await order.extend(10)
+    await order_all(ordered)
     await run_until(publishing(ordered, after), after, FACTS + 1)
     assert after.taken == [FACTS + 1]
 
