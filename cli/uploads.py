@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cli.api import Api
 from cli.errors import RefusedError
@@ -91,7 +91,7 @@ class UploadBars:
         out = console(stderr=True)
         self._progress: Progress | None = None
         if out.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self._progress = Progress(*columns, console=out)
 
     def __enter__(self) -> Self:

@@ -55,12 +55,14 @@ def import_files(
     with reporting(as_json=as_json):
         config = read_client_config(environ())
         refused = 0
-        with Api(config) as api, UploadBars() as bars:
+        with Api(config) as api:
             for path, key in zip(files, keys_of(idempotency_key, len(files)), strict=True):
                 try:
                     siren = _collectivite_of(path, collectivite, config.collectivite)
-                    upload = Upload(path, siren, key=key, is_held=hold)
-                    _show_import(path, send_file(api, upload, bars.follow(path)), as_json=as_json)
+                    with UploadBars() as bars:
+                        upload = Upload(path, siren, key=key, is_held=hold)
+                        answer = send_file(api, upload, bars.follow(path))
+                    _show_import(path, answer, as_json=as_json)
                 except RefusedError as error:
                     refused += 1
                     _show_refusal(path, error, as_json=as_json)
