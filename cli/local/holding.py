@@ -35,8 +35,9 @@ def kept(
     """
     with held(folder), _terminated_as_interrupted():
         platform = Platform(folder, ports, bus, say)
+        running = platform.start(environ, is_detached=False)
         try:
-            yield platform, platform.start(environ, is_detached=False)
+            yield platform, running
         finally:
             with _deaf():
                 say("Arrêt de la plateforme…")
