@@ -111,18 +111,6 @@ async def test_a_killed_broker_keeps_what_it_acknowledged(lib: Path, tmp_path: P
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)
-async def test_one_node_in_three_may_die(lib: Path, tmp_path: Path) -> None:
-    with LocalKafka(tmp_path, nodes=3, lib=lib) as kafka:
-        await create_topic(kafka.bootstrap, copies=3)
-        await produce(kafka.bootstrap, b"three")
-        kafka.brokers[0].kill()
-        await produce(kafka.bootstrap, b"two")
-        kafka.start()
-        assert await consume(kafka.bootstrap) == [b"three", b"two"]
-
-
-@pytest.mark.kafka
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_broker_does_not_outlive_who_started_it(lib: Path, tmp_path: Path) -> None:
     program = (

@@ -1,0 +1,74 @@
+"""Three brokers, each fact on all of them: one dies in the middle, and no fact is lost."""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from cli.local.kafka import LocalKafka
+from shared.bus_kafka import KafkaBus, KafkaPublisher, create_topics
+from shared.consumer import Subscription
+from shared.envelope import Event, new_id
+from shared.errors import UnavailableError
+from shared.events import FluxImported
+from shared.order import OrderedFact
+from shared.topics import TOPICS
+from tests import examples as an
+from tests.conftest import require_kafka
+
+FACTS = 30
+PAUSE_SECONDS = 0.2
+
+
+def fact(index: int) -> OrderedFact:
+    event = Event.first(
+        an.imported,
+        flux_id=new_id(),
+        collectivite=an.collectivite,
+        actor="amina",
+        correlation_id=new_id(),
+        at=datetime.now(UTC),
+    )
+    return OrderedFact(index, event.kind, event.flux_id, event.to_bytes().decode())
+
+
+async def publish(publisher: KafkaPublisher, one: OrderedFact) -> None:
+    """Publish as `relay` does: again, until the cluster has it."""
+    while True:
+        try:
+            await publisher.publish([one])
+        except UnavailableError:
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+async def test_a_broker_that_dies_delays_and_loses_nothing(tmp_path: Path) -> None:
+    require_kafka()
+    heard: list[UUID] = []
+
+    async def on_imported(event: Event, _: FluxImported) -> None:
+        heard.append(event.flux_id)
+
+    with LocalKafka(tmp_path, nodes=3) as kafka:
+        await create_topics(kafka.bootstrap, TOPICS, replication=3)
+        publisher = KafkaPublisher(kafka.bootstrap)
+        bus = KafkaBus(kafka.bootstrap)
+        listening = asyncio.create_task(bus.run(Subscription("validation", {FluxImported: on_imported})))
+        facts = [fact(index) for index in range(FACTS)]
+        for one in facts:
+            if one.index == FACTS // 2:
+                kafka.brokers[0].kill()
+            await publish(publisher, one)
+        async with asyncio.timeout(120):
+            while not {one.flux_id for one in facts} <= set(heard):
+                await asyncio.sleep(PAUSE_SECONDS)
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await publisher.close()
