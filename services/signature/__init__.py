@@ -1,4 +1,4 @@
 """Signs each bordereau.
 
-Consumes flux.validated; records SignatureRequested, BordereauxSigned, FluxSigned, SignaturesRejected.
+Consumes flux.validated; records SignatureRequested, FluxSigned, SignaturesRejected.
 """
