@@ -313,13 +313,19 @@ class KafkaParkedMessages:
 
 
 async def create_topics(bootstrap: str, topics: Sequence[Topic], *, replication: int) -> list[str]:
-    """Create the topics that do not exist yet; return the names of those created."""
+    """Create the topics that do not exist yet; return the names of those created.
+
+    Three copies or more are written to two brokers at least before a fact counts as published: what one broker alone
+    has said yes to would be lost with it, and `relay` would not publish it again.
+    """
+    safety = {"min.insync.replicas": "2"} if replication >= 3 else {}
     with in_our_words():
         async with _admin(bootstrap) as admin:
             known = set(await admin.list_topics())
             missing = [topic for topic in topics if topic.name not in known]
             wanted = [
-                NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config) for topic in missing
+                NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config | safety)
+                for topic in missing
             ]
             if wanted:
                 try:
