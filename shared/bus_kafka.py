@@ -2,16 +2,22 @@
 
 This is the only module, with the relay's publisher, that knows aiokafka. Auto-commit is off. The key of every
 message is its flux id, so the facts of one kind and flux stay in order.
+
+A flux is handled by one task of a group at a time. All topics have as many partitions; those of one number go to one
+process, whatever the topic (the range assignor), and to one task in it; a process that must give partitions up
+first ends what it is doing.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
@@ -165,6 +171,24 @@ class KafkaBus:
             await asyncio.sleep(0.5)
 
 
+class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+    """Keeps partitions until what is being done with them has ended."""
+
+    def __init__(self) -> None:
+        self.working = asyncio.Lock()
+        self.is_asked = False
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002  # all of them
+        """Wait until the message under way is settled."""
+        self.is_asked = True
+        async with self.working:
+            pass
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # noqa: ARG002  # as above
+        """Go on."""
+        self.is_asked = False
+
+
 class _Term:
     """The time during which one process belongs to a consumer group."""
 
@@ -172,12 +196,14 @@ class _Term:
         self._subscription = subscription
         self._attempts = attempts
         self._waiting: set[asyncio.TimerHandle] = set()
+        self._handover = _Handover()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=subscription.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=RECORDS_MAX,
+            partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=10_000,
             request_timeout_ms=REQUEST_MILLISECONDS,
         )
@@ -188,21 +214,29 @@ class _Term:
             with in_our_words():
                 await self._parking.start()
                 await self._consumer.start()
-            self._consumer.subscribe(sorted({topic_of(kind) for kind in self._subscription.kinds}))
+            topics = sorted({topic_of(kind) for kind in self._subscription.kinds})
+            self._consumer.subscribe(topics, listener=self._handover)
             while True:
                 with in_our_words():
                     batch = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS)
-                async with asyncio.TaskGroup() as partitions:
-                    for partition, records in batch.items():
-                        partitions.create_task(self._settle_in_order(partition, records))
+                async with self._handover.working, asyncio.TaskGroup() as numbers:
+                    for number in {partition.partition for partition in batch}:
+                        same = {one: records for one, records in batch.items() if one.partition == number}
+                        numbers.create_task(self._settle_all(same))
         finally:
             for timer in self._waiting:
                 timer.cancel()
             await _stop_quietly(self._consumer)
             await _stop_quietly(self._parking)
 
+    async def _settle_all(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        for partition, records in batch.items():
+            await self._settle_in_order(partition, records)
+
     async def _settle_in_order(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
+            if self._handover.is_asked:
+                return  # whoever has the partition next begins here
             key = (partition.topic, partition.partition, record.offset)
             attempt = await self._attempts.attempt(key, record.value or b"")
             try:

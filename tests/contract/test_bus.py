@@ -255,6 +255,37 @@ async def test_the_processes_of_one_group_share_the_work(stage: Stage, group: st
             await until(lambda: {one for one, _ in (*first.heard, *second.heard)} >= set(flux))
 
 
+async def test_one_flux_is_never_handled_by_two_processes_at_once(stage: Stage, group: str) -> None:
+    at_work: set[UUID] = set()
+    heard_by: dict[int, set[tuple[UUID, str]]] = {number: set() for number in range(4)}
+
+    def subscription_of(process: int) -> Subscription:
+        async def on_fact(event: Event, _: Fact) -> None:
+            if event.flux_id not in stage.flux:
+                return
+            assert event.flux_id not in at_work, "two at once"
+            at_work.add(event.flux_id)
+            await asyncio.sleep(0.05)
+            at_work.discard(event.flux_id)
+            heard_by[process].add((event.flux_id, event.kind))
+
+        return Subscription(group, dict.fromkeys((FluxImported, FluxValidated, FluxSigned), on_fact))
+
+    async with AsyncExitStack() as processes, asyncio.timeout(2 * PATIENCE_SECONDS):
+        tasks = [
+            await processes.enter_async_context(running(stage.bus(), subscription_of(process)))
+            for process in heard_by
+        ]
+        expected: set[tuple[UUID, str]] = set()
+        while min(map(len, heard_by.values())) < 6 or not expected <= set().union(*heard_by.values()):
+            assert not any(task.done() for task in tasks)
+            if min(map(len, heard_by.values())) < 6:
+                number = len(expected)
+                flux_id = await stage.happen(document(number), an.validated, an.signature_requested, an.signed)
+                expected |= {(flux_id, f"flux.{kind}.v1") for kind in ("imported", "validated", "signed")}
+            await asyncio.sleep(0.02)
+
+
 async def test_while_a_party_is_away_a_message_waits_and_those_behind_it_keep_their_order(
     stage: Stage, group: str
 ) -> None:
