@@ -3,6 +3,7 @@
 The contract, the same on both and tested once against both:
 
 - every fact of the kinds asked for reaches a handler of the group, at least once, in order for one flux and kind;
+- one flux is in the hands of one process of the group at a time (while parties answer: a lost one may overlap);
 - a message is settled (and the place in the stream saved) only after the handler has recorded, or after the
   message is safely parked; so after a crash it comes again, and the expected version makes that harmless;
 - a message that cannot be read is parked with its error, and the stream goes on;

@@ -75,6 +75,8 @@ ON_SCREEN = {
     State.UNMATCHED: "Réponse non rattachée",
 }
 
+HELD_ON_SCREEN = "Envoi suspendu"
+
 _VERDICTS: dict[type[Fact], State] = {
     FluxAcknowledged: State.ACKNOWLEDGED,
     FluxPartiallyRejected: State.PARTIALLY_REJECTED,
@@ -171,7 +173,7 @@ class Flux:
     def on_screen(self) -> str:
         """The state in the words of the screens; empty before the first fact."""
         if self.held is not None:
-            return "Envoi suspendu"
+            return HELD_ON_SCREEN
         return ON_SCREEN[self.state] if self.state else ""
 
     @property

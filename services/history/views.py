@@ -21,7 +21,7 @@ from shared.events import (
     SignaturesRejected,
     TransmissionAttempted,
 )
-from shared.lifecycle import ON_SCREEN, Flux, State, fold
+from shared.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
 from shared.web import PROBLEM_TYPE
 
 
@@ -34,6 +34,7 @@ class Row(BaseModel):
     collectivite: str
     state: State
     version: int
+    is_held: bool
     filename: str
     nomfic: str
     cod_col: str
@@ -47,7 +48,7 @@ class Row(BaseModel):
         """Return the line as the API answers it."""
         members = self.model_dump(mode="json")
         return members | {
-            "on_screen": ON_SCREEN[self.state],
+            "on_screen": HELD_ON_SCREEN if self.is_held else ON_SCREEN[self.state],
             "imported_at": format_time(self.imported_at),
             "updated_at": format_time(self.updated_at),
         }
@@ -64,6 +65,7 @@ def row_of(past: Sequence[Event]) -> Row | None:
         collectivite=past[0].collectivite,
         state=flux.state,
         version=flux.version,
+        is_held=flux.held is not None,
         filename=flux.imported.filename,
         nomfic=header.nomfic if header else "",
         cod_col=header.cod_col if header else "",

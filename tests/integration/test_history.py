@@ -197,6 +197,8 @@ async def test_a_suspended_sending_says_why_and_until_when(shown: Shown) -> None
     flux = (await shown.get(f"/{flux_id}")).json()
     assert flux["on_screen"] == "Envoi suspendu"
     assert flux["held"]["cause"] == an.held.cause
+    (row,) = (await shown.get("")).json()["flux"]
+    assert (row["on_screen"], row["is_held"]) == ("Envoi suspendu", True)
 
 
 async def test_the_list_made_again_from_the_facts_is_the_same(shown: Shown) -> None:

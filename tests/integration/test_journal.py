@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -15,6 +16,7 @@ from shared.schema import migrate
 from tests import examples as an
 from tests.conftest import TestDatabase
 
+SQL = Path(__file__).parents[2] / "shared/sql"
 ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 TABLES = ("journal", "journal_order")
 INSERT = (
@@ -96,4 +98,4 @@ async def test_an_empty_database_gets_every_step(postgres: LocalPostgres) -> Non
         await connection.execute("create database empty template template0")
     finally:
         await connection.close()
-    assert await migrate(postgres.dsn("empty")) == ["001_journal.sql", "002_roles.sql"]
+    assert await migrate(postgres.dsn("empty")) == sorted(file.name for file in SQL.glob("*.sql"))

@@ -15,12 +15,13 @@ _CURSOR = "select index from consumer_cursor where consumer_group = $1 and shard
 
 # Shows rows; an older version never replaces a newer one.
 _SAVE = """
-insert into flux_view (flux_id, collectivite, state, version, filename, nomfic, cod_col, cod_bud, sha256, size,
-    imported_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+insert into flux_view (flux_id, collectivite, state, version, is_held, filename, nomfic, cod_col, cod_bud, sha256,
+    size, imported_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 on conflict (flux_id) do update set
-    state = excluded.state, version = excluded.version, nomfic = excluded.nomfic, cod_col = excluded.cod_col,
-    cod_bud = excluded.cod_bud, sha256 = excluded.sha256, size = excluded.size, updated_at = excluded.updated_at
+    state = excluded.state, version = excluded.version, is_held = excluded.is_held, nomfic = excluded.nomfic,
+    cod_col = excluded.cod_col, cod_bud = excluded.cod_bud, sha256 = excluded.sha256, size = excluded.size,
+    updated_at = excluded.updated_at
 where flux_view.version < excluded.version
 """
 
@@ -30,7 +31,7 @@ on conflict (consumer_group, shard) do update set index = greatest(consumer_curs
 """
 
 _PAGE = """
-select flux_id, collectivite, state, version, filename, nomfic, cod_col, cod_bud, sha256, size,
+select flux_id, collectivite, state, version, is_held, filename, nomfic, cod_col, cod_bud, sha256, size,
     imported_at, updated_at
 from flux_view
 where ($1::text[] is null or collectivite = any($1))
