@@ -242,6 +242,8 @@ def _show_flux(flux: Mapping[str, object]) -> None:
             show(f"  {label} : {flux[name]}")
     if "size" in flux:
         show(f"  Taille : {wording.size(int(str(flux['size'])))}")
+    if isinstance(document := flux.get("document"), Mapping) and document.get("sha256") != flux.get("sha256"):
+        show(f"  SHA-256 une fois signé : {document.get('sha256')}")
     for name, label in (("imported_at", "Importé"), ("updated_at", "Dernier fait")):
         if flux.get(name):
             show(f"  {label} : {time_of(str(flux[name]))} ({paris()})")

@@ -26,7 +26,7 @@ from shared.web import PROBLEM_TYPE
 
 
 class Row(BaseModel):
-    """One line of the list of flux."""
+    """One line of the list of flux. `sha256` and `size` are those of the file as imported, for ever."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Row(BaseModel):
 def row_of(past: Sequence[Event]) -> Row | None:
     """Return the line of one flux; None for a stream that is not a flux (an unmatched reply)."""
     flux = fold(event.data for event in past)
-    if flux.imported is None or flux.state is None or flux.document is None:
+    if flux.imported is None or flux.state is None:
         return None
     header = flux.header
     return Row(
@@ -70,8 +70,8 @@ def row_of(past: Sequence[Event]) -> Row | None:
         nomfic=header.nomfic if header else "",
         cod_col=header.cod_col if header else "",
         cod_bud=header.cod_bud if header else "",
-        sha256=flux.document.sha256,
-        size=flux.document.size,
+        sha256=flux.imported.document.sha256,
+        size=flux.imported.document.size,
         imported_at=past[0].occurred_at,
         updated_at=past[-1].occurred_at,
     )
@@ -94,6 +94,8 @@ def flux_shown(past: Sequence[Event]) -> dict[str, object]:
     members: dict[str, object] = row.shown() if row else _unmatched(past, flux)
     members |= {"on_screen": flux.on_screen, "correlation_id": str(past[0].correlation_id)}
     members |= _details(event.data for event in past)
+    if flux.document is not None:
+        members["document"] = flux.document.model_dump(mode="json")
     if flux.held is not None:
         members["held"] = flux.held.model_dump(mode="json", exclude={"kind"})
     if flux.state is State.INVALID:
@@ -125,7 +127,7 @@ def _details(facts: Iterable[object]) -> dict[str, object]:
     for fact in facts:
         match fact:
             case FluxImported():
-                details |= {"imported_sha256": fact.document.sha256, "send": fact.send}
+                details |= {"send": fact.send}
             case FluxValidated():
                 shown = fact.model_dump(mode="json", include={"header", "bordereaux", "attachments"})
                 details |= shown | {"findings": _findings(fact.warnings)}

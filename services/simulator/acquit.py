@@ -53,15 +53,21 @@ class Element:
         return not self.errors and not self.pieces
 
 
-def write_acquit(flux: etree._Element | None, filename: str, elements: Sequence[Element]) -> bytes:
+def write_acquit(
+    flux: etree._Element | None, filename: str, elements: Sequence[Element], reference: str = ""
+) -> bytes:
     """Return a PES_ACQUIT, in ISO-8859-1.
 
     Args:
         flux: the root of the PES answered to, from which the header is copied as far as it can be read.
         filename: the name of the file, which stands in for NomFic when that cannot be read.
         elements: at least one.
+        reference: of what was received. Nothing else in an answer tells it from the answer to another file with the
+            same header, and whoever collects it takes the same bytes for the same answer.
     """
     root = etree.Element(f"{{{ACQUIT_V2}}}PES_ACQUIT", nsmap={"n": ACQUIT_V2})
+    if reference:
+        root.append(etree.Comment(f" {reference} "))
     _envelope(etree.SubElement(root, "Enveloppe"), flux, filename)
     _copy(etree.SubElement(root, "EnTetePES"), flux, "EnTetePES", _HEADER)
     acquit = etree.SubElement(root, "ACQUIT")

@@ -43,8 +43,11 @@ class Answer:
     codique: str
 
 
-def answer(document: bytes, filename: str, reply: ReplyKind) -> Answer | None:
-    """Return the answer to one file; None for silence. Never raises, whatever the bytes are."""
+def answer(document: bytes, filename: str, reply: ReplyKind, reference: str = "") -> Answer | None:
+    """Return the answer to one file; None for silence. Never raises, whatever the bytes are.
+
+    See `write_acquit` for `reference`.
+    """
     flux: etree._Element | None
     try:
         read_prolog(document)
@@ -57,7 +60,7 @@ def answer(document: bytes, filename: str, reply: ReplyKind) -> Answer | None:
     if not elements or reply == "silent":
         return None
     return Answer(
-        document=write_acquit(flux, filename, elements),
+        document=write_acquit(flux, filename, elements, reference),
         is_ok=all(element.is_ok for element in elements),
         codique=value_at(flux, "EnTetePES/IdPost"),
     )

@@ -62,7 +62,7 @@ class Desk:
                 received_at=_received_at(reception),
             )
         )
-        return answer(document, reception.name, scenario.reply)
+        return answer(document, reception.name, scenario.reply, str(reception.reception))
 
     def _answer(self, reception: Reception, answered: Answer | None) -> None:
         if answered is not None:

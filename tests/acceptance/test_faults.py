@@ -34,7 +34,7 @@ def assert_acknowledged_once(platform: RunningPlatform, *flux_ids: str) -> None:
         flux = platform.wait_for(flux_id, "acknowledged")
         assert flux["state"] == "acknowledged", json.dumps(flux, indent=1)
         platform.wait_ready("simulator")
-        assert platform.receipts()[str(flux["sha256"])] == 1
+        assert platform.receipts()[flux["document"]["sha256"]] == 1  # type: ignore[index]
         kinds = platform.kinds(flux_id)
         for once in ("flux.imported.v1", "flux.validated.v1", "flux.signed.v1", "flux.acknowledged.v1"):
             assert kinds.count(once) == 1, kinds

@@ -1,5 +1,6 @@
 """One flux from import to acknowledgement, one to rejection, and what its people see of it: the command line."""
 
+import hashlib
 import json
 import subprocess
 import time
@@ -56,7 +57,9 @@ def test_a_flux_goes_from_import_to_acknowledgement_and_can_be_followed(platform
     assert shown["filename"] == "mandats été.xml"
     assert shown["collectivite"] == COLLECTIVITE
     assert str(shown["nomfic"]).startswith("PESALR")
-    for key in ("version", "cod_col", "cod_bud", "sha256", "size"):
+    assert (shown["sha256"], shown["size"]) == (hashlib.sha256(pes.read_bytes()).hexdigest(), pes.stat().st_size)
+    assert platform.receipts()[shown["document"]["sha256"]] == 1  # type: ignore[index]
+    for key in ("version", "cod_col", "cod_bud"):
         assert shown[key], key
     told = platform.heliotrope("flux", "events", flux_id).stdout
     for step in ("Fichier importé", "Contrôles passés", "Signé", "Déposé sur le serveur", "Acquitté par la DGFiP"):

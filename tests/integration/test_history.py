@@ -93,8 +93,8 @@ async def test_a_flux_is_shown_with_all_that_is_known_of_it(shown: Shown) -> Non
     assert flux["version"] == len(ACKNOWLEDGED) + 1
     assert flux["nomfic"] == an.header.nomfic
     assert (flux["cod_col"], flux["cod_bud"], flux["collectivite"]) == ("123", "00", COMMUNE)
-    assert flux["sha256"] == an.signed_document.sha256
-    assert flux["imported_sha256"] == f"{1:064x}"
+    assert flux["sha256"] == f"{1:064x}"
+    assert flux["document"] == an.signed_document.model_dump()
     assert flux["remote_name"] == an.remote_name
     assert len(flux["bordereaux"]) == 1
 

@@ -131,3 +131,10 @@ def test_the_scenario_can_be_silence() -> None:
 def test_answers_are_valid_for_the_official_schema(document: bytes, reply: ReplyKind) -> None:
     schema = etree.XMLSchema(etree.parse(SCHEMA))
     schema.assertValid(etree.fromstring(answered(document, reply).document))
+
+
+def test_two_files_with_one_header_have_answers_of_their_own() -> None:
+    first, again, other = (answer(PAPER, "flux.xml", "ack", reference) for reference in ("1", "1", "2"))
+    assert first is not None
+    assert first == again
+    assert first != other

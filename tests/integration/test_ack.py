@@ -1,0 +1,401 @@
+"""Collecting over real SFTP into a real journal: each reply once, whole, recorded, then moved; to the right flux."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import asyncssh
+import pytest
+
+from services.ack.adapters.sftp import SftpReplies
+from services.ack.collector import Collector
+from services.gateway.adapters.sftp import SftpChannel
+from services.gateway.decide import Rules
+from services.gateway.handler import Sender
+from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
+from shared.consumer import Attempts, Outcome, Subscription
+from shared.documents import DocumentStore, open_store
+from shared.envelope import Event, new_id
+from shared.errors import UnavailableError
+from shared.events import (
+    Document,
+    Fact,
+    FluxAcknowledged,
+    FluxImported,
+    FluxRejected,
+    FluxTransmitted,
+    FluxValidated,
+    ReplyReceived,
+    ReplyUnmatched,
+    TransmissionAttempted,
+    TransmissionRequested,
+    kind_of,
+)
+from shared.history import PostgresHistory
+from shared.lifecycle import State, fold
+from shared.pes import parse, value_at
+from shared.postgres import Database
+from shared.sftp import SftpServer
+from tests import examples as an
+from tests.conftest import TestDatabase
+from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.platform import sample
+
+NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
+MEBIBYTE = 1024 * 1024
+PES = sample(1, is_dematerialised=False)
+NAME = "034990_260202120000-ACK-1.xml"
+ACK = Element(DEPENSE, number="100", exercice="2026")
+NACK = Element(DEPENSE, number="100", exercice="2026", errors=(Error("TS42", "Tiers inconnu"),))
+ANSWER = [ReplyReceived, FluxAcknowledged]
+
+
+def answer_to(pes: bytes, element: Element = ACK) -> bytes:
+    return write_acquit(parse(pes), "flux.xml", [element])
+
+
+class WatchedHistory(PostgresHistory):
+    """A journal at whose appends something else may happen first, or after; once."""
+
+    before_transmitted: Callable[[], Awaitable[None]] | None = None
+    after_reply: Callable[[], Awaitable[None]] | None = None
+
+    async def append(self, events: Sequence[Event], *, expected_version: int) -> list[Event]:
+        kinds = {type(event.data) for event in events}
+        if FluxTransmitted in kinds and self.before_transmitted is not None:
+            happen, self.before_transmitted = self.before_transmitted, None
+            await happen()
+        recorded = await super().append(events, expected_version=expected_version)
+        if ReplyReceived in kinds and self.after_reply is not None:
+            happen, self.after_reply = self.after_reply, None
+            await happen()
+        return recorded
+
+
+@dataclass
+class Bench:
+    """An `ack`, a `gateway`, and a local Hélios to which both are connected."""
+
+    history: WatchedHistory
+    documents: DocumentStore
+    helios: Helios
+    server: SftpServer
+    _opened: list[SftpReplies | SftpChannel] = field(default_factory=list)
+
+    def collector(self, *, bytes_max: int = 200 * MEBIBYTE, **changes: object) -> Collector:
+        """Return the collector of a new process, whose way in may be set otherwise."""
+        replies = SftpReplies(replace(self.server, **changes))  # type: ignore[arg-type]
+        self._opened.append(replies)
+        return Collector(
+            replies,
+            self.documents,
+            self.history,
+            now=lambda: NOON,
+            done_directory="/traite",
+            poll_seconds=0.01,
+            settle_seconds=0.01,
+            bytes_max=bytes_max,
+        )
+
+    def sender(self) -> Sender:
+        """Return the gateway of a new process."""
+        channel = SftpChannel(self.server)
+        self._opened.append(channel)
+        return Sender(
+            history=self.history,
+            documents=self.documents,
+            channel=channel,
+            now=lambda: NOON,
+            rules=RULES,
+            p_dest="VHPCE11",
+            p_appli="THELPES2",
+        )
+
+    async def ready(self, pes: bytes = PES) -> Event:
+        """Record a flux that may leave as it was imported, and return its last event."""
+        document = await self.documents.put_bytes(pes)
+        header = an.header.model_copy(update={"nomfic": value_at(parse(pes), "Enveloppe/Parametres/NomFic")})
+        first = Event.first(
+            FluxImported(document=document, filename="flux.xml"),
+            flux_id=new_id(),
+            collectivite="1",
+            actor="amina",
+            correlation_id=new_id(),
+            at=NOON,
+        )
+        validated = first.follow(
+            an.validated_unsigned.model_copy(update={"header": header}), actor="validation", at=NOON
+        )
+        return (await self.history.append([first, validated], expected_version=0))[-1]
+
+    async def in_flight(self, pes: bytes = PES) -> Event:
+        """Record a flux whose sending is under way, and return its last event."""
+        ready = await self.ready(pes)
+        document = await self.documents.put_bytes(pes)
+        attempt = an.attempted.model_copy(update={"document": document})
+        events = [ready.follow(TransmissionRequested(document=document), actor="gateway", at=NOON)]
+        events.append(events[0].follow(attempt, actor="gateway", at=NOON))
+        return (await self.history.append(events, expected_version=2))[-1]
+
+    async def sent(self, pes: bytes = PES) -> UUID:
+        """Record a flux that was sent, and return its id."""
+        attempted = await self.in_flight(pes)
+        assert isinstance(attempted.data, TransmissionAttempted)
+        transmitted = FluxTransmitted(remote_name=an.remote_name, document=attempted.data.document)
+        await self.history.append([attempted.follow(transmitted, actor="gateway", at=NOON)], expected_version=4)
+        return attempted.flux_id
+
+    def put(self, name: str, content: bytes, modified_at: int | None = None) -> None:
+        """Have a file appear in the reply directory, or grow."""
+        file = self.helios.replies / name
+        file.write_bytes(content)
+        if modified_at is not None:
+            os.utime(file, (modified_at, modified_at))
+
+    async def answers(self, flux_id: UUID) -> list[type[Fact]]:
+        """Return the kinds of what DGFiP said of a flux."""
+        return [type(event.data) for event in await self.history.load(flux_id) if event.actor == "dgfip"]
+
+    async def state(self, flux_id: UUID) -> State | None:
+        return fold(event.data for event in await self.history.load(flux_id)).state
+
+    @property
+    def done(self) -> Path:
+        """Where recorded replies go."""
+        return self.helios.replies.parent / "traite"
+
+    async def aclose(self) -> None:
+        for opened in self._opened:
+            await opened.aclose()
+
+
+@pytest.fixture
+async def database(test_database: TestDatabase) -> AsyncIterator[Database]:
+    """Lend a fresh database, as the role that the services have."""
+    async with Database(test_database.dsn("heliotrope_service")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bench(database: Database, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        helios = await stack.enter_async_context(Helios(tmp_path / "dgfip"))
+        server = SftpServer(
+            host="127.0.0.1",
+            port=helios.port,
+            login=LOGIN,
+            password=PASSWORD,
+            known_hosts_file=helios.known_hosts,
+            operation_seconds_max=5,
+        )
+        documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
+        bench = Bench(WatchedHistory(database), documents, helios, server)
+        stack.push_async_callback(bench.aclose)
+        yield bench
+
+
+async def collect(collector: Collector) -> None:
+    """List once to see what is there, again to see that it is stable, and take it."""
+    await collector.collect()
+    await collector.collect()
+
+
+async def test_a_flux_sent_to_helios_comes_back_acknowledged(bench: Bench) -> None:
+    event = await bench.ready()
+    await bench.sender().on_ready(event, event.data)
+    (reply,) = await bench.helios.next_replies()
+    content = await asyncio.to_thread(reply.read_bytes)
+    await collect(bench.collector())
+    assert await bench.answers(event.flux_id) == ANSWER
+    assert await bench.state(event.flux_id) is State.ACKNOWLEDGED
+    assert not reply.exists()
+    assert (bench.done / reply.name).read_bytes() == content
+    received = (await bench.history.load(event.flux_id))[-2].data
+    assert isinstance(received, ReplyReceived)
+    assert await bench.documents.read(received.document.sha256) == content
+
+
+async def test_a_reply_may_come_before_its_sending_is_recorded(bench: Bench) -> None:
+    event = await bench.ready()
+    collector = bench.collector()
+
+    async def let_the_answer_be_first() -> None:
+        await bench.helios.next_replies()
+        await collect(collector)
+
+    bench.history.before_transmitted = let_the_answer_be_first
+    gateway = Attempts(Subscription("gateway", {FluxValidated: bench.sender().on_ready}))
+    assert (await gateway.attempt("message", event.to_bytes())).outcome is Outcome.DONE
+    kinds = [type(past.data) for past in await bench.history.load(event.flux_id)]
+    assert kinds[-4:] == [TransmissionAttempted, *ANSWER, FluxTransmitted]
+    assert await bench.state(event.flux_id) is State.ACKNOWLEDGED
+    assert len(bench.helios.folder.receipts()) == 1
+
+
+async def test_two_flux_that_differ_in_their_bytes_alone_are_each_answered(bench: Bench) -> None:
+    for pes in (PES, PES.replace(b"</n:PES_Aller>", b"\n</n:PES_Aller>")):
+        event = await bench.ready(pes)
+        await bench.sender().on_ready(event, event.data)
+        await bench.helios.next_replies()
+        await collect(bench.collector())
+        assert await bench.answers(event.flux_id) == ANSWER
+
+
+async def test_a_reply_that_comes_twice_is_recorded_once_under_whatever_name(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    for name in (NAME, NAME, "again.xml"):
+        bench.put(name, answer_to(PES))
+        await collect(bench.collector())
+    assert await bench.answers(flux_id) == ANSWER
+    assert list(bench.helios.replies.iterdir()) == []
+
+
+async def test_a_second_different_reply_is_kept_and_changes_nothing(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    for name, element in ((NAME, ACK), ("later.xml", NACK)):
+        bench.put(name, answer_to(PES, element))
+        await collect(bench.collector())
+    assert await bench.answers(flux_id) == [*ANSWER, ReplyReceived]
+    assert await bench.state(flux_id) is State.ACKNOWLEDGED
+
+
+async def test_two_different_replies_in_one_pass_are_taken_oldest_first(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    bench.put("b.xml", answer_to(PES, NACK), modified_at=1_000)
+    bench.put("a.xml", answer_to(PES, ACK), modified_at=2_000)
+    await collect(bench.collector())
+    assert await bench.answers(flux_id) == [ReplyReceived, FluxRejected, ReplyReceived]
+
+
+async def test_two_collectors_at_once_record_a_reply_once(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    bench.put(NAME, answer_to(PES))
+    await asyncio.gather(collect(bench.collector()), collect(bench.collector()))
+    await collect(bench.collector())
+    assert await bench.answers(flux_id) == ANSWER
+    assert [file.name for file in bench.done.iterdir()] == [NAME]
+
+
+async def test_a_reply_for_no_flux_is_kept_explained_and_moved(bench: Bench, database: Database) -> None:
+    content = answer_to(PES)
+    bench.put(NAME, content)
+    await collect(bench.collector())
+    (reason,) = await unmatched(database)
+    assert value_at(parse(PES), "Enveloppe/Parametres/NomFic") in reason
+    assert (bench.done / NAME).read_bytes() == content
+
+
+async def test_names_of_any_bytes_are_collected(bench: Bench, database: Database) -> None:
+    for number, name in enumerate((b"r\xe9ponse.xml", b"VHPCE11%%THELPES2%%PES#1.xml", b"a\nb c.xml")):
+        bench.put(os.fsdecode(name), b"<a>%d</a>" % number)
+    await collect(bench.collector())
+    assert len(await unmatched(database)) == 3
+    assert len(list(bench.done.iterdir())) == 3
+
+
+async def test_a_file_that_grows_is_not_taken_before_it_is_whole(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    content = answer_to(PES)
+    collector = bench.collector()
+    for length in (100, 200, len(content)):
+        bench.put(NAME, content[:length])
+        await collector.collect()
+        assert await bench.answers(flux_id) == []
+    await collector.collect()
+    assert await bench.answers(flux_id) == ANSWER
+
+
+async def test_a_server_lost_before_the_move_has_the_reply_recorded_once(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    bench.put(NAME, answer_to(PES))
+    bench.history.after_reply = bench.helios.stop
+    collector = bench.collector()
+    with pytest.raises(UnavailableError):
+        await collect(collector)
+    assert await bench.answers(flux_id) == ANSWER
+    assert (bench.helios.replies / NAME).exists()
+    await bench.helios.start()
+    await collect(bench.collector())
+    assert await bench.answers(flux_id) == ANSWER
+    assert list(bench.helios.replies.iterdir()) == []
+
+
+async def test_a_server_that_goes_and_comes_back_is_waited_for(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    collector = bench.collector()
+    await bench.helios.stop()
+    running = asyncio.create_task(collector.run())
+    async with asyncio.timeout(30):
+        while collector.waits_for() != ["sftp"]:
+            await asyncio.sleep(0.01)
+        await bench.helios.start()
+        bench.put(NAME, answer_to(PES))
+        while not (bench.done / NAME).exists():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    assert await bench.answers(flux_id) == ANSWER
+
+
+async def test_a_server_with_another_key_is_not_read(bench: Bench, tmp_path: Path) -> None:
+    flux_id = await bench.sent()
+    bench.put(NAME, answer_to(PES))
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    pinned = tmp_path / "pinned"
+    pinned.write_text(f"[127.0.0.1]:{bench.server.port} {key}")
+    with pytest.raises(UnavailableError, match="not trusted"):
+        await collect(bench.collector(known_hosts_file=pinned))
+    assert await bench.answers(flux_id) == []
+
+
+async def test_a_server_that_does_not_know_us_is_unavailable(bench: Bench) -> None:
+    with pytest.raises(UnavailableError, match="Permission denied"):
+        await collect(bench.collector(password="wrong"))
+
+
+async def test_a_reply_of_150_mb_is_kept_whole(bench: Bench, database: Database) -> None:
+    head, tail = (
+        b'<n:PES_Retour xmlns:n="http://www.minefi.gouv.fr/cp/helios/pes_v2/Rev0/retour">',
+        b"</n:PES_Retour>",
+    )
+    size = 150_000_000
+    content = head + b" " * (size - len(head) - len(tail)) + tail
+    bench.put("PES2R_DEP.xml", content)
+    await collect(bench.collector())
+    (reason,) = await unmatched(database)
+    assert "PES Retour" in reason
+    row = (await database.fetch("select body::jsonb #> '{data,document}' as document from journal limit 1"))[0]
+    assert Document.model_validate_json(row["document"]).size == size
+    assert (bench.done / "PES2R_DEP.xml").stat().st_size == size
+
+
+async def test_a_listing_of_thousands_hides_nothing_and_stops_nothing(bench: Bench) -> None:
+    flux_id = await bench.sent()
+    for number in range(5_000):
+        bench.put(f"empty-{number}.xml", b"")
+    bench.put(NAME, answer_to(PES))
+    await collect(bench.collector())
+    assert await bench.answers(flux_id) == ANSWER
+    assert len(list(bench.helios.replies.iterdir())) == 5_000
+
+
+async def test_a_reply_larger_than_the_bound_stays_where_it_is(bench: Bench, database: Database) -> None:
+    bench.put(NAME, b"x" * 2000)
+    await collect(bench.collector(bytes_max=1000))
+    assert await unmatched(database) == []
+    assert (bench.helios.replies / NAME).exists()
+
+
+async def unmatched(database: Database) -> list[str]:
+    """Return why replies were not matched, in order."""
+    rows = await database.fetch(
+        "select body::jsonb #>> '{data,reason}' as reason from journal where kind = $1 order by position",
+        kind_of(ReplyUnmatched),
+    )
+    return [row["reason"] for row in rows]
