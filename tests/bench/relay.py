@@ -83,7 +83,7 @@ def _figure(name: str, value: float, reference: float, reference_name: str) -> F
 
 
 def _keeping_up(ordered: float, appended: float) -> Figure:
-    """Compare the relay with writers that share the machine with it: it must not fall behind, however fast they are."""
+    """Compare the relay with writers that share the machine with it: it must not fall behind them."""
     return Figure(
         name=f"relay: facts ordered while {WRITERS} writers append",
         value=ordered,

@@ -29,5 +29,10 @@ def test_a_reply_is_one_for_the_whole_platform_whatever_its_name() -> None:
     assert claims_of(an.reply_received, an.collectivite) == claims_of(renamed, OTHER) == expected
 
 
+def test_other_facts_take_nothing_and_give_nothing_up() -> None:
+    assert claims_of(an.validated, an.collectivite) == ()
+    assert releases_of(an.imported) == ()
+
+
 def test_a_cancellation_gives_up_the_file_and_keeps_the_key() -> None:
     assert releases_of(an.cancelled) == (DOCUMENT,)
