@@ -132,12 +132,16 @@ def _unreadable(error: UnreadableError) -> Finding:
 
 
 def _wrong_root(root: etree._Element) -> Finding:
+    name = etree.QName(root)
+    found = name.localname[:FIELD_CHARACTERS_MAX]
+    if found == etree.QName(PES_ALLER).localname:
+        found += f", dans un espace de noms inconnu ({(name.namespace or 'aucun')[:FIELD_CHARACTERS_MAX]})"
     return Finding(
         source="control",
         code="pes.root",
         severity="blocking",
-        message=f"Ce document n'est pas un PES Aller : sa racine est {str(root.tag)[:FIELD_CHARACTERS_MAX]}.",
-        where=_where(root),
+        message=f"Ce document n'est pas un PES Aller : sa racine est {found}.",
+        where=Where(element=name.localname[:FIELD_CHARACTERS_MAX], line=root.sourceline),
         who="ordonnateur",
         next="Choisissez le flux PES Aller exporté par le logiciel financier (racine PES_Aller).",
     )

@@ -104,6 +104,17 @@ def test_the_document_in_force_is_the_signed_one() -> None:
     assert fold([an.imported, an.validated, an.signed]).document == an.signed_document
 
 
+def test_what_validation_found_is_known_from_then_on() -> None:
+    assert fold([an.imported]).header is None
+    flux = fold([an.imported, an.validated, an.signature_requested])
+    assert (flux.validated, flux.header) == (an.validated, an.header)
+
+
+def test_the_header_of_an_invalid_flux_is_known_where_it_could_be_read() -> None:
+    assert fold([an.imported, an.invalidated.model_copy(update={"header": an.header})]).header == an.header
+    assert fold([an.imported, an.invalidated]).header is None
+
+
 def test_the_answer_may_come_before_the_sending_is_known() -> None:
     flux = fold([*SENT[:-1], an.reply_received, an.acknowledged])
     assert flux.awaits(FluxTransmitted)

@@ -1,13 +1,16 @@
 """Every service starts only with all it needs, and names what is missing; no secret is ever shown."""
 
 import importlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.local.ports import SERVICES
+from shared.logs import JsonFormatter
 from shared.service import EXIT_BAD_SETTINGS, read_settings
-from shared.settings import HttpSettings
+from shared.settings import HttpSettings, ServiceSettings
 
 GOOD = {
     "DATABASE_URL": "postgresql://heliotrope_service:hidden@db/heliotrope",
@@ -21,6 +24,17 @@ GOOD = {
 def settings_of(service: str) -> type[HttpSettings]:
     settings: type[HttpSettings] = importlib.import_module(f"services.{service}.settings").Settings
     return settings
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Give the logs back to pytest: a service that starts sets up its own."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if isinstance(one.formatter, JsonFormatter)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +99,9 @@ def test_a_secret_that_is_wrong_is_not_shown(
 
 def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_REGION", "")
-    assert getattr(read_settings(settings_of("ingest"), "ingest"), "s3_region") == "us-east-1"  # noqa: B009
+    settings = read_settings(settings_of("ingest"), "ingest")
+    assert isinstance(settings, ServiceSettings)
+    assert settings.s3_region == "us-east-1"
 
 
 def test_ports_by_default_are_each_service_s_own() -> None:
