@@ -5,11 +5,11 @@ pinned, before we say anything. Every wait has a bound.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import asyncssh
 from pydantic import Field, FilePath, SecretStr, model_validator
@@ -26,11 +26,10 @@ _LOST = (
     asyncssh.DisconnectError,  # a wrong password or host key among others
     asyncssh.ChannelOpenError,
     asyncssh.ChannelListenError,
-    asyncssh.KeyImportError,  # a key of ours, or a pinned one, that cannot be read
-    asyncssh.KeyEncryptionError,
     OSError,
     TimeoutError,
 )
+_NOT_OPENED = (*_LOST, ValueError)  # a key of ours, or the pinned ones, cannot be read
 T = TypeVar("T")
 
 
@@ -100,69 +99,109 @@ class SftpServer:
         )
 
 
+class SftpSession:
+    """One session that is open. When it breaks, it alone is dropped: others may have opened the next one already."""
+
+    def __init__(
+        self, connection: asyncssh.SSHClientConnection, client: asyncssh.SFTPClient, operation_seconds_max: float
+    ) -> None:
+        """Made by `SftpConnection`. `client` is what to ask; every answer is awaited with `within`."""
+        self.client = client
+        self.is_open = True
+        self._connection = connection
+        self._seconds_max = operation_seconds_max
+
+    async def within(self, operation: Awaitable[T]) -> T:
+        """Return what an operation does, within its bound. What the server answers (SFTPError) goes through.
+
+        Raises:
+            UnavailableError: the connection was lost, or the time is over; it is cut.
+        """
+        # Cutting ends whatever waits for the server. Cancelling would not: asyncssh then asks it to close a handle.
+        late = asyncio.get_running_loop().call_later(self._seconds_max, self.cut)
+        try:
+            return await operation
+        except _LOST as error:
+            self.cut()
+            raise _unavailable(error) from error
+        finally:
+            late.cancel()
+
+    async def entries(self, directory: str) -> AsyncGenerator[asyncssh.SFTPName, None]:
+        """Yield what a directory holds, as it comes: the bound is for each answer, however many they are.
+
+        Raises:
+            UnavailableError: as `within`.
+        """
+        entries = cast("AsyncGenerator[asyncssh.SFTPName, None]", self.client.scandir(directory))
+        try:
+            while (entry := await self.within(anext(entries, None))) is not None:
+                yield entry
+        finally:
+            with suppress(UnavailableError):
+                await self.within(entries.aclose())
+
+    def cut(self) -> None:
+        """Drop the connection at once, as a broken cable would."""
+        self.is_open = False
+        self._connection.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait for a moment until the connection is gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._connection.wait_closed()
+
+
 class SftpConnection:
     """See the module."""
 
     def __init__(self, server: SftpServer) -> None:
         """Prepare to reach this server; nothing is opened yet."""
-        self.server = server
+        self._server = server
         self._opening = asyncio.Lock()
-        self._connection: asyncssh.SSHClientConnection | None = None
-        self._session: asyncssh.SFTPClient | None = None
+        self._session: SftpSession | None = None
 
     @property
     def is_open(self) -> bool:
         """True while we believe to be connected."""
-        return self._session is not None
+        return self._session is not None and self._session.is_open
 
-    async def session(self) -> asyncssh.SFTPClient:
+    async def session(self) -> SftpSession:
         """Return the session, opened if need be.
 
         Raises:
             UnavailableError: the server does not answer, refuses us, or is not the one we know.
         """
         async with self._opening:
-            if self._session is None:
-                self._connection = await self.within(self._connect(), self.server.connect_seconds_max)
-                # A server may hold names that are not UTF-8: one of them must not hide the others.
-                starting = self._connection.start_sftp_client(path_errors="surrogateescape")
-                try:
-                    self._session = await self.within(starting)
-                except asyncssh.SFTPError as error:
-                    self.cut()
-                    raise UnavailableError(PARTY, f"no SFTP session: {error.reason}") from error
+            if self._session is None or not self._session.is_open:
+                self._session = await self._open()
             return self._session
-
-    async def within(self, operation: Awaitable[T], seconds: float | None = None) -> T:
-        """Return what an operation does, within its bound. What the server answers (SFTPError) goes through.
-
-        Raises:
-            UnavailableError: the connection was lost, or the time is over; it is cut.
-        """
-        try:
-            async with asyncio.timeout(seconds or self.server.operation_seconds_max):
-                return await operation
-        except _LOST as error:
-            self.cut()
-            raise UnavailableError(PARTY, str(error) or type(error).__name__) from error
-
-    def cut(self) -> None:
-        """Drop the connection at once, as a broken cable would; the next use opens another."""
-        connection, self._connection, self._session = self._connection, None, None
-        if connection is not None:
-            connection.abort()
 
     async def aclose(self) -> None:
         """Drop the connection, and wait for a moment until it is gone."""
-        connection = self._connection
-        self.cut()
-        if connection is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING_SECONDS):
-                    await connection.wait_closed()
+        session, self._session = self._session, None
+        if session is not None:
+            session.cut()
+            await session.wait_closed()
+
+    async def _open(self) -> SftpSession:
+        server = self._server
+        connection = await _in_time(self._connect(), server.connect_seconds_max)
+        try:
+            # A server may hold names that are not UTF-8: one of them must not hide the others.
+            starting = connection.start_sftp_client(path_errors="surrogateescape")
+            client = await _in_time(starting, server.operation_seconds_max)
+        except asyncssh.SFTPError as error:
+            connection.abort()
+            raise UnavailableError(PARTY, f"no SFTP session: {said(error)}") from error
+        except BaseException:
+            connection.abort()
+            raise
+        return SftpSession(connection, client, server.operation_seconds_max)
 
     def _connect(self) -> Awaitable[asyncssh.SSHClientConnection]:
-        server = self.server
+        server = self._server
         return asyncssh.connect(
             server.host,
             server.port,
@@ -174,6 +213,18 @@ class SftpConnection:
             config=None,
             keepalive_interval=KEEPALIVE_SECONDS,
         )
+
+
+async def _in_time(operation: Awaitable[T], seconds_max: float) -> T:
+    try:
+        async with asyncio.timeout(seconds_max):
+            return await operation
+    except _NOT_OPENED as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(PARTY, str(error) or type(error).__name__)
 
 
 def joined(directory: str, name: str) -> str:

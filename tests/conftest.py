@@ -6,8 +6,11 @@ Where Java or Maven is missing, tests that need Kafka are skipped; where `CI` is
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -22,7 +25,16 @@ from shared.postgres import Database
 from shared.schema import migrate
 from shared.topics import TOPICS
 
+PROJECT = Path(__file__).parents[1]
 TEMPLATE = "template_heliotrope"
+# Waits until the tests have ended, in whatever way, then stops the server if they did not.
+_STOP_AFTER_US = """
+import sys
+from pathlib import Path
+from cli.local.postgres import LocalPostgres
+sys.stdin.read()
+LocalPostgres(Path(sys.argv[1])).stop()
+"""
 _NUMBERS = count(1)
 
 
@@ -55,7 +67,7 @@ class TestDatabase:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """Lend a PostgreSQL server whose template database is migrated."""
     server = LocalPostgres(tmp_path_factory.mktemp("postgres"))
-    with server:
+    with _never_left_behind(server), server:
         _create(server, TEMPLATE)
         _finish(migrate(server.dsn(TEMPLATE)))
         yield server
@@ -85,6 +97,15 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     with LocalKafka(tmp_path_factory.mktemp("kafka")) as broker:
         _finish(create_topics(broker.bootstrap, TOPICS, replication=1))
         yield broker
+        broker.kill()  # nobody needs its data any more, and a clean stop takes seconds
+
+
+@contextmanager
+def _never_left_behind(server: LocalPostgres) -> Iterator[None]:
+    """Have the server stopped even if the tests are killed: it outlives who starts it. (A broker does not.)"""
+    argv = [sys.executable, "-c", _STOP_AFTER_US, str(server.folder)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=PROJECT, start_new_session=True):
+        yield
 
 
 def _create(server: LocalPostgres, name: str, *, template: str = "template0") -> None:

@@ -32,6 +32,8 @@ from tests.conftest import TestDatabase
 from tests.ordering import order_all
 
 PATIENCE_SECONDS = 30
+JOIN_SECONDS = {"postgres": 2.5, "kafka": 5.0}  # longer than processes take to hear of each other: 1 and 3 seconds
+BACKLOG = 600  # more than either bus reads at a time
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 GROUP = "validation"  # one that may park
 
@@ -163,11 +165,11 @@ async def test_facts_of_one_kind_and_one_flux_come_in_order(stage: Stage, group:
         if event.flux_id in stage.flux:
             heard.append(attempted.attempt)
 
-    attempts = [an.attempted.model_copy(update={"attempt": number}) for number in range(1, 30)]
+    attempts = [an.attempted.model_copy(update={"attempt": number}) for number in range(1, BACKLOG)]
     async with running(stage.bus(), Subscription(group, {TransmissionAttempted: on_attempted})):
         await stage.happen(an.imported, *attempts)
-        await until(lambda: len(heard) >= 29)
-    assert heard == list(range(1, 30))
+        await until(lambda: len(heard) >= BACKLOG - 1)
+    assert heard == list(range(1, BACKLOG))
 
 
 async def test_a_fact_larger_than_a_broker_takes_by_default_goes_through(stage: Stage, group: str) -> None:
@@ -253,6 +255,17 @@ async def test_the_processes_of_one_group_share_the_work(stage: Stage, group: st
                     flux.append(await stage.happen(document(len(flux))))
                     await asyncio.sleep(0.02)
             await until(lambda: {one for one, _ in (*first.heard, *second.heard)} >= set(flux))
+            await _expect_each_once(stage, first, second)
+
+
+async def _expect_each_once(stage: Stage, *listeners: Listener) -> None:
+    """Once every process has its part of the work, a fact is heard by one of them, and once."""
+    for listener in listeners:
+        listener.heard.clear()
+    flux = [await stage.happen(document(number)) for number in range(10_000, 10_020)]
+    await until(lambda: sum(len(listener.heard) for listener in listeners) >= len(flux))
+    heard = [flux_id for listener in listeners for flux_id, _ in listener.heard]
+    assert sorted(heard) == sorted(flux)
 
 
 async def test_one_flux_is_never_handled_by_two_processes_at_once(stage: Stage, group: str) -> None:
@@ -284,6 +297,30 @@ async def test_one_flux_is_never_handled_by_two_processes_at_once(stage: Stage, 
                 flux_id = await stage.happen(document(number), an.validated, an.signature_requested, an.signed)
                 expected |= {(flux_id, f"flux.{kind}.v1") for kind in ("imported", "validated", "signed")}
             await asyncio.sleep(0.02)
+
+
+async def test_what_a_process_is_busy_with_is_not_handed_to_those_that_join(stage: Stage, group: str) -> None:
+    begun: list[UUID] = []
+    is_done = asyncio.Event()
+    others = Listener(stage)
+
+    async def on_fact(event: Event, _: Fact) -> None:
+        if event.flux_id in stage.flux:
+            begun.append(event.flux_id)
+            await is_done.wait()
+
+    flux = [await stage.happen(document(number)) for number in range(24)]
+    async with AsyncExitStack() as processes:
+        await processes.enter_async_context(running(stage.bus(), Subscription(group, {FluxImported: on_fact})))
+        await until(lambda: len(begun) >= 3)  # more than one process keeps once there are four
+        for _ in range(3):
+            await processes.enter_async_context(running(stage.bus(), others.subscription(group)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_SECONDS[stage.kind]):
+                await until(lambda: bool(others.heard))
+        assert not set(begun) & {flux_id for flux_id, _ in others.heard}
+        is_done.set()
+        await until(lambda: {*begun, *(flux_id for flux_id, _ in others.heard)} == set(flux))
 
 
 async def test_while_a_party_is_away_a_message_waits_and_those_behind_it_keep_their_order(

@@ -63,6 +63,22 @@ async def test_what_was_appended_is_loaded_as_it_was_and_in_order(history: Histo
     assert [one.version for one in (first, validated, requested)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "text", ["\x00", "\\u0000", "Étangs 😀", "'); drop table journal; --", "\n\t\x7f"], ids=ascii
+)
+async def test_any_text_comes_back_as_it_was(history: History, text: str) -> None:
+    recorded = await start(history, imported(filename=text))
+    assert await history.load(recorded.flux_id) == [recorded]
+    assert recorded.data == imported(filename=text)
+
+
+async def test_a_flux_has_its_own_events_only(history: History) -> None:
+    first, other = await start(history, imported("a")), await start(history, imported("b"))
+    (validated,) = await history.append([first.follow(an.validated, actor="x", at=NOW)], expected_version=1)
+    assert await history.load(first.flux_id) == [first, validated]
+    assert await history.load(other.flux_id) == [other]
+
+
 async def test_a_flux_that_does_not_exist_has_no_events(history: History) -> None:
     assert await history.load(new_id()) == []
 
@@ -78,6 +94,12 @@ async def test_an_append_on_another_version_is_refused_and_changes_nothing(histo
 async def test_an_append_to_a_flux_that_does_not_exist_is_refused(history: History) -> None:
     with pytest.raises(VersionConflictError):
         await history.append([event(an.validated)], expected_version=1)
+
+
+async def test_an_append_on_another_version_takes_no_name(history: History) -> None:
+    with pytest.raises(VersionConflictError):
+        await history.append([event(imported())], expected_version=3)
+    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) is None
 
 
 async def test_of_many_appends_on_one_version_one_wins(history: History) -> None:
@@ -102,8 +124,11 @@ async def test_the_same_file_of_one_collectivite_names_the_flux_that_has_it(hist
 
 
 async def test_the_same_file_of_two_collectivites_is_two_flux(history: History) -> None:
-    await start(history, imported())
-    await history.append([event(imported(), collectivite="111222333")], expected_version=0)
+    first, other = event(imported()), event(imported(), collectivite="111222333")
+    for one in (first, other):
+        await history.append([one], expected_version=0)
+    for one in (first, other):
+        assert await history.holder(Claim(one.collectivite, DOCUMENT, "a" * 64)) == one.flux_id
 
 
 async def test_of_many_imports_of_one_file_one_wins(history: History) -> None:
@@ -144,6 +169,20 @@ async def test_a_cancelled_flux_gives_its_file_up_and_keeps_its_key(history: His
     assert await history.holder(Claim(an.collectivite, IDEMPOTENCY_KEY, "k")) == first.flux_id
 
 
+async def test_a_cancelled_flux_gives_up_nothing_of_another(history: History) -> None:
+    first, other = await start(history, imported("a")), await start(history, imported("b"))
+    await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=1)
+    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) is None
+    assert await history.holder(Claim(an.collectivite, DOCUMENT, "b" * 64)) == other.flux_id
+
+
+async def test_a_cancellation_on_another_version_gives_nothing_up(history: History) -> None:
+    first = await start(history, imported())
+    with pytest.raises(VersionConflictError):
+        await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=7)
+    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) == first.flux_id
+
+
 async def test_a_reply_belongs_to_one_stream(history: History) -> None:
     first = await start(history, an.reply_received)
     with pytest.raises(ClaimTakenError) as taken:
@@ -161,10 +200,17 @@ async def test_flux_are_found_by_nomfic_oldest_first(history: History) -> None:
     assert await history.validated_with_nomfic(an.header.nomfic.lower()) == []
 
 
+async def test_a_flux_that_was_not_validated_is_not_found_by_its_nomfic(history: History) -> None:
+    first = await start(history, imported())
+    invalidated = an.invalidated.model_copy(update={"header": an.header})
+    await history.append([first.follow(invalidated, actor="validation", at=NOW)], expected_version=1)
+    assert await history.validated_with_nomfic(an.header.nomfic) == []
+
+
 async def test_flux_are_found_by_their_last_fact(history: History) -> None:
-    first, other = await start(history, imported("a")), await start(history, imported("b"))
+    first, other, last = [await start(history, imported(digit)) for digit in "abc"]
     await history.append([first.follow(an.validated, actor="validation", at=NOW)], expected_version=1)
-    assert await history.whose_last_fact_is(kind_of(FluxImported)) == [other.flux_id]
+    assert await history.whose_last_fact_is(kind_of(FluxImported)) == [other.flux_id, last.flux_id]
     assert await history.whose_last_fact_is(kind_of(FluxValidated)) == [first.flux_id]
 
 

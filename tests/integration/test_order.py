@@ -197,6 +197,20 @@ async def test_a_fact_waits_for_the_transactions_that_began_before_it(database: 
         assert await order.oldest_without_index_seconds() == 0
 
 
+async def test_transactions_come_in_the_order_in_which_they_began_however_few_are_ordered_at_a_time(
+    database: Database,
+) -> None:
+    async with database.connection() as early:
+        async with early.transaction():
+            await early.execute("select pg_current_xact_id()")  # it begins first, and inserts second
+            await database.execute(INSERT, new_id(), 1)
+            await early.execute(INSERT, new_id(), 1)
+        async with sole_order(database) as order:
+            assert [await order.extend(1) for _ in range(3)] == [1, 1, 0]
+    rows = await database.fetch("select index, position from journal_order order by index")
+    assert [tuple(row) for row in rows] == [(1, 2), (2, 1)]
+
+
 async def test_without_the_guard_the_earlier_fact_is_lost(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

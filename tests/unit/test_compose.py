@@ -118,8 +118,8 @@ def test_every_role_is_made_with_a_password_before_the_schema() -> None:
     script = (DEPLOY / "postgres/roles.sh").read_text("utf-8")
     made = re.findall(r"create role (\w+) login password :'\w+'", script)
     assert set(made) == {ORDINARY_ROLE, *ROLES.values()}
-    needed = set(re.findall(r"\$([A-Z_]+)", script))
-    assert needed <= CONTAINERS["postgres"]["environment"].keys()
+    needed = set(re.findall(r"(?:\$|getenv \w+ )([A-Z_]+)", script))
+    assert needed == CONTAINERS["postgres"]["environment"].keys() - {"POSTGRES_PASSWORD"}
 
 
 def test_the_schema_and_the_topics_are_there_before_any_service() -> None:
@@ -362,6 +362,27 @@ def test_an_alert_speaks_of_metrics_that_exist_and_says_so_in_french() -> None:
         assert named_in(alert["expr"]) <= metric_names(), alert["alert"]
         assert alert["annotations"]["summary"].endswith(".")
         assert alert["labels"]["severity"] in ("page", "ticket")
+
+
+def test_an_alert_looks_for_reasons_and_outcomes_that_the_code_gives() -> None:
+    code = "".join(
+        path.read_text("utf-8") for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py")
+    )
+    named = [found for alert in alerts() for found in re.findall(r'(?:reason|outcome)=~?"([^"]+)"', alert["expr"])]
+    assert named
+    for value in "|".join(named).split("|"):
+        assert f'"{value}"' in code, value
+
+
+def test_what_an_operator_must_know_of_at_once_has_an_alert() -> None:
+    watched = {name for alert in alerts() for name in named_in(alert["expr"])}
+    assert {
+        "heliotrope_retrying",
+        "heliotrope_parked_total",
+        "heliotrope_unordered_seconds",
+        "heliotrope_held",
+    } <= watched
+    assert {"heliotrope_last_collection_timestamp_seconds", "heliotrope_refused_total"} <= watched
 
 
 def test_the_absence_of_any_service_is_an_alert() -> None:

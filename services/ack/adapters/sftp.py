@@ -8,7 +8,7 @@ import asyncssh
 
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, SftpConnection, SftpServer, joined, said
+from shared.sftp import PARTY, SftpConnection, SftpServer, SftpSession, joined, said
 
 CHUNK_BYTES = 1024 * 1024
 # Not every server says what a name stands for.
@@ -27,7 +27,7 @@ class SftpReplies:
         """See `ReplyServer.listing`."""
         session = await self._connection.session()
         try:
-            entries = await self._connection.within(session.readdir(self._directory))
+            entries = [entry async for entry in session.entries(self._directory)]
         except asyncssh.SFTPError as error:  # without the directory there is nothing to go on with
             raise UnavailableError(PARTY, f"the replies cannot be listed: {said(error)}") from error
         files = [_file(str(entry.filename), entry.attrs) for entry in entries if entry.attrs.type in _FILES]
@@ -37,23 +37,23 @@ class SftpReplies:
         """See `ReplyServer.read`."""
         session = await self._connection.session()
         with _refused():
-            handle = await self._connection.within(session.open(self._path(file), "rb"))
+            handle = await session.within(session.client.open(self._path(file), "rb"))
         try:
             left = file.size
             while left:
                 with _refused():
-                    chunk = await self._connection.within(handle.read(min(left, CHUNK_BYTES)))
+                    chunk = await session.within(handle.read(min(left, CHUNK_BYTES)))
                 if not chunk:
                     raise FileChangedError("it is shorter than it was listed")
                 left -= len(chunk)
                 yield cast("bytes", chunk)  # opened as binary
             with _refused():
-                attrs = await self._connection.within(handle.stat())
+                attrs = await session.within(handle.stat())
             if _file(file.name, attrs) != file:
                 raise FileChangedError("it changed while it was read")
         finally:
             with suppress(UnavailableError, asyncssh.SFTPError):  # the server closes what we cannot
-                await self._connection.within(handle.close())
+                await session.within(handle.close())
 
     async def move(self, file: RemoteFile, directory: str, sha256: str) -> None:
         """See `ReplyServer.move`."""
@@ -61,7 +61,7 @@ class SftpReplies:
         source = self._path(file)
         with _refused():
             try:
-                attrs = await self._connection.within(session.stat(source))
+                attrs = await session.within(session.client.stat(source))
             except asyncssh.SFTPNoSuchFile:
                 return  # another process moved it, or the server keeps its own house
             if _file(file.name, attrs) == file:
@@ -71,12 +71,12 @@ class SftpReplies:
         """Drop the connection; the next use opens another."""
         await self._connection.aclose()
 
-    async def _rename(self, session: asyncssh.SFTPClient, source: str, target: str, sha256: str) -> None:
+    async def _rename(self, session: SftpSession, source: str, target: str, sha256: str) -> None:
         """Rename without losing what has the name already: only the very same bytes may be replaced."""
         try:
-            await self._connection.within(session.rename(source, target))
+            await session.within(session.client.rename(source, target))
         except (asyncssh.SFTPFileAlreadyExists, asyncssh.SFTPFailure):  # which of them: by the server's version
-            await self._connection.within(session.posix_rename(source, f"{target}.{sha256}"))
+            await session.within(session.client.posix_rename(source, f"{target}.{sha256}"))
 
     def _path(self, file: RemoteFile) -> str:
         return joined(self._directory, file.name)

@@ -5,16 +5,17 @@ other side that it is complete; the connection is cut instead.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from stat import S_ISREG
 
 import asyncssh
 
 from services.gateway.ports import RefusedError
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, SftpConnection, SftpServer, joined, said
+from shared.sftp import PARTY, SftpConnection, SftpServer, SftpSession, joined, said
 
 CHANNEL = "passtrans-sftp"
+PIECE_BYTES = 1024 * 1024  # what `operation_seconds_max` is for
 
 
 class SftpChannel:
@@ -39,7 +40,7 @@ class SftpChannel:
         """See `Channel.size_of`."""
         session = await self._connection.session()
         try:
-            return (await self._connection.within(session.stat(self._path(remote_name)))).size
+            return (await session.within(session.client.stat(self._path(remote_name)))).size
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
             return None
         except asyncssh.SFTPError as error:
@@ -49,34 +50,35 @@ class SftpChannel:
         """See `Channel.has_unread_replies`."""
         session = await self._connection.session()
         try:
-            entries = await self._connection.within(session.readdir(self._server.reply_directory))
+            async with aclosing(session.entries(self._server.reply_directory)) as entries:
+                async for entry in entries:
+                    if S_ISREG(entry.attrs.permissions or 0) and not str(entry.filename).startswith("."):
+                        return True
         except asyncssh.SFTPError as error:
             raise UnavailableError(PARTY, f"the replies cannot be listed: {said(error)}") from error
-        return any(
-            S_ISREG(entry.attrs.permissions or 0) and not str(entry.filename).startswith(".") for entry in entries
-        )
+        return False
 
     async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         """See `Channel.put`."""
         session = await self._connection.session()
         try:
-            file = await self._connection.within(session.open(self._path(remote_name), "wb"))
+            file = await session.within(session.client.open(self._path(remote_name), "wb"))
         except asyncssh.SFTPError as error:
             raise RefusedError(said(error)) from error
         try:
             async for chunk in chunks:
-                await self._connection.within(file.write(chunk))
+                for start in range(0, len(chunk), PIECE_BYTES):
+                    await session.within(file.write(chunk[start : start + PIECE_BYTES]))
         except asyncssh.SFTPError as error:
-            await self._remove(session, remote_name)
-            self._connection.cut()
+            await self._take_back(session, remote_name, file)
             raise RefusedError(said(error)) from error
         except BaseException:
-            self._connection.cut()
+            session.cut()
             raise
         try:
-            await self._connection.within(file.close())
+            await session.within(file.close())
         except asyncssh.SFTPError as error:  # nobody can tell what the server made of it
-            self._connection.cut()
+            session.cut()
             raise UnavailableError(PARTY, f"a file could not be closed: {said(error)}") from error
 
     async def check(self) -> None:
@@ -90,14 +92,17 @@ class SftpChannel:
     async def _ask_for_entry(self) -> None:
         session = await self._connection.session()
         try:
-            await self._connection.within(session.stat(self._server.entry_directory))
+            await session.within(session.client.stat(self._server.entry_directory))
         except asyncssh.SFTPError as error:
             raise UnavailableError(PARTY, f"the entry directory cannot be seen: {said(error)}") from error
 
-    async def _remove(self, session: asyncssh.SFTPClient, remote_name: str) -> None:
-        """Take away what was written of a refused file, if the server lets us."""
-        with suppress(asyncssh.SFTPError, UnavailableError):
-            await self._connection.within(session.remove(self._path(remote_name)))
+    async def _take_back(self, session: SftpSession, remote_name: str, file: asyncssh.SFTPClientFile) -> None:
+        """Take away what was written of a refused file; it may be closed then, without harm to other files."""
+        try:
+            await session.within(session.client.remove(self._path(remote_name)))
+            await session.within(file.close())
+        except (asyncssh.SFTPError, UnavailableError):
+            session.cut()
 
     def _path(self, remote_name: str) -> str:
         return joined(self._server.entry_directory, remote_name)

@@ -186,8 +186,7 @@ async def open_server(
         config=None,
     )
     server = SftpServer(acceptor)
-    public = host_key.export_public_key("openssh").decode().split()[:2]
-    (keys / "known_hosts").write_text(f"[{host}]:{server.port} {' '.join(public)}\n", "ascii")
+    _pin(keys, f"[{host}]:{server.port}", host_key)
     for name in folder.complete_ones():
         entrance.receive(name)
     try:
@@ -211,3 +210,11 @@ def _host_key(folder: Path) -> asyncssh.SSHKey:
     key.write_public_key(folder / "host_key.pub")
     unfinished.rename(private)
     return key
+
+
+def _pin(folder: Path, address: str, host_key: asyncssh.SSHKey) -> None:
+    """Write `known_hosts`, whole or not at all: clients read it at any time."""
+    kind, key = host_key.export_public_key("openssh").decode().split()[:2]
+    unfinished = folder / ".known_hosts"
+    unfinished.write_text(f"{address} {kind} {key}\n", "ascii")
+    unfinished.rename(folder / "known_hosts")
