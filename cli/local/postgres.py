@@ -342,6 +342,9 @@ class LocalPostgres:
             time.sleep(POLL_SECONDS)
 
     def _pg_ctl(self, action: str, *arguments: str, timeout_seconds: int) -> tuple[int, str]:
+        account = self._account()
+        if account:
+            self._open_the_way(self.data, account)  # a folder may have been closed since `prepare`
         argv = [
             str(find_binaries() / "pg_ctl"),
             action,
@@ -351,7 +354,7 @@ class LocalPostgres:
             "-t",
             str(timeout_seconds),
         ]
-        return self._run([*argv, *arguments], account=self._account(), timeout_seconds=timeout_seconds + 10)
+        return self._run([*argv, *arguments], account=account, timeout_seconds=timeout_seconds + 10)
 
     def _run(self, argv: Sequence[str], *, account: Account | None = None, timeout_seconds: float) -> tuple[int, str]:
         """Run a program of PostgreSQL; return its exit status and what it said."""

@@ -105,6 +105,13 @@ async def test_starting_or_stopping_twice_changes_nothing(postgres: LocalPostgre
     postgres.stop()
 
 
+def test_a_server_is_stopped_though_a_folder_above_it_was_closed_meanwhile(postgres: LocalPostgres) -> None:
+    postgres.start()
+    postgres.folder.parent.chmod(0o700)
+    postgres.stop()
+    assert not postgres.is_running()
+
+
 def test_a_supervisor_may_run_the_command_itself(postgres: LocalPostgres) -> None:
     postgres.prepare()
     with subprocess.Popen(postgres.argv, user=postgres.user, cwd="/", stderr=subprocess.DEVNULL) as process:

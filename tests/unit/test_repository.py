@@ -1,5 +1,6 @@
 """What the repository may not hold: binaries, secrets, paths of one machine, addresses of registries, data."""
 
+import ast
 import os
 import re
 import subprocess
@@ -106,6 +107,13 @@ def test_requirements_hold_every_package_that_the_project_asks_for() -> None:
 def test_what_the_platform_writes_is_never_committed(name: str) -> None:
     asked = subprocess.run([*GIT, "check-ignore", "--quiet", "--no-index", name], check=False)
     assert asked.returncode == 0
+
+
+def test_every_package_says_in_a_sentence_what_it_is() -> None:
+    modules = [path for path in FILES if path.suffix == ".py"]
+    for path in {module.with_name("__init__.py") for module in modules}:
+        assert path in FILES, path
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
 
 
 @pytest.mark.parametrize("name", [".ci/run", "deploy/postgres/roles.sh"])
