@@ -353,8 +353,13 @@ class Node:
 
 
 def new_cluster_id() -> str:
-    """Make up a cluster id, in the form that Kafka wants: 16 bytes, URL-safe base64, no padding."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")
+    """Make up a cluster id, in the form that Kafka wants: 16 bytes, URL-safe base64, no padding.
+
+    It never begins with a dash: Kafka's own tool would take it for an option.
+    """
+    while (made := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")).startswith("-"):
+        pass
+    return made
 
 
 def free_ports(nodes: int) -> list[Ports]:

@@ -139,6 +139,12 @@ def test_a_broker_that_cannot_start_says_why(lib: Path, tmp_path: Path) -> None:
         other.stop()
 
 
+def test_a_cluster_id_is_never_taken_for_an_option() -> None:
+    ids = [new_cluster_id() for _ in range(2000)]
+    assert {len(one) for one in ids} == {22}
+    assert not any(one.startswith("-") for one in ids)
+
+
 def test_without_java_or_maven_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KafkaUnavailableError, match=r"`java` was not found\. Install them, or run without BUS=kafka"):
