@@ -57,6 +57,12 @@ class OpenSsh:
         self._process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
         await _answers(self.server.port)
 
+    def fall_silent(self) -> None:
+        """Have the open sessions answer nothing any more, without ending; new ones are served."""
+        assert self._process is not None
+        for session in psutil.Process(self._process.pid).children(recursive=True):
+            session.suspend()
+
     async def stop(self) -> None:
         """Be away; sshd and the processes of its sessions are killed."""
         if self._process is None:

@@ -33,6 +33,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 ACK_POLL_SECONDS = 0.05  # the local Hélios answers at once
 IN_DOUBT_SECONDS = 3
+SFTP_OPERATION_SECONDS_MAX = 5  # also how long an incomplete file must have stopped growing
 SERVICE_STOP_SECONDS = 10
 KAFKA_STOP_SECONDS = 20
 POSTGRES_STOP_SECONDS = 30
@@ -96,7 +97,11 @@ def environment_of(service: str, setting: Setting) -> dict[str, str]:
                 "SEAL_CERTIFICATE_FILE": str(setting.pki.signer_certificate),
             }
         case "gateway":
-            policy = {"IN_DOUBT_SECONDS": str(IN_DOUBT_SECONDS), "IN_DOUBT_POLICY": "resend"}
+            policy = {
+                "IN_DOUBT_SECONDS": str(IN_DOUBT_SECONDS),
+                "IN_DOUBT_POLICY": "resend",
+                "OPERATION_SECONDS_MAX": str(SFTP_OPERATION_SECONDS_MAX),
+            }
             return common | _sftp_client(setting) | policy
         case "ack":
             return common | _sftp_client(setting) | {"POLL_SECONDS": str(ACK_POLL_SECONDS)}

@@ -21,10 +21,10 @@ from lxml import etree
 from shared.events import ReplyError, Verdict
 from shared.pes import ACQUIT_V1, ACQUIT_V2, UnreadableError, parse, read_prolog, value_at
 
-# A fact must stay small enough to be carried by Kafka (1 MiB); the document keeps everything.
+# At its largest, a fact must still be carried by Kafka (`MESSAGE_BYTES_MAX`); the document keeps everything.
 ERRORS_MAX = 1000
 LABEL_CHARACTERS_MAX = 500  # LibelleAnoAck, in both schemas
-FIELD_CHARACTERS_MAX = 100  # longer than any other field that is read here
+FIELD_CHARACTERS_MAX = 50  # IdUnique; every other field that is read here is shorter
 HEAD_BYTES = 64 * 1024  # where the root element is looked for
 
 _ACQUIT = frozenset({f"{{{ACQUIT_V1}}}PES_ACQUIT", f"{{{ACQUIT_V2}}}PES_ACQUIT"})

@@ -38,6 +38,7 @@ async def serve(settings: Settings) -> None:
             rules=rules_of(settings),
             p_dest=settings.p_dest,
             p_appli=settings.p_appli,
+            growth_seconds_max=settings.operation_seconds_max,
         )
         app = service_app(
             "gateway",

@@ -62,7 +62,7 @@ class Evidence:
 
     Attributes:
         size_on_server: of the file of the attempt in flight, in the entry directory; None when it is not there.
-        is_unsent: this process knows that the attempt in flight never began.
+        is_unsent: this process knows that no byte of the attempt in flight has left.
         has_unread_replies: replies wait to be collected: one of them may be the answer to this very file.
     """
 
@@ -122,8 +122,8 @@ def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Ru
         if not flux.awaits(FluxTransmitted):
             return []
         return [FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
-    if not is_due(flux) or not flux.is_in_flight:
-        return []
+    if not is_due(flux) or not flux.is_in_flight or flux.attempt != attempt:
+        return []  # settled meanwhile; or another process attempts it again, and its attempt is not ours to end
     refusals = _refusals(past) + 1
     failed = TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
     cause = f"Le serveur de la DGFiP a refusé le fichier, qu'il n'a donc pas reçu : {outcome.refusal}"

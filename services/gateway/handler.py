@@ -1,8 +1,8 @@
 """What `gateway` does when it hears that a flux may leave, and with those whose sending is suspended.
 
 One flux is handled by one task at a time in this process (a lock per flux), and by one process at a time: the
-consumer group gives all the facts of a flux to the same process. That matters: a sending under way in another
-process would look like one that was cut off. Between processes the expected version still decides who records an
+consumer group gives all the facts of a flux to the same process. A process that was lost may go on for a while, so
+a file that still grows is left alone. Between processes the expected version still decides who records an
 attempt, and who has not recorded it sends nothing.
 """
 
@@ -46,8 +46,9 @@ class Sender:
         rules: Rules,
         p_dest: str,
         p_appli: str,
+        growth_seconds_max: float,
     ) -> None:
-        """Send through `channel`; `p_dest` and `p_appli` route the files there."""
+        """Send through `channel`; `p_dest` and `p_appli` route the files there; see `_size_at_rest` for growth."""
         self._history = history
         self._documents = documents
         self._channel = channel
@@ -55,10 +56,11 @@ class Sender:
         self._rules = rules
         self._p_dest = p_dest
         self._p_appli = p_appli
+        self._growth_seconds_max = growth_seconds_max
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         # What this process knows and could not record, the journal being away: better than any evidence.
         self._outcomes: dict[UUID, Outcome] = {}
-        self._unsent: dict[UUID, TransmissionAttempted] = {}
+        self._not_begun: dict[UUID, UUID] = {}  # the event of the attempt of which no byte has left
         self._next_review = 0
 
     async def on_ready(self, event: Event, _: Fact) -> None:
@@ -69,17 +71,21 @@ class Sender:
             past = await self._history.load(event.flux_id)
             flux = _fold(past)
             if not decide.is_due(flux):
+                self._not_begun.pop(event.flux_id, None)
                 return
             await self._channel.open()  # while the server is away, nothing is recorded
             plan = decide.plan(
                 flux,
-                await self._evidence(event.flux_id, flux),
+                await self._evidence(past, flux),
                 channel=self._channel.name,
                 remote_name=await self._name(flux),
                 now=self._now(),
                 rules=self._rules,
             )
-            await self._record(past, plan.record, plan.upload)
+            events = _following(past, plan.record, self._now())
+            if plan.upload is not None:
+                self._not_begun[event.flux_id] = events[-1].event_id
+            await self._append(events, past)
             if plan.upload is not None:
                 await self._upload(event.flux_id, plan.upload)
 
@@ -110,21 +116,39 @@ class Sender:
         evidence = Evidence()
         if flux.is_in_flight:
             await self._channel.open()
-            evidence = await self._evidence(flux_id, flux)
+            evidence = await self._evidence(past, flux)
             evidence = replace(evidence, has_unread_replies=await self._channel.has_unread_replies())
         facts = decide.end_hold(flux, evidence, now=self._now(), rules=self._rules)
         try:
-            await self._record(past, facts)
+            await self._append(_following(past, facts, self._now()), past)
         except VersionConflictError:
             logger.info("gateway.hold_settled_elsewhere")  # a reply came, or a person decided: as good
 
-    async def _evidence(self, flux_id: UUID, flux: Flux) -> Evidence:
+    async def _evidence(self, past: Sequence[Event], flux: Flux) -> Evidence:
         if not flux.is_in_flight or flux.attempt is None:
             return Evidence()
-        return Evidence(
-            size_on_server=await self._channel.size_of(flux.attempt.remote_name),
-            is_unsent=self._unsent.get(flux_id) == flux.attempt,
-        )
+        attempted = next(event for event in reversed(past) if isinstance(event.data, TransmissionAttempted))
+        if self._not_begun.get(attempted.flux_id) == attempted.event_id:
+            return Evidence(is_unsent=True)
+        return Evidence(size_on_server=await self._size_at_rest(flux.attempt))
+
+    async def _size_at_rest(self, attempt: TransmissionAttempted) -> int | None:
+        """Return the size of what lies on the server. An incomplete file must have stopped growing.
+
+        The consumer group gives a flux to another process when ours is lost; but a process that is lost to the bus
+        may still be sending. It gives up when the server takes none of its bytes for `growth_seconds_max`, so we wait
+        as long before we say that nobody is writing the file.
+
+        Raises:
+            UnavailableError: it grows; look again later.
+        """
+        size = await self._channel.size_of(attempt.remote_name)
+        if size is None or size == attempt.document.size:
+            return size
+        await asyncio.sleep(self._growth_seconds_max)
+        if await self._channel.size_of(attempt.remote_name) != size:
+            raise UnavailableError("sftp", "the file is being written by another process")
+        return size
 
     async def _name(self, flux: Flux) -> str:
         if flux.document is None or flux.header is None:
@@ -141,7 +165,7 @@ class Sender:
 
     async def _upload(self, flux_id: UUID, attempt: TransmissionAttempted) -> None:
         try:
-            await self._channel.put(attempt.remote_name, self._counted(attempt.document.sha256))
+            await self._channel.put(attempt.remote_name, self._leaving(flux_id, attempt.document.sha256))
         except RefusedError as error:
             logger.warning("gateway.refused", extra={"reason": str(error), "attempt": attempt.attempt})
             self._outcomes[flux_id] = Outcome(attempt, refusal=str(error))
@@ -149,7 +173,8 @@ class Sender:
             self._outcomes[flux_id] = Outcome(attempt)
         await self._conclude(flux_id)
 
-    async def _counted(self, sha256: str) -> AsyncIterator[bytes]:
+    async def _leaving(self, flux_id: UUID, sha256: str) -> AsyncIterator[bytes]:
+        self._not_begun.pop(flux_id, None)
         async for chunk in self._documents.stream(sha256):
             yield chunk
             metrics.TRANSMITTED_BYTES.inc(len(chunk))
@@ -160,23 +185,12 @@ class Sender:
         facts = decide.conclude(
             [event.data for event in past], self._outcomes[flux_id], now=self._now(), rules=self._rules
         )
-        await self._record(past, facts)
+        await self._append(_following(past, facts, self._now()), past)
         del self._outcomes[flux_id]
 
-    async def _record(
-        self, past: Sequence[Event], facts: Sequence[Fact], attempt: TransmissionAttempted | None = None
-    ) -> None:
-        if not facts:
-            return
-        flux_id = past[-1].flux_id
-        events = [past[-1].follow(fact, actor=ACTOR, at=self._now()) for fact in facts]
-        try:
+    async def _append(self, events: Sequence[Event], past: Sequence[Event]) -> None:
+        if events:
             await self._history.append(events, expected_version=past[-1].version)
-        except UnavailableError:
-            if attempt is not None:
-                self._unsent[flux_id] = attempt  # it may be recorded; it has not begun
-            raise
-        self._unsent.pop(flux_id, None)
 
     def _alone(self, flux_id: UUID) -> asyncio.Lock:
         lock = self._locks.get(flux_id)
@@ -187,3 +201,7 @@ class Sender:
 
 def _fold(past: Sequence[Event]) -> Flux:
     return fold(event.data for event in past)
+
+
+def _following(past: Sequence[Event], facts: Sequence[Fact], at: datetime) -> list[Event]:
+    return [past[-1].follow(fact, actor=ACTOR, at=at) for fact in facts]

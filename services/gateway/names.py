@@ -3,8 +3,6 @@
 from shared.errors import MalformedMessageError
 from shared.events import Header
 
-_UNSAFE = frozenset("/\\\0\r\n")
-
 
 def remote_name(header: Header, sha1: str, *, p_dest: str, p_appli: str) -> str:
     """Return `{P_DEST}%%{P_APPLI}%%{P_MSG}%%{sha1}`: the same for the same document, so it overwrites itself.
@@ -16,10 +14,9 @@ def remote_name(header: Header, sha1: str, *, p_dest: str, p_appli: str) -> str:
         p_appli: code of the application.
 
     Raises:
-        MalformedMessageError: a value would make a path of the name, or is missing.
+        MalformedMessageError: a value is missing, or could make another route or a path of the name.
     """
     values = (header.cod_col, header.id_post, header.cod_bud)
-    name = "%%".join((p_dest.strip(), p_appli.strip(), "PES#" + "#".join(values), sha1))
-    if _UNSAFE & set(name) or ".." in name or not all(values):
+    if not all(value.isascii() and value.isalnum() for value in values):
         raise MalformedMessageError("CodCol, IdPost and CodBud of this flux cannot be part of a file's name")
-    return name
+    return "%%".join((p_dest.strip(), p_appli.strip(), "PES#" + "#".join(values), sha1))

@@ -48,6 +48,7 @@ class Channel(Protocol):
     async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         """Write a file into the entry directory, over one of the same name; return once the server has it all.
 
+        `chunks` is asked for the first piece once the server is ready to take it: until then, no byte has left.
         If `chunks` raises, the file is left incomplete, never closed, and the error goes through.
 
         Raises:

@@ -24,6 +24,6 @@ class Settings(SftpSettings):
     p_appli: str = Field(default="THELPES2", pattern=r"^\s*[A-Za-z0-9_-]+\s*$")
     in_doubt_seconds: float = Field(default=4 * 3600.0, gt=0)
     in_doubt_policy: InDoubtPolicy = "hold"
-    refusals_max: int = Field(default=5, ge=1)
+    refusals_max: int = Field(default=5, ge=1, le=20)
     refused_retry_seconds: float = Field(default=60.0, gt=0)
     holds_review_seconds: float = Field(default=1.0, gt=0)

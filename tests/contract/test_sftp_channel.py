@@ -205,6 +205,81 @@ async def test_replies_that_wait_are_seen(place: Place) -> None:
 
 
 @on_real_servers
+async def test_what_fails_on_a_lost_connection_leaves_the_next_one_alone(place: Place) -> None:
+    goes_on, is_open = asyncio.Event(), asyncio.Event()
+
+    async def paused_when(start: asyncio.Event, until: asyncio.Event) -> AsyncIterator[bytes]:
+        yield CONTENT[:1000]
+        start.set()
+        await until.wait()
+        yield CONTENT[1000:]
+
+    before = asyncio.create_task(place.channel.put(f"{NAME}-1", paused_when(is_open, goes_on)))
+    await is_open.wait()
+    await place.stop()
+    await place.start()
+    await place.channel.open()
+    is_open.clear()
+    ends = asyncio.Event()
+    after = asyncio.create_task(place.channel.put(NAME, paused_when(is_open, ends)))
+    await is_open.wait()
+    goes_on.set()
+    with pytest.raises(UnavailableError):
+        await before
+    ends.set()
+    await after
+    assert await settles(place, NAME, CONTENT)
+
+
+async def test_a_file_refused_in_the_middle_leaves_nothing_and_the_others_alone(tmp_path: Path) -> None:
+    async with Helios(tmp_path, answers=False, file_bytes_max=1_500_000) as helios:
+        server = SftpServer("127.0.0.1", helios.port, LOGIN, helios.known_hosts, PASSWORD, operation_seconds_max=5)
+        async with aclosing(SftpChannel(server)) as channel:
+            is_refused = asyncio.Event()
+
+            async def slowly() -> AsyncIterator[bytes]:
+                yield b"half"
+                await is_refused.wait()
+                yield b"whole"
+
+            other = asyncio.create_task(channel.put(NAME, slowly()))
+            with pytest.raises(RefusedError):
+                await channel.put("too-large.xml", pieces(CONTENT))
+            is_refused.set()
+            await other
+        assert list(helios.entry.iterdir()) == []
+        assert [helios.folder.content(one) for one in helios.folder.waiting()] == [b"halfwhole"]
+
+
+@pytest.mark.parametrize("question", ["size_of", "has_unread_replies", "put"])
+async def test_a_session_that_falls_silent_is_dropped_and_another_opened(tmp_path: Path, question: str) -> None:
+    async with OpenSsh(tmp_path) as sshd:
+        channel = SftpChannel(replace(sshd.server, operation_seconds_max=0.5))
+        ask: dict[str, Callable[[], Awaitable[object]]] = {
+            "size_of": lambda: channel.size_of(NAME),
+            "has_unread_replies": channel.has_unread_replies,
+            "put": lambda: channel.put(NAME, pieces(CONTENT)),
+        }
+        async with aclosing(channel), asyncio.timeout(60):
+            await channel.open()
+            sshd.fall_silent()
+            with pytest.raises(UnavailableError):
+                await ask[question]()
+            await ask[question]()
+
+
+@on_real_servers
+@pytest.mark.parametrize("pinned", ["garbage", "@foo bar baz", "\xff"])
+async def test_host_keys_that_cannot_be_read_are_no_way_in(place: Place, tmp_path: Path, pinned: str) -> None:
+    file = tmp_path / "unreadable"
+    file.write_text(pinned, "latin-1")
+    channel = SftpChannel(replace(real_server(place), known_hosts_file=file))
+    async with aclosing(channel):
+        with pytest.raises(UnavailableError):
+            await channel.open()
+
+
+@on_real_servers
 async def test_a_server_with_another_key_gets_nothing(place: Place, tmp_path: Path) -> None:
     server = real_server(place)
     pinned = tmp_path / "other_known_hosts"

@@ -16,6 +16,7 @@ class SimulatedChannel:
     Attributes:
         is_down: nobody answers.
         takes: whether DGFiP takes a file out of the directory as soon as it is complete.
+        is_lost_before_the_first_byte: the connection is lost before the server is ready for the next file.
         cut_after_bytes: the connection is lost once the server has that many bytes of the next file.
         is_last_word_lost: the connection is lost once the server has the whole of the next file.
         refusal: what the server says to every file, if anything.
@@ -26,6 +27,7 @@ class SimulatedChannel:
     name: str = "passtrans-sftp"
     is_down: bool = False
     takes: bool = True
+    is_lost_before_the_first_byte: bool = False
     cut_after_bytes: int | None = None
     is_last_word_lost: bool = False
     refusal: str = ""
@@ -51,6 +53,9 @@ class SimulatedChannel:
     async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         """See `Channel.put`."""
         await self.open()
+        if self.is_lost_before_the_first_byte:
+            self.is_lost_before_the_first_byte = False
+            raise UnavailableError("sftp", "cut")
         if self.refusal or len(remote_name) > NAME_CHARACTERS_MAX:
             raise RefusedError(self.refusal or "name too long")
         self.files[remote_name] = b""

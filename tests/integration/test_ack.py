@@ -18,6 +18,7 @@ from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
+from services.simulator.adapters import sftp as simulator_sftp
 from shared.consumer import Attempts, Outcome, Subscription
 from shared.documents import DocumentStore, open_store
 from shared.envelope import Event, new_id
@@ -48,6 +49,7 @@ from tests.platform import sample
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
+GROWTH_SECONDS_MAX = 0.01
 MEBIBYTE = 1024 * 1024
 PES = sample(1, is_dematerialised=False)
 NAME = "034990_260202120000-ACK-1.xml"
@@ -115,6 +117,7 @@ class Bench:
             rules=RULES,
             p_dest="VHPCE11",
             p_appli="THELPES2",
+            growth_seconds_max=GROWTH_SECONDS_MAX,
         )
 
     async def ready(self, pes: bytes = PES) -> Event:
@@ -383,6 +386,21 @@ async def test_a_listing_of_thousands_hides_nothing_and_stops_nothing(bench: Ben
     await collect(bench.collector())
     assert await bench.answers(flux_id) == ANSWER
     assert len(list(bench.helios.replies.iterdir())) == 5_000
+
+
+async def test_a_listing_may_take_longer_than_one_answer_may(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = simulator_sftp._Session.scandir
+
+    async def slow(self: simulator_sftp._Session, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        async for entry in quick(self, path):
+            await asyncio.sleep(0.001)
+            yield entry
+
+    monkeypatch.setattr(simulator_sftp._Session, "scandir", slow)
+    for number in range(2_500):
+        bench.put(f"empty-{number}.xml", b"")
+    collector = bench.collector(operation_seconds_max=2.0)
+    assert not await collector.collect()
 
 
 async def test_a_reply_larger_than_the_bound_stays_where_it_is(bench: Bench, database: Database) -> None:

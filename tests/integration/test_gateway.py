@@ -47,6 +47,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
+GROWTH_SECONDS_MAX = 0.01
 NAMED_PIECES = 3  # the document is read once for its name, before it is read to be sent
 REQUESTED = [TransmissionRequested, TransmissionAttempted]
 
@@ -104,6 +105,7 @@ class Bench:
             rules=RULES,
             p_dest="VHPCE11",
             p_appli="THELPES2",
+            growth_seconds_max=GROWTH_SECONDS_MAX,
         )
 
     async def signed(self, imported: FluxImported = an.imported) -> Event:

@@ -1,13 +1,18 @@
 """What DGFiP answers, read: both generations of PES_ACQUIT, PES_NonAcquit, and whatever else may come."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ack.acquit import ERRORS_MAX, read_reply
 from services.simulator.acquit import DEPENSE, PJ, RECETTE, TECHNICAL, Element, Error, write_acquit
-from shared.events import Verdict
+from shared.envelope import Event, new_id
+from shared.events import FluxRejected, Verdict
 from shared.pes import ACQUIT_V1, parse
+from shared.topics import MESSAGE_BYTES_MAX
+from tests import examples as an
 from tests.platform import sample
 
 NAME = "034990_260202120000-ACK-1.xml"
@@ -135,6 +140,27 @@ def test_a_verdict_stands_however_many_anomalies_there_are() -> None:
     assert reading.verdict == "rejected"
     assert len(reading.errors) == ERRORS_MAX + 1
     assert "50 autres anomalies" in reading.errors[-1].label
+
+
+def test_the_largest_verdict_fits_in_a_message() -> None:
+    widest = "&#119070;" * 600  # a character of four bytes
+    names = [
+        "DomaineAck",
+        "ExerciceBord",
+        "NumBord",
+        "NumPiece",
+        "NumLigne",
+        "IdUnique",
+        "NumAnoAck",
+        "LibelleAnoAck",
+    ]
+    element = '<EtatAck V="0"/>' + "".join(f'<{name} V="{widest}"/>' for name in [*names, "LibelleAnoAck"])
+    errors = read_reply(v1(f"<ElementACQUIT>{element}</ElementACQUIT>" * (ERRORS_MAX + 1)), NAME).errors
+    fact = FluxRejected(reply=an.document, errors=errors)
+    event = Event.first(
+        fact, flux_id=new_id(), collectivite="1" * 64, actor="dgfip", correlation_id=new_id(), at=datetime.now(UTC)
+    )
+    assert len(event.to_bytes()) < MESSAGE_BYTES_MAX
 
 
 @given(st.binary(max_size=300))

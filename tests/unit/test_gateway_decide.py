@@ -147,6 +147,11 @@ def test_a_refusal_that_nobody_waits_for_is_not_recorded() -> None:
     assert decide.conclude(past, Outcome(an.attempted, "no"), now=NOW, rules=HOLD) == []
 
 
+def test_a_refusal_does_not_end_the_attempt_that_another_process_has_under_way() -> None:
+    again = an.attempted.model_copy(update={"attempt": 2})
+    assert decide.conclude([*IN_FLIGHT, again], Outcome(an.attempted, "no"), now=NOW, rules=HOLD) == []
+
+
 def test_a_hold_ends_by_itself_when_silence_is_proof() -> None:
     (released,) = decide.end_hold(fold(HELD), Evidence(), now=NOW, rules=RESEND)
     assert isinstance(released, TransmissionReleased)
@@ -231,8 +236,8 @@ def test_the_remote_name_is_the_one_of_passtrans() -> None:
     assert name == "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "d" * 40
 
 
-@pytest.mark.parametrize("value", ["", "../12", "1/2", "a\0b", "a\\b", "1\n2"])
-def test_a_header_never_makes_a_path(value: str) -> None:
+@pytest.mark.parametrize("value", ["", "../12", "1/2", "a\0b", "a\\b", "1\n2", "1%%2", "1#2", "é12", "²"])
+def test_a_header_never_makes_a_path_nor_another_route(value: str) -> None:
     header = an.header.model_copy(update={"cod_col": value})
     with pytest.raises(MalformedMessageError):
         remote_name(header, "d" * 40, p_dest="VHPCE11", p_appli="THELPES2")

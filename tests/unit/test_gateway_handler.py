@@ -88,6 +88,7 @@ class Bench:
             rules=rules,
             p_dest="VHPCE11",
             p_appli="THELPES2",
+            growth_seconds_max=0,
         )
 
     async def flux(self, facts: list[Fact]) -> Event:
@@ -202,6 +203,51 @@ async def test_an_attempt_recorded_and_known_not_to_have_begun_is_made(bench: Be
     await bench.hear_until_it_works(event)
     assert len(bench.channel.received) == 1
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
+
+
+async def test_a_connection_lost_before_the_first_byte_leaves_no_doubt(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.channel.is_lost_before_the_first_byte = True
+    await bench.hear_until_it_works(event)
+    assert bench.channel.received == [(NAME, CONTENT)]
+    assert bench.kinds() == [
+        TransmissionRequested,
+        TransmissionAttempted,
+        TransmissionAttempted,
+        FluxTransmitted,
+    ]
+
+
+async def test_the_attempt_of_another_process_is_not_taken_for_one_that_has_not_begun(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.history.fails_before = {TransmissionAttempted}
+    with pytest.raises(UnavailableError):
+        await bench.hear(event)
+    first = bench.sender
+    bench.restart()
+    bench.channel.is_last_word_lost = True
+    with pytest.raises(UnavailableError):
+        await bench.hear(event)
+    await first.on_ready(event, event.data)
+    assert len(bench.channel.received) == 1
+    assert bench.kinds()[-1] is TransmissionHeld
+
+
+async def test_a_file_that_grows_is_left_to_the_process_that_writes_it(bench: Bench) -> None:
+    event = await bench.flux([*SIGNED, an.requested, _attempt()])
+    bench.channel.files[NAME] = CONTENT[:100]
+    size_of = bench.channel.size_of
+
+    async def grow(remote_name: str) -> int | None:
+        size = await size_of(remote_name)
+        bench.channel.files[NAME] += b"more"
+        return size
+
+    bench.channel.size_of = grow  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError, match="another process"):
+        await bench.hear(event)
+    assert bench.kinds() == []
+    assert bench.channel.received == []
 
 
 @pytest.mark.parametrize("moment", ["fails_before", "fails_after"])
