@@ -57,6 +57,22 @@ class Api:
         """Make a request of one's own; it is made again when the service says "later", so it must be repeatable."""
         return self._call(service, send)
 
+    def download(self, service: str, path: str) -> bytes:
+        """Ask a service for a file.
+
+        Raises:
+            RefusedError: the service said no.
+            UnreachableError: nobody answers.
+        """
+        url = self._urls[service] + path
+        try:
+            answer = self._client.get(url)
+        except httpx.TransportError as error:
+            raise unreachable(self._urls[service]) from error
+        if not answer.is_success:
+            body_of(answer)
+        return answer.content
+
     def url(self, service: str) -> str:
         """Return the address of a service."""
         return self._urls[service]
@@ -123,7 +139,8 @@ def _document(answer: httpx.Response) -> dict[str, object]:
         "not-ours",
         "Réponse inattendue",
         f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n'est sans doute pas la "
-        "plateforme. Vérifiez les adresses (HELIOTROPE_INGEST_URL, HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL).",
+        "plateforme. Vérifiez les adresses (HELIOTROPE_INGEST_URL, HELIOTROPE_VALIDATION_URL, "
+        "HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL).",
     )
 
 

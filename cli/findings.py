@@ -22,13 +22,25 @@ def finding_lines(finding: Mapping[str, object]) -> Iterator[str]:
         yield f"  À faire : {finding['next']}"
     if finding.get("code"):
         yield f"  Code : {finding['code']}"
+    if finding.get("technical"):
+        yield f"  Message technique : {finding['technical']}"
 
 
 def place_of(where: object) -> str:
     """Say where a finding is, from the bordereau down to the column; empty when it is nowhere in particular."""
     if not isinstance(where, Mapping):
         return ""
-    labels = {"bordereau": "bordereau", "element": "élément", "line": "ligne", "column": "colonne"}
+    labels = {
+        "domain": "domaine",
+        "bordereau": "bordereau",
+        "piece": "pièce",
+        "ligne": "ligne de pièce",
+        "attachment": "PJ",
+        "element": "élément",
+        "line": "ligne",
+        "column": "colonne",
+        "xpath": "XPath",
+    }
     return ", ".join(f"{label} {where[name]}" for name, label in labels.items() if where.get(name))
 
 

@@ -10,7 +10,7 @@ from cli.errors import UnreachableError
 from cli.timeline import known_events, members_of
 from shared.envelope import Event
 from shared.errors import UnexpectedFactError
-from shared.lifecycle import TRANSITIONS, Flux, State
+from shared.lifecycle import Flux, State, states_ahead
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 0.5
@@ -59,21 +59,6 @@ def path_of(events: Iterable[Event]) -> Path:
         if flux.state is not None and states[-1:] != [flux.state]:
             states.append(flux.state)
     return Path(tuple(states))
-
-
-def states_ahead(state: State | None) -> frozenset[State]:
-    """Return every state that the lifecycle still leads to from this one.
-
-    A cancellation by hand is not counted as a way forward.
-    """
-    seen: set[State] = set()
-    to_visit = [state]
-    while to_visit:
-        for following in TRANSITIONS[to_visit.pop()].values():
-            if following not in seen:
-                seen.add(following)
-                to_visit.append(following)
-    return frozenset(seen)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from cryptography.x509.oid import NameOID
 
 from shared.events import (
     Bordereau,
+    DuplicateAccepted,
     Fact,
     FluxAcknowledged,
     FluxCancelled,
@@ -52,6 +53,8 @@ def what(fact: Fact) -> str:
             return f"Contrôles passés : {_content(fact)}{_warnings(len(fact.warnings))}"
         case FluxInvalidated():
             return f"Contrôles non passés : {count(_blocking(fact), 'anomalie bloquante', 'anomalies bloquantes')}"
+        case DuplicateAccepted():
+            return f"Doublon accepté : {fact.reason}"
         case SignatureRequested() | FluxSigned() | SignaturesRejected():
             return _about_signature(fact)
         case ReplyReceived():

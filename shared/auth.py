@@ -30,6 +30,8 @@ class Role(StrEnum):
 
 MAY_READ = frozenset(Role)
 MAY_SEND = frozenset({Role.GESTIONNAIRE, Role.ADMINISTRATEUR, Role.OPERATOR})
+MAY_ADMINISTER = frozenset({Role.ADMINISTRATEUR, Role.OPERATOR})
+MAY_OPERATE = frozenset({Role.OPERATOR})
 
 
 @dataclass(frozen=True)

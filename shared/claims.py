@@ -4,13 +4,30 @@ The journal writes these in the same transaction as the fact, so two requests at
 They can be rebuilt from the facts by this one rule.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.events import Fact, FluxCancelled, FluxImported, ReplyReceived
+from shared.events import (
+    Bordereau,
+    Fact,
+    FluxCancelled,
+    FluxImported,
+    FluxPartiallyRejected,
+    FluxRejected,
+    FluxValidated,
+    Header,
+    ReplyReceived,
+    SignaturesRejected,
+)
 
 DOCUMENT = "document"
 IDEMPOTENCY_KEY = "idempotency-key"
 REPLY = "reply"
+NOMFIC = "nomfic"
+BORDEREAU = "bordereau"
+
+DGFIP = "dgfip"  # the scope of what is unique for the whole platform
+_DOMAINS_ACK = {"5": "depense", "6": "recette"}  # DomaineAck (helios.md 7.1)
 
 
 @dataclass(frozen=True)
@@ -22,21 +39,75 @@ class Claim:
     value: str
 
 
+@dataclass(frozen=True)
+class Release:
+    """Names that a flux gives up: its claims of this kind whose value begins so (all of them, with no prefix)."""
+
+    kind: str
+    prefix: str = ""
+
+
 def claims_of(fact: Fact, collectivite: str) -> tuple[Claim, ...]:
-    """Return the names that a fact takes for its flux."""
+    """Return the names that a fact takes for its flux, each once."""
     match fact:
         case FluxImported():
             document = Claim(collectivite, DOCUMENT, fact.document.sha256)
             if not fact.idempotency_key:
                 return (document,)
             return (Claim(collectivite, IDEMPOTENCY_KEY, fact.idempotency_key), document)
+        case FluxValidated():
+            first_seen = dict.fromkeys(_business_claims(fact, collectivite))
+            return tuple(first_seen)
         case ReplyReceived():
             # Replies are told apart by content, never by name (helios.md 6.5); DGFiP is one for the platform.
-            return (Claim("dgfip", REPLY, fact.document.sha256),)
+            return (Claim(DGFIP, REPLY, fact.document.sha256),)
         case _:
             return ()
 
 
-def releases_of(fact: Fact) -> tuple[str, ...]:
-    """Return the kinds of claims that a flux gives up with this fact: a cancelled file may come again."""
-    return (DOCUMENT,) if isinstance(fact, FluxCancelled) else ()
+def nomfic_claim(header: Header) -> Claim:
+    """Return the name that DGFiP answers to: NomFic in CodCol (helios.md 3.2, control A12)."""
+    return Claim(DGFIP, NOMFIC, f"{header.cod_col}/{header.nomfic}")
+
+
+def bordereau_claim(collectivite: str, header: Header, bordereau: Bordereau) -> Claim:
+    """Return the name of a bordereau in the accounts: DGFiP takes each in once (helios.md 3.2)."""
+    value = _named(bordereau.domain, bordereau.number, bordereau.exercice)
+    return Claim(
+        collectivite, BORDEREAU, f"{value}{bordereau.type}/{header.id_post}/{header.cod_col}/{header.cod_bud}"
+    )
+
+
+def releases_of(fact: Fact) -> tuple[Release, ...]:
+    """Return the names that a flux gives up with this fact: what did not reach the accounts may come again."""
+    match fact:
+        case FluxCancelled():
+            return (Release(DOCUMENT), Release(NOMFIC), Release(BORDEREAU))
+        case SignaturesRejected():
+            return (Release(NOMFIC), Release(BORDEREAU))
+        case FluxRejected():
+            return (Release(BORDEREAU),)  # DGFiP has seen its NomFic, and might answer to it again
+        case FluxPartiallyRejected():
+            return tuple(dict.fromkeys(_refused_bordereaux(fact)))
+        case _:
+            return ()
+
+
+def _business_claims(fact: FluxValidated, collectivite: str) -> Iterator[Claim]:
+    if not fact.nomfic_is_reused:
+        yield nomfic_claim(fact.header)
+    for bordereau in fact.bordereaux:
+        if not bordereau.is_repeated:
+            yield bordereau_claim(collectivite, fact.header, bordereau)
+
+
+def _refused_bordereaux(fact: FluxPartiallyRejected) -> Iterator[Release]:
+    for error in fact.errors:
+        domain = _DOMAINS_ACK.get(error.domain)
+        if domain and error.bordereau and error.exercice:
+            yield Release(BORDEREAU, _named(domain, error.bordereau, error.exercice))
+
+
+def _named(domain: str, number: str, exercice: str) -> str:
+    """Return how the value of a bordereau's claim begins; "02" and "2" are one number (helios.md 2.2)."""
+    return f"{domain}/{exercice}/{number.lstrip('0') or '0'}/"

@@ -44,7 +44,7 @@ class ClaimTakenError(PesError):
     """Another flux holds a name that only one may hold (see `shared.claims`). Answer with that flux.
 
     Attributes:
-        kind: which rule: "document", "idempotency-key", "reply".
+        kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau".
         flux_id: the flux that holds the name.
     """
 

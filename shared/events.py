@@ -44,7 +44,11 @@ class Header(Value):
 
 
 class Bordereau(Value):
-    """One bordereau as its éditeur wrote it. `element_id` is its XML Id, needed to sign it."""
+    """One bordereau as its éditeur wrote it.
+
+    `element_id` is its XML Id, needed to sign it; `is_repeated` says that another flux holds it already, and that
+    sending it again was accepted.
+    """
 
     domain: Literal["depense", "recette"]
     exercice: str
@@ -54,27 +58,52 @@ class Bordereau(Value):
     amount: Amount | None = None
     element_id: str = ""
     is_signed: bool = False
+    is_repeated: bool = False
 
 
 class Where(Value):
-    """The place a finding speaks of; what does not apply is left empty."""
+    """The place a finding speaks of; what does not apply is left empty.
 
+    `bordereau`, `piece` and `ligne` are the numbers that accountants know (IdBord, IdPce, IdLigne), `attachment` is
+    the IdUnique of a PJ. Lines and columns count from 1.
+    """
+
+    domain: str = ""
+    bordereau: str = ""
+    piece: str = ""
+    ligne: str = ""
+    attachment: str = ""
     element: str = ""
+    xpath: str = ""
     line: int | None = None
     column: int | None = None
-    bordereau: str = ""
+
+
+Severity = Literal["blocking", "warning"]
+Who = Literal["ordonnateur", "éditeur", "comptable", "hébergeur"]
 
 
 class Finding(Value):
-    """One thing to know about a flux, which a person can act on. Texts are French and never cut."""
+    """One thing to know about a flux, which a person can act on. Texts are French and never cut.
+
+    `technical` is what the schema processor or the parser says itself, for an éditeur.
+    """
 
     source: Literal["reader", "control", "schema"]
     code: str
-    severity: Literal["blocking", "warning"]
+    severity: Severity
     message: str
     where: Where = Where()
-    who: Literal["ordonnateur", "éditeur", "comptable", "hébergeur"]
+    who: Who
     next: str
+    technical: str = ""
+
+
+class Pack(Value):
+    """The schema pack that a flux was judged with: its name, and the digest of its files."""
+
+    pack_id: str
+    digest: Sha256
 
 
 class Signature(Value):
@@ -126,7 +155,11 @@ class FluxCancelled(Fact):
 
 
 class FluxValidated(Fact):
-    """The flux passed every blocking control. `signature_required` says whether it must be signed to leave."""
+    """The flux passed every blocking control. `signature_required` says whether it must be signed to leave.
+
+    `report` holds every finding when they are too many for a fact, `synthese` what the flux contains, as JSON.
+    `nomfic_is_reused` says that another flux has the same NomFic and CodCol, and that this was let pass.
+    """
 
     kind: Literal["flux.validated.v1"] = "flux.validated.v1"
     header: Header
@@ -134,6 +167,10 @@ class FluxValidated(Fact):
     attachments: int = Field(ge=0)
     signature_required: bool
     warnings: tuple[Finding, ...] = ()
+    pack: Pack | None = None
+    report: Document | None = None
+    synthese: Document | None = None
+    nomfic_is_reused: bool = False
 
 
 class FluxInvalidated(Fact):
@@ -142,6 +179,16 @@ class FluxInvalidated(Fact):
     kind: Literal["flux.invalidated.v1"] = "flux.invalidated.v1"
     findings: tuple[Finding, ...]
     header: Header | None = None
+    pack: Pack | None = None
+    report: Document | None = None
+    synthese: Document | None = None
+
+
+class DuplicateAccepted(Fact):
+    """Someone answers for sending again what another flux holds already, for this reason. It is judged anew."""
+
+    kind: Literal["flux.duplicate-accepted.v1"] = "flux.duplicate-accepted.v1"
+    reason: str
 
 
 class SignatureRequested(Fact):
@@ -265,6 +312,7 @@ FluxFact = Annotated[
     | FluxCancelled
     | FluxValidated
     | FluxInvalidated
+    | DuplicateAccepted
     | SignatureRequested
     | FluxSigned
     | SignaturesRejected

@@ -41,6 +41,9 @@ class History(Protocol):
     async def holder(self, claim: Claim) -> UUID | None:
         """Return the flux that holds a name, if any does."""
 
+    async def holders(self, claims: Sequence[Claim]) -> dict[Claim, UUID]:
+        """Return which flux holds each of these names; those that nobody holds are not in it."""
+
     async def validated_with_nomfic(self, nomfic: str) -> list[UUID]:
         """Return every flux whose NomFic, as validated, is this one; oldest first."""
 
@@ -61,7 +64,10 @@ with expected as (
     end
 ), released as (
     delete from claim using expected
-    where claim.flux_id = expected.flux_id and claim.kind = any($3::text[])
+    where claim.flux_id = expected.flux_id and exists (
+        select from unnest($3::text[], $12::text[]) as given_up (kind, prefix)
+        where claim.kind = given_up.kind and starts_with(claim.value, given_up.prefix)
+    )
 ), taken as (
     insert into claim (scope, kind, value, flux_id)
     select named.scope, named.kind, named.value, expected.flux_id
@@ -78,6 +84,12 @@ returning version
 
 # Finds who holds a name.
 _HOLDER = "select flux_id from claim where scope = $1 and kind = $2 and value = $3"
+
+# Finds who holds each of several names.
+_HOLDERS = """
+select scope, kind, value, flux_id from claim
+where (scope, kind, value) in (select * from unnest($1::text[], $2::text[], $3::text[]))
+"""
 
 # Finds flux by NomFic, through the index made for it.
 _BY_NOMFIC = """
@@ -112,13 +124,14 @@ class PostgresHistory:
         numbered = number(events, expected_version)
         flux_id = numbered[0].flux_id
         claims = [claim for event in numbered for claim in claims_of(event.data, event.collectivite)]
+        releases = [release for event in numbered for release in releases_of(event.data)]
         try:
             with in_our_words():
                 recorded = await self._database.fetch(
                     _APPEND,
                     flux_id,
                     expected_version,
-                    [kind for event in numbered for kind in releases_of(event.data)],
+                    [release.kind for release in releases],
                     [claim.scope for claim in claims],
                     [claim.kind for claim in claims],
                     [claim.value for claim in claims],
@@ -127,6 +140,7 @@ class PostgresHistory:
                     [event.collectivite for event in numbered],
                     [event.kind for event in numbered],
                     [event.to_bytes().decode() for event in numbered],
+                    [release.prefix for release in releases],
                 )
         except asyncpg.UniqueViolationError as error:
             await self._raise_what_was_taken(error, claims, flux_id, expected_version)
@@ -139,6 +153,12 @@ class PostgresHistory:
         """See `History.holder`."""
         rows = await self._database.fetch(_HOLDER, claim.scope, claim.kind, claim.value)
         return rows[0]["flux_id"] if rows else None
+
+    async def holders(self, claims: Sequence[Claim]) -> dict[Claim, UUID]:
+        """See `History.holders`."""
+        columns = [[getattr(claim, name) for claim in claims] for name in ("scope", "kind", "value")]
+        rows = await self._database.fetch(_HOLDERS, *columns)
+        return {Claim(row["scope"], row["kind"], row["value"]): row["flux_id"] for row in rows}
 
     async def validated_with_nomfic(self, nomfic: str) -> list[UUID]:
         """See `History.validated_with_nomfic`."""

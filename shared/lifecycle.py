@@ -20,6 +20,7 @@ from typing import Self
 from shared.errors import UnexpectedFactError
 from shared.events import (
     Document,
+    DuplicateAccepted,
     Fact,
     FluxAcknowledged,
     FluxCancelled,
@@ -91,7 +92,8 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
         FluxInvalidated: State.INVALID,
         FluxCancelled: State.CANCELLED,
     },
-    State.INVALID: {FluxCancelled: State.CANCELLED},
+    # Only what was refused as a duplicate is judged anew; anything else would be refused again.
+    State.INVALID: {DuplicateAccepted: State.IMPORTED, FluxCancelled: State.CANCELLED},
     State.DRAFT: {
         SignatureRequested: State.TO_SIGN,
         SignaturesRejected: State.INVALID,
@@ -124,6 +126,10 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
     State.CANCELLED: {},
     State.UNMATCHED: {ReplyUnmatched: State.UNMATCHED},
 }
+
+
+# The facts that lead back: what lies behind them is not ahead of a flux unless a person decides so.
+_BACK = frozenset({DuplicateAccepted})
 
 
 @dataclass(frozen=True)
@@ -238,16 +244,17 @@ def _state_after(state: State | None, fact: Fact) -> State:
     return TRANSITIONS[state][type(fact)]
 
 
-def _is_ahead(state: State | None, fact: type[Fact]) -> bool:
-    """Say whether some path through the table still leads from `state` to `fact`."""
-    seen: set[State | None] = set()
+def states_ahead(state: State | None) -> frozenset[State]:
+    """Return every state that the table still leads to from this one, unless a person decides to lead it back."""
+    seen: set[State] = set()
     to_visit = [state]
     while to_visit:
-        here = to_visit.pop()
-        if here in seen:
-            continue
-        seen.add(here)
-        if fact in TRANSITIONS[here]:
-            return True
-        to_visit.extend(TRANSITIONS[here].values())
-    return False
+        for step, following in TRANSITIONS[to_visit.pop()].items():
+            if step not in _BACK and following not in seen:
+                seen.add(following)
+                to_visit.append(following)
+    return frozenset(seen)
+
+
+def _is_ahead(state: State | None, fact: type[Fact]) -> bool:
+    return any(fact in TRANSITIONS[here] for here in (state, *states_ahead(state)))

@@ -7,6 +7,7 @@ lifted, libxml2 would expand entities without end).
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from lxml import etree
 
@@ -133,7 +134,11 @@ def _without_place(message: str | None) -> str:
     return (message or "not well formed").split(", line ")[0]
 
 
+@cache
+def _value_path(path: str) -> etree.XPath:
+    return etree.XPath(f"string(({path})[1]/@V)", smart_strings=False)
+
+
 def value_at(element: etree._Element | None, path: str) -> str:
     """Return the `V` attribute of the first element at a path (PES keeps its values there), or an empty string."""
-    found = None if element is None else element.find(path)
-    return "" if found is None else (found.get("V") or "").strip()
+    return "" if element is None else str(_value_path(path)(element)).strip()

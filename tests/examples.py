@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from shared.events import (
     Bordereau,
     Document,
+    DuplicateAccepted,
     Finding,
     FluxAcknowledged,
     FluxCancelled,
@@ -69,7 +70,9 @@ imported_on_request = FluxImported(document=document, filename="flux.xml", send=
 cancelled = FluxCancelled(reason="Importé par erreur")
 validated = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=True)
 validated_unsigned = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=False)
+validated_again = validated.model_copy(update={"nomfic_is_reused": True, "bordereaux": ()})  # takes no name
 invalidated = FluxInvalidated(findings=())
+duplicate_accepted = DuplicateAccepted(reason="Le comptable demande un nouvel envoi.")
 signature_requested = SignatureRequested(elements=("D1",))
 signed = FluxSigned(document=signed_document, signatures=(signature,))
 signatures_rejected = SignaturesRejected(findings=())

@@ -11,6 +11,7 @@ from cli import wording
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
+from cli.commands.checks import show_difference, show_index
 from cli.errors import CommandError, ExitCode, RefusedError
 from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
@@ -184,6 +185,93 @@ def cancel(
             emit(answer)
         else:
             say(f"Flux {flux_id} annulé.")
+
+
+@app.command("findings", cls=FrenchCommand)
+def findings(flux_id: FluxId, *, as_json: AsJson = False) -> None:
+    """Montre toutes les anomalies d'un flux, même très nombreuses."""
+    with reporting(as_json=as_json):
+        answer = _of_validation(f"/v1/flux/{flux_id}/findings")
+        if as_json:
+            emit(answer)
+        else:
+            show_findings(console(), answer.get("findings"))
+
+
+@app.command("synthese", cls=FrenchCommand)
+def synthese(
+    flux_id: FluxId,
+    page: Annotated[int, typer.Option(min=0, metavar="N", help="Page de pièces ; 0 : le sommaire.")] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Dit ce que contient un flux : le sommaire ou, en JSON, une page de pièces."""
+    with reporting(as_json=as_json):
+        answer = _of_validation(f"/v1/flux/{flux_id}/synthese", {"page": str(page)})
+        if as_json or page:
+            emit(answer)
+        else:
+            show_index(answer)
+
+
+@app.command("diff", cls=FrenchCommand)
+def difference(
+    since: Annotated[str, typer.Argument(metavar="ANCIEN", help="Identifiant de la première version.")],
+    flux_id: FluxId,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare deux versions d'un flux : pièces ajoutées, retirées, modifiées."""
+    with reporting(as_json=as_json):
+        answer = _of_validation(f"/v1/flux/{flux_id}/difference", {"since": since})
+        if as_json:
+            emit(answer)
+        else:
+            show_difference(answer)
+
+
+@app.command("attachment", cls=FrenchCommand)
+def attachment(
+    flux_id: FluxId,
+    position: Annotated[int, typer.Argument(min=1, metavar="N", help="Numéro de la pièce jointe dans la synthèse.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l'écrire.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Extrait une pièce jointe d'un flux."""
+    with reporting(as_json=as_json), _api() as api:
+        content = api.download("validation", f"/v1/flux/{flux_id}/attachments/{position}")
+        try:
+            output.write_bytes(content)
+        except OSError as error:
+            raise RefusedError("Écriture impossible", f"{output} : {error.strerror or error}.") from error
+        if as_json:
+            emit({"file": str(output), "size": len(content)})
+        else:
+            say(f"{output} : {wording.size(len(content))}.")
+
+
+@app.command("accept-duplicate", cls=FrenchCommand)
+def accept_duplicate(
+    flux_id: FluxId,
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi l'envoyer de nouveau.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Accepte, en disant pourquoi, un flux refusé parce qu'il répète un NomFic ou un bordereau déjà présent."""
+    with reporting(as_json=as_json):
+        with _api() as api:
+            path = f"/v1/flux/{flux_id}/duplicate-acceptance"
+            answer = api.request("validation", path, {"reason": reason})
+        if as_json:
+            emit(answer)
+        else:
+            say(f"Doublon accepté. État : {answer.get('on_screen', '')}.")
+
+
+def _of_validation(path: str, params: Mapping[str, str] | None = None) -> dict[str, object]:
+    with _api() as api:
+        return api.send("validation", lambda client: client.get(api.url("validation") + path, params=params))
 
 
 def _api() -> Api:

@@ -14,17 +14,18 @@ from starlette.requests import ClientDisconnect
 
 from services.ingest import decide
 from services.ingest.decide import SendChoice
-from services.ingest.door import Body, accepted, admit, cut_off, refuse_early, several, too_large, too_many
-from services.ingest.multipart import DEFAULT_FILENAME, File, boundary_of, files
+from services.ingest.door import accepted, admit, cut_off, refuse_early, several, too_large, too_many
 from services.ingest.ports import Documents
 from shared import metrics
 from shared.auth import MAY_SEND, Caller
 from shared.claims import IDEMPOTENCY_KEY
+from shared.documents import bounded
 from shared.envelope import Event, new_id
 from shared.errors import ClaimTakenError, RequestRefusedError, TooLargeError
 from shared.events import FluxImported
 from shared.history import History
 from shared.lifecycle import State, fold
+from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
 from shared.web import flux_not_found, problem_members
 
 KEY_CHARACTERS_MAX = 200
@@ -73,7 +74,8 @@ class Importer:
             RequestRefusedError: the file is empty, too large, not XML, or already imported.
         """
         try:
-            document = await self._documents.put(admit(file.chunks), bytes_max=self._bytes_max)
+            chunks = admit(bounded(file.chunks, self._bytes_max))
+            document = await self._documents.put(chunks, bytes_max=self._bytes_max)
         except TooLargeError as error:
             raise too_large(error.bytes_max) from error
         fact = FluxImported(

@@ -1,9 +1,8 @@
 """What `ingest` checks at the door, and how it answers: nothing is judged here that needs the file to be read."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from shared.errors import RequestRefusedError
 
@@ -11,45 +10,18 @@ _MARKUP_STARTS = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe<", b"\xfe\xff\x00<", b"\x00
 _STATUS_MULTI = 207
 
 
-class Body:
-    """The body of a request, read once, piece by piece."""
-
-    def __init__(self, stream: AsyncGenerator[bytes, None], *, drained_bytes_max: int) -> None:
-        """Read from `stream`; `drain` throws away at most `drained_bytes_max` more bytes."""
-        self._stream = stream
-        self._drained_bytes_max = drained_bytes_max
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return itself: the pieces that have not been read yet."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Return the next piece that holds something."""
-        while True:
-            chunk = await anext(self._stream)
-            if chunk:
-                return chunk
-
-    async def drain(self) -> None:
-        """Read what is left and throw it away, within bounds."""
-        left = self._drained_bytes_max
-        try:
-            async for chunk in self:
-                left -= len(chunk)
-                if left < 0:
-                    return
-        except ClientDisconnect:
-            return
-
-
 async def admit(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file, having seen that it holds something and may be XML.
+    """Yield the pieces of a file as they come, having seen that it holds something and may be XML.
+
+    Blanks in front are kept in memory until something else comes: the caller bounds the stream.
 
     Raises:
         RequestRefusedError: 400 for an empty file, 415 for one that cannot be XML.
     """
+    came: list[bytes] = []
     head = b""
     async for chunk in chunks:
+        came.append(chunk)
         head = (head + chunk).lstrip(b" \t\r\n")
         if len(head) >= 4:  # as many bytes as the longest start
             break
@@ -69,7 +41,8 @@ async def admit(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             "Le fichier reçu n'est pas un document XML. Choisissez le flux PES exporté par le logiciel financier "
             "(extension .xml, non compressé).",
         )
-    yield head
+    for chunk in came:
+        yield chunk
     async for chunk in chunks:
         yield chunk
 

@@ -1,26 +1,70 @@
 """Wires `validation` and runs it."""
 
+from contextlib import aclosing
 from functools import partial
 
-from services.validation.handler import on_imported
+from services.validation.adapters.clamd import Clamd
+from services.validation.adapters.packs import PostgresPacks
+from services.validation.adapters.policies import PostgresPolicies
+from services.validation.adapters.pool import Pool
+from services.validation.adapters.scratch import ScratchFolder
+from services.validation.administration import Administration, administration_routes
+from services.validation.api import check_routes, flux_routes
+from services.validation.checks import Checks
+from services.validation.handler import Judges, on_imported
+from services.validation.reports import Reports
 from services.validation.settings import Settings
 from shared.consumer import Subscription
-from shared.events import FluxImported
+from shared.events import DuplicateAccepted, FluxImported
 from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.web import service_app
+from shared.web import caller_dependency, service_app
+
+LISTENS_TO = (FluxImported, DuplicateAccepted)
 
 
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    async with open_parts(settings) as parts:
-        handler = partial(on_imported, history=parts.history, documents=parts.documents, now=utc_now)
-        app = service_app(
-            "validation",
-            "Juge les flux importés.",
-            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
-            waits_for=parts.bus.waits_for,
+    antivirus = Clamd(settings.clamd, seconds_max=settings.clamd_seconds_max) if settings.clamd else None
+    pool = Pool(
+        settings.workers_wanted,
+        seconds_max=settings.worker_seconds_max,
+        memory_bytes_max=settings.worker_memory_bytes_max,
+    )
+    scratch = ScratchFolder(settings.scratch_folder)
+    async with aclosing(pool), aclosing(scratch), open_parts(settings) as parts:
+        judges = Judges(
+            history=parts.history,
+            packs=PostgresPacks(parts.database),
+            policies=PostgresPolicies(parts.database),
+            workers=pool,
+            antivirus=antivirus,
+            now=utc_now,
+            attachment_bytes_max=settings.attachment_bytes_max,
         )
-        await run_service(app, settings, [parts.bus.run(Subscription("validation", {FluxImported: handler}))])
+        reports = Reports(
+            history=parts.history,
+            documents=parts.documents,
+            scratch=scratch,
+            workers=pool,
+            now=utc_now,
+            attachment_bytes_max=settings.attachment_bytes_max,
+        )
+        checks = {"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check}
+        if antivirus is not None:
+            checks["clamd"] = antivirus.check
+        app = service_app("validation", "Juge les flux.", checks=checks, waits_for=parts.bus.waits_for)
+        caller = caller_dependency(parts.tokens)
+        preflight = Checks(judges, scratch, settings.file_bytes_max)
+        bounds = {"file_bytes_max": settings.file_bytes_max, "files_max": settings.files_max}
+        app.include_router(check_routes(preflight, caller=caller, **bounds))
+        app.include_router(flux_routes(reports, caller=caller))
+        administration = Administration(judges.packs, judges.policies, pool, utc_now)
+        app.include_router(administration_routes(administration, caller=caller))
+        handler = partial(
+            on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history
+        )
+        subscription = Subscription("validation", dict.fromkeys(LISTENS_TO, handler))
+        await run_service(app, settings, [parts.bus.run(subscription)])
 
 
 if __name__ == "__main__":

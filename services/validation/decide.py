@@ -1,23 +1,209 @@
-"""Turns what was read in a file into the facts to record."""
+"""Turns a judgement into the facts to record, with what is known of other flux."""
 
-from services.validation.rules import Reading
-from shared.events import Fact, FluxInvalidated, FluxValidated
-from shared.lifecycle import Flux
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from services.validation.control import Control
+from services.validation.controls import ALREADY_SENT, BY_CODE, NOMFIC_USED
+from services.validation.judge import Judgement, verdict_of, with_policy
+from shared.claims import Claim, bordereau_claim, nomfic_claim
+from shared.errors import RequestRefusedError
+from shared.events import (
+    Bordereau,
+    Document,
+    DuplicateAccepted,
+    Fact,
+    Finding,
+    FluxInvalidated,
+    FluxValidated,
+    Header,
+    Severity,
+    Where,
+)
+from shared.lifecycle import ON_SCREEN, Flux, State
+
+FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them
+MESSAGE_CHARACTERS_MAX = 1000
+DUPLICATES = frozenset({NOMFIC_USED.code, ALREADY_SENT.code})
 
 
-def decide(flux: Flux, reading: Reading) -> list[Fact]:
-    """Turn the reading of one imported file into the facts to record."""
-    if not flux.awaits(FluxValidated):
+@dataclass(frozen=True)
+class Holder:
+    """The flux that holds a name already; `collectivite` and `state` are as its facts tell."""
+
+    flux_id: UUID
+    collectivite: str
+    state: State | None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is kept in the document store beside the facts: the synthèse, and the report when it is long."""
+
+    synthese: Document | None = None
+    report: Document | None = None
+
+
+def names_of(judgement: Judgement, collectivite: str) -> list[Claim]:
+    """Return the names that a flux would take; none when it will not be valid in any case."""
+    if judgement.header is None or judgement.verdict != "valid":
+        return []
+    claims = [nomfic_claim(judgement.header)]
+    claims += [bordereau_claim(collectivite, judgement.header, one) for one in judgement.bordereaux]
+    return list(dict.fromkeys(claims))
+
+
+def in_context(
+    judgement: Judgement,
+    taken: Mapping[Claim, Holder],
+    *,
+    collectivite: str,
+    policy: Mapping[str, Severity],
+    is_accepted: bool = False,
+) -> Judgement:
+    """Add what other flux have to say to a judgement.
+
+    Args:
+        judgement: of the file alone.
+        collectivite: the SIREN of whom the file is for.
+        taken: which other flux hold the names that this one would take.
+        policy: how serious each control is, where it is not its default.
+        is_accepted: a person answers for the duplicates: they are warnings.
+    """
+    header = judgement.header
+    if not taken or header is None:
+        return judgement
+    found = [*_nomfic_findings(header, taken, collectivite), *_bordereau_findings(judgement, taken, collectivite)]
+    serious = with_policy(found, policy)
+    if is_accepted:
+        serious = [finding.model_copy(update={"severity": "warning"}) for finding in serious]
+    findings = (*judgement.findings, *serious)
+    bordereaux = tuple(
+        one.model_copy(update={"is_repeated": bordereau_claim(collectivite, header, one) in taken})
+        for one in judgement.bordereaux
+    )
+    return replace(judgement, findings=findings, verdict=verdict_of(findings), bordereaux=bordereaux)
+
+
+def infected(name: str) -> Judgement:
+    """Return the judgement of a file in which the antivirus found something."""
+    control = BY_CODE["antivirus.infected"]
+    return Judgement("invalid", (_finding(control, f"L'antivirus a trouvé « {name} » dans le fichier.", Where()),))
+
+
+def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:
+    """Turn a judgement, in its context, into the facts to record."""
+    if flux.state is not State.IMPORTED:
         return []  # a redelivery: it has been judged already, or cancelled meanwhile
-    blocking = tuple(finding for finding in reading.findings if finding.severity == "blocking")
-    if blocking or reading.header is None:
-        return [FluxInvalidated(findings=reading.findings, header=reading.header)]
+    findings = for_fact(judgement.findings)
+    if judgement.verdict != "valid" or judgement.header is None:
+        return [
+            FluxInvalidated(
+                findings=findings,
+                header=judgement.header,
+                pack=judgement.pack,
+                report=beside.report,
+                synthese=beside.synthese,
+            )
+        ]
     return [
         FluxValidated(
-            header=reading.header,
-            bordereaux=reading.bordereaux,
-            attachments=reading.attachments,
-            signature_required=reading.signature_required,
-            warnings=reading.findings,
+            header=judgement.header,
+            bordereaux=judgement.bordereaux,
+            attachments=judgement.attachments,
+            signature_required=judgement.signature_required,
+            warnings=findings,
+            pack=judgement.pack,
+            report=beside.report,
+            synthese=beside.synthese,
+            nomfic_is_reused=any(finding.code == NOMFIC_USED.code for finding in judgement.findings),
         )
     ]
+
+
+def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
+    """Return the facts that let a flux pass although another holds what it holds.
+
+    Args:
+        flux: as its facts tell it.
+        codes: the blocking findings that it ended with.
+        reason: why, in the words of whoever answers for it.
+
+    Raises:
+        RequestRefusedError: 409; it is not in error for being a duplicate alone.
+    """
+    if DuplicateAccepted in flux.past and flux.state is not State.INVALID:
+        return []  # asked twice
+    if flux.state is State.INVALID and codes and DUPLICATES.issuperset(codes):
+        return [DuplicateAccepted(reason=reason)]
+    where = ON_SCREEN[flux.state] if flux.state else ""
+    others = sorted(set(codes) - DUPLICATES)
+    because = f" ; il y a aussi d'autres anomalies ({', '.join(others)}), à corriger d'abord" if others else ""
+    raise RequestRefusedError(
+        409,
+        "not-a-duplicate",
+        "Rien à accepter",
+        f"Le flux est dans l'état « {where} »{because}. Seul un flux en erreur pour doublon peut être accepté ainsi.",
+    )
+
+
+def for_fact(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that a fact carries: so many, the blocking ones first, each of a bounded length."""
+    kept = list(findings)
+    if len(kept) > FINDINGS_IN_FACT:
+        kept = sorted(kept, key=lambda finding: finding.severity != "blocking")[: FINDINGS_IN_FACT - 1]
+        left = len(findings) - len(kept)
+        message = f"Et {left} autres anomalies : elles sont toutes dans le rapport."
+        kept.append(_finding(BY_CODE["pes.many-findings"], message, Where()))
+    return tuple(kept)
+
+
+def needs_report(findings: Sequence[Finding]) -> bool:
+    """Say whether the findings are too many for a fact."""
+    return len(findings) > FINDINGS_IN_FACT
+
+
+def _nomfic_findings(header: Header, taken: Mapping[Claim, Holder], collectivite: str) -> Iterator[Finding]:
+    holder = taken.get(nomfic_claim(header))
+    if holder is not None:
+        told = _told(holder, collectivite)
+        message = f"Le NomFic « {header.nomfic} » a déjà servi pour le CodCol {header.cod_col} : {told}."
+        yield _finding(NOMFIC_USED, message, Where(element="NomFic", xpath="/*/Enveloppe/Parametres/NomFic"))
+
+
+def _bordereau_findings(judgement: Judgement, taken: Mapping[Claim, Holder], collectivite: str) -> Iterator[Finding]:
+    header = judgement.header
+    for one in judgement.bordereaux if header else ():
+        holder = taken.get(bordereau_claim(collectivite, header, one)) if header else None
+        if holder is not None:
+            yield _finding(ALREADY_SENT, _repeated(one, holder, collectivite), _where(one))
+
+
+def _repeated(one: Bordereau, holder: Holder, collectivite: str) -> str:
+    named = f"Le bordereau {one.number} de type {one.type} ({one.domain}, exercice {one.exercice})"
+    return f"{named} est déjà dans un autre flux : {_told(holder, collectivite)}."
+
+
+def _where(one: Bordereau) -> Where:
+    return Where(element="Bordereau", domain=one.domain, bordereau=one.number)
+
+
+def _told(holder: Holder, collectivite: str) -> str:
+    """Say which flux holds a name, to those who may know."""
+    if holder.collectivite != collectivite:
+        return "c'est un flux d'une autre collectivité"
+    state = f", « {ON_SCREEN[holder.state]} »" if holder.state else ""
+    return f"c'est le flux {holder.flux_id}{state}"
+
+
+def _finding(control: Control, message: str, where: Where) -> Finding:
+    return Finding(
+        source="control",
+        code=control.code,
+        severity=control.severity,
+        message=message[:MESSAGE_CHARACTERS_MAX],
+        where=where,
+        who=control.who,
+        next=control.next,
+    )

@@ -1,28 +1,179 @@
-"""What `validation` does when it hears of a fact."""
+"""What `validation` does when it hears of a fact: it judges the file, and records what it found."""
 
-import asyncio
-from collections.abc import Callable
-from datetime import datetime
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from services.validation.decide import decide
-from services.validation.ports import Documents
-from services.validation.rules import read_flux
+from services.validation.decide import Beside, Holder, decide, in_context, infected, names_of, needs_report
+from services.validation.packs import PackFiles
+from services.validation.ports import Antivirus, Documents, Packs, Policies, Scratch, WorkerLostError, Workers
+from services.validation.work import Judged, JudgeOrder, judge_file, to_json
+from shared import metrics
+from shared.claims import Claim
 from shared.envelope import Event
-from shared.events import FluxImported
+from shared.errors import ClaimTakenError, MalformedMessageError, VersionConflictError
+from shared.events import Document, DuplicateAccepted, Fact, Severity
 from shared.history import History
-from shared.lifecycle import fold
+from shared.lifecycle import State, fold
+
+logger = logging.getLogger(__name__)
 
 ACTOR = "validation"
+TRIES = 2  # a worker may be lost for another reason than its order: once is no proof
+CHUNK_BYTES = 1024 * 1024
+PARIS = ZoneInfo("Europe/Paris")
+
+Order = TypeVar("Order")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Judges files: what imports and pre-flight checks have in common."""
+
+    history: History
+    packs: Packs
+    policies: Policies
+    workers: Workers
+    antivirus: Antivirus | None
+    now: Callable[[], datetime]
+    attachment_bytes_max: int
+
+    async def judge(
+        self,
+        path: Path,
+        collectivite: str,
+        *,
+        flux_id: UUID | None = None,
+        is_accepted: bool = False,
+        pack_id: str = "",
+    ) -> Judged:
+        """Judge the file at a path.
+
+        Args:
+            path: where its bytes are.
+            collectivite: the SIREN of whom it is for.
+            flux_id: the flux that it is, if it is one: what it holds itself is no duplicate.
+            is_accepted: a person answers for duplicates.
+            pack_id: judge with this pack instead of those in force.
+
+        Raises:
+            UnavailableError: the antivirus or the database does not answer. Try again.
+            WorkerLostError: no worker survives this file.
+        """
+        found = await self.antivirus.scan(read_pieces(path)) if self.antivirus is not None else None
+        if found is not None:
+            metrics.JUDGED.labels("infected").inc()
+            return Judged(infected(found))
+        policy = await self.policies.of(collectivite)
+        order = await self._order(path, collectivite, policy, pack_id)
+        judged = await run_twice(self.workers, judge_file, order)
+        names = names_of(judged.judgement, collectivite)
+        taken = await self._holders(names, flux_id)
+        judgement = in_context(
+            judged.judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted
+        )
+        metrics.JUDGED.labels(judgement.verdict).inc()
+        return Judged(judgement, judged.index, judged.pages)
+
+    async def _order(self, path: Path, collectivite: str, policy: Mapping[str, Severity], pack_id: str) -> JudgeOrder:
+        today = self.now().astimezone(PARIS).date()
+        active, shadows, files = await self._packs(today, pack_id)
+        return JudgeOrder(
+            path=path,
+            collectivite=collectivite,
+            today=today,
+            packs=active,
+            shadows=shadows,
+            known=files,
+            policy=policy,
+            attachment_bytes_max=self.attachment_bytes_max,
+        )
+
+    async def _packs(
+        self, today: date, pack_id: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, PackFiles]]:
+        """Return the digests of the packs that apply, of those on trial, and the files of all of them."""
+        packs = await self.packs.all()
+        if pack_id:
+            active = tuple(pack.digest for pack in packs if pack.pack_id == pack_id)
+            shadows: tuple[str, ...] = ()
+        else:
+            in_force = [pack for pack in packs if pack.is_in_force(today)]
+            active = tuple(pack.digest for pack in in_force if pack.role == "active")
+            shadows = tuple(pack.digest for pack in in_force if pack.role == "shadow")
+        return active, shadows, {digest: await self.packs.files(digest) for digest in (*active, *shadows)}
+
+    async def _holders(self, names: Sequence[Claim], flux_id: UUID | None) -> dict[Claim, Holder]:
+        held = {name: holder for name, holder in (await self.history.holders(names)).items() if holder != flux_id}
+        known: dict[UUID, Holder] = {}
+        for holder in held.values():
+            if holder not in known:
+                past = await self.history.load(holder)
+                state = fold(event.data for event in past).state
+                known[holder] = Holder(holder, past[0].collectivite if past else "", state)
+        return {name: known[holder] for name, holder in held.items()}
 
 
 async def on_imported(
-    event: Event, imported: FluxImported, *, history: History, documents: Documents, now: Callable[[], datetime]
+    event: Event, _: Fact, *, judges: Judges, documents: Documents, scratch: Scratch, history: History
 ) -> None:
-    """Judge an imported file."""
-    flux = fold(past.data for past in await history.load(event.flux_id))
-    document = await documents.read(imported.document.sha256)
-    # lxml lets other tasks run while it parses; the thread keeps the event loop free.
-    reading = await asyncio.to_thread(read_flux, document, event.collectivite)
-    facts = [event.follow(fact, actor=ACTOR, at=now()) for fact in decide(flux, reading)]
-    if facts:
-        await history.append(facts, expected_version=flux.version)
+    """Judge an imported file, or one whose duplicates were accepted."""
+    past = await history.load(event.flux_id)
+    flux = fold(fact.data for fact in past)
+    if flux.imported is None or flux.state is not State.IMPORTED:
+        return
+    async with scratch.keep(documents.stream(flux.imported.document.sha256)) as path:
+        try:
+            judged = await judges.judge(
+                path, event.collectivite, flux_id=event.flux_id, is_accepted=DuplicateAccepted in flux.past
+            )
+        except WorkerLostError as error:
+            # It is parked: an operator looks at the file, and has it judged again or cancelled.
+            raise MalformedMessageError(f"no worker survives this file: {error}") from error
+    facts = decide(flux, judged.judgement, await keep_beside(judged, documents))
+    events = [event.follow(fact, actor=ACTOR, at=judges.now()) for fact in facts]
+    try:
+        await history.append(events, expected_version=flux.version)
+    except ClaimTakenError as taken:
+        # Another flux took the name since we looked: look again.
+        raise VersionConflictError(event.flux_id, flux.version) from taken
+
+
+async def keep_beside(judged: Judged, documents: Documents) -> Beside:
+    """Keep the synthèse and, when it is long, the report of the findings."""
+    synthese = await _keep_synthese(judged, documents) if judged.index else None
+    findings = judged.judgement.findings
+    report = None
+    if needs_report(findings):
+        report = await documents.put_bytes(to_json([one.model_dump(mode="json") for one in findings]))
+    return Beside(synthese, report)
+
+
+async def _keep_synthese(judged: Judged, documents: Documents) -> Document:
+    """Keep the pages, each under its own digest, and an index that names them."""
+    pages = [await documents.put_bytes(page) for page in judged.pages]
+    names = to_json([page.sha256 for page in pages])
+    return await documents.put_bytes(judged.index[:-1] + b',"pages":' + names + b"}")
+
+
+async def run_twice(workers: Workers, do: Callable[[Order], Answer], order: Order) -> Answer:
+    """Have a worker do something; when it is lost, have another one try once."""
+    for _ in range(TRIES - 1):
+        try:
+            return await workers.run(do, order)
+        except WorkerLostError as error:
+            logger.warning("worker.lost", extra={"reason": str(error)})
+    return await workers.run(do, order)
+
+
+async def read_pieces(path: Path) -> AsyncIterator[bytes]:
+    """Yield the bytes of a scratch file."""
+    with path.open("rb") as file:  # a temporary file: it is read from memory
+        while piece := file.read(CHUNK_BYTES):
+            yield piece

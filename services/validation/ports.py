@@ -1,10 +1,124 @@
 """What `validation` needs from outside, in its own words."""
 
-from typing import Protocol
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+from services.validation.packs import PackFiles
+from shared.errors import PesError
+from shared.events import Document, Severity
+
+Order = TypeVar("Order")
+Answer = TypeVar("Answer")
+Role = Literal["active", "shadow", "inactive"]
+
+
+class WorkerLostError(PesError):
+    """The worker died of its order, or did not end it in time. Try once more; then the order is to blame: park it."""
 
 
 class Documents(Protocol):
-    """Where the imported files are."""
+    """Where the imported files are, and what is kept beside them."""
+
+    def stream(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a document; see `shared.documents.DocumentStore.stream` for what it raises."""
 
     async def read(self, sha256: str) -> bytes:
-        """Return a document whole; see `shared.documents.DocumentStore.read` for what it raises."""
+        """Return a document whole."""
+
+    async def put_bytes(self, content: bytes) -> Document:
+        """Keep something beside a document."""
+
+
+class Antivirus(Protocol):
+    """Looks for viruses."""
+
+    async def scan(self, chunks: AsyncIterable[bytes]) -> str | None:
+        """Return the name of what was found, or None; raise `UnavailableError` when it cannot tell."""
+
+
+class Scratch(Protocol):
+    """A folder for files that are being looked at; nothing stays there."""
+
+    def keep(self, chunks: AsyncIterable[bytes]) -> AbstractAsyncContextManager[Path]:
+        """Hold these bytes in a file for as long as the context lasts."""
+
+    def room(self) -> AbstractAsyncContextManager[Path]:
+        """Give the path of a file that may be written, for as long as the context lasts."""
+
+
+class Workers(Protocol):
+    """Processes that do what takes long or is dangerous."""
+
+    async def run(self, do: Callable[[Order], Answer], order: Order) -> Answer:
+        """Return `do(order)`, done elsewhere; raise `WorkerLostError` when the worker died of it."""
+
+
+@dataclass(frozen=True)
+class InstalledPack:
+    """A schema pack, and when it is in force: from a day (included) until a day (excluded), or without end."""
+
+    pack_id: str
+    digest: str
+    role: Role
+    effective_from: date
+    effective_until: date | None
+    installed_at: datetime | None = None
+    installed_by: str = ""
+
+    def is_in_force(self, today: date) -> bool:
+        """Say whether it applies on a day; its role says how."""
+        return self.effective_from <= today and (self.effective_until is None or today < self.effective_until)
+
+
+@dataclass(frozen=True)
+class PolicyChange:
+    """How serious a control is for a collectivité ("*": for all), from now on; None is back to its default."""
+
+    collectivite: str
+    code: str
+    severity: Severity | None
+    reason: str
+    changed_by: str
+    changed_at: datetime
+
+
+class Packs(Protocol):
+    """The schema packs of the platform."""
+
+    async def all(self) -> list[InstalledPack]:
+        """Return every pack, the newest first."""
+
+    async def files(self, digest: str) -> PackFiles:
+        """Return the files of a pack."""
+
+    async def install(self, pack: PackFiles, installed: InstalledPack) -> bool:
+        """Keep a pack; False when another has its id."""
+
+    async def change(self, pack_id: str, role: Role, effective_from: date | None, until: date | None) -> bool:
+        """Change when and how a pack applies; False when there is none of that id."""
+
+
+class Policies(Protocol):
+    """How serious each control is, for each collectivité."""
+
+    async def of(self, collectivite: str) -> Mapping[str, Severity]:
+        """Return what differs from the defaults for a collectivité."""
+
+    async def changes(self, collectivite: str) -> Sequence[PolicyChange]:
+        """Return every change that concerns a collectivité, the last first."""
+
+    async def record(self, change: PolicyChange) -> None:
+        """Record a change."""
+
+
+@dataclass(frozen=True)
+class PacksInForce:
+    """What a judgement needs to know of packs: digests, the newest first."""
+
+    active: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
+    files: Mapping[str, PackFiles] = field(default_factory=dict, repr=False)

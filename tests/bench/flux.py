@@ -18,9 +18,9 @@ from cli.local.programs import BusKind
 from cli.pes_sample import write_large
 from services.signature.verification import verify
 from services.signature.xades import Claims, sign
-from services.validation.rules import read_flux
 from tests.bench.figures import Figure
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.judging import judged
 from tests.platform import COLLECTIVITE, RunningPlatform, run_platform, sample
 
 WARM_UP = 5
@@ -126,7 +126,7 @@ async def _bare_one(sftp: asyncssh.SFTPClient, pki: DemoPki) -> float:
     content = sample(next(NUMBERS))
     known = await _replies(sftp)
     began = time.perf_counter()
-    if read_flux(content, COLLECTIVITE).findings:
+    if judged(content, collectivite=COLLECTIVITE).findings:
         raise RuntimeError("a benchmark's flux is not valid")
     signed = _signed(content, pki)
     verify(signed)

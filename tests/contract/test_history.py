@@ -194,7 +194,8 @@ async def test_flux_are_found_by_nomfic_oldest_first(history: History) -> None:
     ids = []
     for digit in "ab":
         first = await start(history, imported(digit))
-        await history.append([first.follow(an.validated, actor="validation", at=NOW)], expected_version=1)
+        reused = an.validated.model_copy(update={"nomfic_is_reused": True, "bordereaux": ()})
+        await history.append([first.follow(reused, actor="validation", at=NOW)], expected_version=1)
         ids.append(first.flux_id)
     assert await history.validated_with_nomfic(an.header.nomfic) == ids
     assert await history.validated_with_nomfic(an.header.nomfic.lower()) == []

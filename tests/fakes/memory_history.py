@@ -38,8 +38,12 @@ class MemoryHistory:
             raise VersionConflictError(flux_id, expected_version)
         claims = dict(self.claims)
         for event in numbered:
-            for kind in releases_of(event.data):
-                claims = {one: holder for one, holder in claims.items() if (holder, one.kind) != (flux_id, kind)}
+            for release in releases_of(event.data):
+                claims = {
+                    one: holder
+                    for one, holder in claims.items()
+                    if (holder, one.kind) != (flux_id, release.kind) or not one.value.startswith(release.prefix)
+                }
             for claim in claims_of(event.data, event.collectivite):
                 if claim in claims:
                     raise ClaimTakenError(claim.kind, claims[claim])
@@ -52,6 +56,11 @@ class MemoryHistory:
         """See `History.holder`."""
         self._answer()
         return self.claims.get(claim)
+
+    async def holders(self, claims: Sequence[Claim]) -> dict[Claim, UUID]:
+        """See `History.holders`."""
+        self._answer()
+        return {claim: self.claims[claim] for claim in claims if claim in self.claims}
 
     async def validated_with_nomfic(self, nomfic: str) -> list[UUID]:
         """See `History.validated_with_nomfic`."""

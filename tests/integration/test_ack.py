@@ -133,7 +133,9 @@ class Bench:
             at=NOON,
         )
         validated = first.follow(
-            an.validated_unsigned.model_copy(update={"header": header}), actor="validation", at=NOON
+            an.validated_unsigned.model_copy(update={"header": header, "bordereaux": (), "nomfic_is_reused": True}),
+            actor="validation",
+            at=NOON,
         )
         return (await self.history.append([first, validated], expected_version=0))[-1]
 

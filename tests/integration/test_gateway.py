@@ -114,7 +114,7 @@ class Bench:
         first = Event.first(
             imported, flux_id=new_id(), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
         )
-        validated = first.follow(an.validated, actor="validation", at=NOON)
+        validated = first.follow(an.validated_again, actor="validation", at=NOON)
         signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
         return (await self.history.append([first, validated, signed], expected_version=0))[-1]
 

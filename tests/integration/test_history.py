@@ -25,7 +25,7 @@ from tests.conftest import TestDatabase
 from tests.ordering import order_all
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-SENT: list[Fact] = [an.validated, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
+SENT: list[Fact] = [an.validated_again, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
 ACKNOWLEDGED = [*SENT, an.reply_received, an.acknowledged]
 
 

@@ -1,6 +1,18 @@
 """The names that a flux takes: which, in which scope, and when it gives one up."""
 
-from shared.claims import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Claim, claims_of, releases_of
+from shared.claims import (
+    BORDEREAU,
+    DOCUMENT,
+    IDEMPOTENCY_KEY,
+    NOMFIC,
+    REPLY,
+    Claim,
+    Release,
+    bordereau_claim,
+    claims_of,
+    nomfic_claim,
+    releases_of,
+)
 from tests import examples as an
 
 OTHER = "111222333"
@@ -29,10 +41,53 @@ def test_a_reply_is_one_for_the_whole_platform_whatever_its_name() -> None:
     assert claims_of(an.reply_received, an.collectivite) == claims_of(renamed, OTHER) == expected
 
 
+def test_a_valid_flux_takes_its_nomfic_for_the_platform_and_its_bordereaux_in_its_collectivite() -> None:
+    nomfic, bordereau = claims_of(an.validated, an.collectivite)
+    assert nomfic == nomfic_claim(an.header) == Claim("dgfip", NOMFIC, f"123/{an.header.nomfic}")
+    assert bordereau == bordereau_claim(an.collectivite, an.header, an.bordereau)
+    assert (bordereau.scope, bordereau.kind) == (an.collectivite, BORDEREAU)
+
+
+def test_the_same_bordereau_twice_is_one_name_however_its_number_is_written() -> None:
+    twice = an.bordereau.model_copy(update={"number": "0100"})
+    flux = an.validated.model_copy(update={"bordereaux": (an.bordereau, twice)})
+    assert claims_of(flux, an.collectivite) == claims_of(an.validated, an.collectivite)
+
+
+def test_bordereaux_that_differ_in_anything_that_counts_have_different_names() -> None:
+    others = [an.bordereau.model_copy(update={"domain": "recette"})]
+    others += [an.bordereau.model_copy(update={name: "02"}) for name in ("exercice", "number", "type")]
+    headers = [an.header.model_copy(update={name: "20"}) for name in ("id_post", "cod_col", "cod_bud")]
+    values = [bordereau_claim(an.collectivite, an.header, one) for one in (an.bordereau, *others)]
+    values += [bordereau_claim(an.collectivite, header, an.bordereau) for header in headers]
+    assert len(set(values)) == 8
+
+
+def test_what_was_let_pass_takes_no_name() -> None:
+    repeated = an.bordereau.model_copy(update={"is_repeated": True})
+    passed = an.validated.model_copy(update={"bordereaux": (repeated,), "nomfic_is_reused": True})
+    assert claims_of(passed, an.collectivite) == ()
+
+
 def test_other_facts_take_nothing_and_give_nothing_up() -> None:
-    assert claims_of(an.validated, an.collectivite) == ()
+    assert claims_of(an.signed, an.collectivite) == ()
     assert releases_of(an.imported) == ()
+    assert releases_of(an.acknowledged) == ()
 
 
 def test_a_cancellation_gives_up_the_file_and_keeps_the_key() -> None:
-    assert releases_of(an.cancelled) == (DOCUMENT,)
+    assert releases_of(an.cancelled) == (Release(DOCUMENT), Release(NOMFIC), Release(BORDEREAU))
+
+
+def test_a_flux_that_dgfip_refused_gives_up_its_bordereaux_and_keeps_its_nomfic() -> None:
+    assert releases_of(an.rejected) == (Release(BORDEREAU),)
+
+
+def test_a_partial_rejection_gives_up_the_bordereaux_that_were_refused_only() -> None:
+    refused = an.reply_error.model_copy(update={"domain": "5", "exercice": "2026", "bordereau": "0100"})
+    of_a_pj = an.reply_error.model_copy(update={"domain": "4", "exercice": "2026", "bordereau": "7"})
+    (release,) = releases_of(an.partially_rejected.model_copy(update={"errors": (refused, refused, of_a_pj)}))
+    ours = bordereau_claim(an.collectivite, an.header, an.bordereau)
+    other = bordereau_claim(an.collectivite, an.header, an.bordereau.model_copy(update={"number": "1001"}))
+    assert ours.value.startswith(release.prefix)
+    assert not other.value.startswith(release.prefix)

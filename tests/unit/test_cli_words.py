@@ -9,10 +9,10 @@ from cli import wording
 from cli.collectivite import collectivite_of
 from cli.findings import finding_lines, place_of, rejection_lines
 from cli.timeline import steps_of, time_of, total_of
-from cli.waiting import Outlook, path_of, states_ahead
+from cli.waiting import Outlook, path_of
 from shared.envelope import Event, new_id
 from shared.events import ALL_FACTS, Fact
-from shared.lifecycle import State
+from shared.lifecycle import State, states_ahead
 from tests import examples as an
 
 START = datetime(2026, 7, 14, 8, 0, tzinfo=UTC)

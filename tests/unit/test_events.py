@@ -54,7 +54,9 @@ def test_every_kind_has_its_topic() -> None:
     assert topic_of("flux.signed.v1") == "pes.flux.signed"
 
 
-def test_only_imports_and_replies_take_names_and_only_a_cancellation_gives_one_up() -> None:
+def test_which_facts_take_names_and_which_give_them_up() -> None:
     takers = {type(fact).__name__ for fact in FACTS if claims_of(fact, an.collectivite)}
     givers = {type(fact).__name__ for fact in FACTS if releases_of(fact)}
-    assert (takers, givers) == ({"FluxImported", "ReplyReceived"}, {"FluxCancelled"})
+    assert takers == {"FluxImported", "FluxValidated", "ReplyReceived"}
+    # A partial rejection gives up the bordereaux that it names; the example names none that can be told.
+    assert givers == {"FluxCancelled", "FluxRejected", "SignaturesRejected"}

@@ -11,7 +11,6 @@ from services.signature.adapters.seal import PemSeal
 from services.signature.handler import on_validated
 from services.signature.verification import verify
 from services.signature.xades import Claims
-from services.validation.rules import read_flux
 from shared.envelope import Event, new_id
 from shared.errors import DocumentMissingError, UnavailableError
 from shared.events import Fact, FluxImported, FluxSigned, FluxValidated, SignatureRequested, SignaturesRejected
@@ -19,6 +18,7 @@ from shared.lifecycle import State, fold
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
+from tests.judging import judged
 from tests.platform import COLLECTIVITE, sample
 
 NOW = datetime.now(UTC)
@@ -41,7 +41,7 @@ class Bench:
 
     async def validated(self, content: bytes) -> Event:
         """Import and validate a document; return what the handler hears of."""
-        reading = read_flux(content, COLLECTIVITE)
+        reading = judged(content, collectivite=COLLECTIVITE)
         assert reading.header is not None
         document = await self.documents.put_bytes(content)
         first = Event.first(

@@ -34,7 +34,7 @@ async def work(desk: Desk, folder: Folder) -> None:
     running = asyncio.create_task(desk.run())
     async with asyncio.timeout(10):
         await asyncio.sleep(0)
-        while folder.waiting():
+        while any((folder.sftp.parent / "work").iterdir()):  # not `waiting`, which tidies up as it looks
             await asyncio.sleep(0.001)
     running.cancel()
     with suppress(asyncio.CancelledError):

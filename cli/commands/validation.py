@@ -1,0 +1,159 @@
+"""Commands for those who run the validation: schema packs on a platform, and how serious each control is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.api import Api
+from cli.client_config import read_client_config
+from cli.commands.checks import schemas
+from cli.errors import UsageProblemError
+from cli.french import FrenchCommand, FrenchGroup
+from cli.options import AsJson, environ
+from cli.output import emit, reporting, say, show
+from services.validation.packs import PackError, PackFiles, read_pack
+
+controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")
+
+DAY = "AAAA-MM-JJ"
+FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
+UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu'à ce jour, exclu.")]
+RoleOption = Annotated[
+    str,
+    typer.Option(
+        "--role", metavar="RÔLE", help="active, shadow (à l'essai : ses refus sont des avertissements) ou inactive."
+    ),
+]
+
+
+@schemas.command("list", cls=FrenchCommand)
+def list_packs(*, as_json: AsJson = False) -> None:
+    """Liste les packs de schémas de la plateforme, et leur période."""
+    with reporting(as_json=as_json), _api() as api:
+        answer = api.send("validation", lambda client: client.get(f"{api.url('validation')}/v1/schemas"))
+        if as_json:
+            emit(answer)
+            return
+        table = Table()
+        for column in ("Pack", "Rôle", "Du", "Au (exclu)", "Installé par", "Empreinte"):
+            table.add_column(column, overflow="fold")
+        for pack in _members(answer.get("packs")):
+            names = ("pack_id", "role", "effective_from", "effective_until", "installed_by", "digest")
+            table.add_row(*(str(pack.get(name) or "") for name in names))
+        show(table)
+
+
+@schemas.command("install", cls=FrenchCommand)
+def install_pack(
+    path: Annotated[Path, typer.Argument(metavar="DOSSIER|ZIP", help="Pack tel que publié par la DGFiP.")],
+    pack_id: Annotated[str, typer.Option("--id", metavar="NOM", help="Nom du pack (sinon celui du dossier).")] = "",
+    role: RoleOption = "active",
+    since: FromOption = "",
+    until: UntilOption = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Installe un pack de schémas, sans arrêter la plateforme."""
+    with reporting(as_json=as_json), _api() as api:
+        pack = _read(path, pack_id)
+        params = _given({"role": role, "effective_from": since, "effective_until": until})
+        url = f"{api.url('validation')}/v1/schemas/{pack.pack_id}"
+        content = pack.archive()
+        answer = api.send("validation", lambda client: client.post(url, params=params, content=content))
+        _told(answer, f"Pack {answer.get('pack_id')} installé.", as_json=as_json)
+
+
+@schemas.command("activate", cls=FrenchCommand)
+def activate_pack(
+    pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
+    role: RoleOption = "active",
+    since: FromOption = "",
+    until: UntilOption = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Change le rôle ou la période d'un pack installé."""
+    with reporting(as_json=as_json), _api() as api:
+        body = _given({"role": role, "effective_from": since, "effective_until": until})
+        url = f"{api.url('validation')}/v1/schemas/{pack_id}"
+        answer = api.send("validation", lambda client: client.put(url, json=body))
+        _told(
+            answer,
+            f"Pack {pack_id} : {answer.get('role')}, à partir du {answer.get('effective_from')}.",
+            as_json=as_json,
+        )
+
+
+@controls.command("list", cls=FrenchCommand)
+def list_controls(
+    collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Telle que vue par cette collectivité.")] = "*",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Liste les contrôles : code, gravité, ce qui est vérifié, source."""
+    with reporting(as_json=as_json), _api() as api:
+        url = f"{api.url('validation')}/v1/controls"
+        answer = api.send("validation", lambda client: client.get(url, params={"collectivite": collectivite}))
+        if as_json:
+            emit(answer)
+            return
+        table = Table()
+        for column in ("Contrôle", "Gravité", "Ce qui est vérifié", "Source"):
+            table.add_column(column, overflow="fold")
+        table.add_row("schema", _severity(answer.get("schema")), "Le flux respecte le schéma du PES v2", "A4")
+        for control in _members(answer.get("controls")):
+            severity = _severity(control["severity"]) + (" (fixe)" if control["is_fixed"] else "")
+            table.add_row(str(control["code"]), severity, str(control["checks"]), str(control["source"]))
+        show(table)
+
+
+@controls.command("set", cls=FrenchCommand)
+def set_control(
+    code: Annotated[str, typer.Argument(metavar="CONTRÔLE", help="Code du contrôle ; schema pour tout le schéma.")],
+    severity: Annotated[str, typer.Argument(metavar="GRAVITÉ", help="blocking, warning ou default.")],
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi.")],
+    collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Une collectivité ; * pour toutes.")] = "*",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Change la gravité d'un contrôle, pour une collectivité ou pour toutes."""
+    with reporting(as_json=as_json), _api() as api:
+        body = {"severity": severity, "reason": reason, "collectivite": collectivite}
+        url = f"{api.url('validation')}/v1/controls/{code}"
+        answer = api.send("validation", lambda client: client.put(url, json=body))
+        _told(answer, f"{code} : {severity}, pour {collectivite}.", as_json=as_json)
+
+
+def _api() -> Api:
+    return Api(read_client_config(environ()))
+
+
+def _read(path: Path, pack_id: str) -> PackFiles:
+    try:
+        return read_pack(path, pack_id)
+    except PackError as error:
+        raise UsageProblemError("Ce n'est pas un pack de schémas", f"{path} : {error}") from error
+    except OSError as error:
+        raise UsageProblemError("Pack de schémas illisible", f"{path} : {error.strerror or error}.") from error
+
+
+def _given(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _told(answer: Mapping[str, object], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        emit(answer)
+    else:
+        say(sentence)
+
+
+def _severity(value: object) -> str:
+    return {"blocking": "bloquant", "warning": "avertissement"}.get(str(value), str(value))
+
+
+def _members(value: object) -> list[Mapping[str, object]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -1,0 +1,51 @@
+"""How serious each control is for each collectivité, in PostgreSQL: every change, the last of which counts."""
+
+from collections.abc import Mapping, Sequence
+
+from services.validation.ports import PolicyChange
+from shared.events import Severity
+from shared.postgres import Database
+
+# What was said of a collectivité itself comes before what was said of all.
+_OF = """
+select distinct on (code) code, severity from control_policy
+where collectivite in ($1, '*')
+order by code, collectivite = '*', position desc
+"""
+_CHANGES = """
+select collectivite, code, severity, reason, changed_by, changed_at from control_policy
+where collectivite in ($1, '*') order by position desc limit 1000
+"""
+_RECORD = """
+insert into control_policy (collectivite, code, severity, reason, changed_by, changed_at)
+values ($1, $2, $3, $4, $5, $6)
+"""
+
+
+class PostgresPolicies:
+    """See `services.validation.ports.Policies`."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep changes in this database."""
+        self._database = database
+
+    async def of(self, collectivite: str) -> Mapping[str, Severity]:
+        """See `Policies.of`."""
+        rows = await self._database.fetch(_OF, collectivite)
+        return {row["code"]: row["severity"] for row in rows if row["severity"]}
+
+    async def changes(self, collectivite: str) -> Sequence[PolicyChange]:
+        """See `Policies.changes`."""
+        return [PolicyChange(**dict(row)) for row in await self._database.fetch(_CHANGES, collectivite)]
+
+    async def record(self, change: PolicyChange) -> None:
+        """See `Policies.record`."""
+        await self._database.execute(
+            _RECORD,
+            change.collectivite,
+            change.code,
+            change.severity,
+            change.reason,
+            change.changed_by,
+            change.changed_at,
+        )

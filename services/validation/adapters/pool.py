@@ -1,0 +1,125 @@
+"""Worker processes: CPU work leaves the event loop free, and a file that kills its reader kills no service.
+
+Each worker is one process at the other end of a pipe, with one order at a time. A worker that dies, answers nothing
+in time or is abandoned is ended and replaced; its order fails with `WorkerLostError`, and nobody else notices.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
+
+from services.validation.ports import WorkerLostError
+from shared import metrics
+
+logger = logging.getLogger(__name__)
+
+Order = TypeVar("Order")
+Answer = TypeVar("Answer")
+END_SECONDS_MAX = 2.0
+
+# A fresh interpreter: nothing of the service (its sockets, its secrets in memory) is in the process that parses.
+_processes = multiprocessing.get_context("spawn")
+
+
+class Pool:
+    """Some worker processes; orders wait for one that is free."""
+
+    def __init__(self, size: int, *, seconds_max: float, memory_bytes_max: int) -> None:
+        """Keep `size` workers; each order may take `seconds_max`, and a worker's address space so many bytes."""
+        self._seconds_max = seconds_max
+        self._memory_bytes_max = memory_bytes_max
+        self._threads = ThreadPoolExecutor(size, "pool")
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._workers = [_Worker(memory_bytes_max) for _ in range(size)]
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
+
+    async def run(self, do: Callable[[Order], Answer], order: Order) -> Answer:
+        """Have a worker do `do(order)`, and return its answer.
+
+        Raises:
+            WorkerLostError: the worker died, took too long, or raised: it said nothing useful.
+        """
+        worker = await self._idle.get()
+        try:
+            call = _Call(worker, do, order, self._seconds_max)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except BaseException:
+            self._workers.remove(worker)
+            worker.end()
+            worker = _Worker(self._memory_bytes_max)
+            self._workers.append(worker)
+            metrics.WORKERS_LOST.inc()
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+
+    async def aclose(self) -> None:
+        """End every worker."""
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Worker:
+    """One process, and our end of its pipe."""
+
+    def __init__(self, memory_bytes_max: int) -> None:
+        self.pipe, theirs = _processes.Pipe()
+        self.process = _processes.Process(target=_work, args=(theirs, memory_bytes_max), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(END_SECONDS_MAX)
+        self.pipe.close()
+
+
+class _Call(Generic[Order, Answer]):
+    """One order to one worker; waits in a thread."""
+
+    def __init__(self, worker: _Worker, do: Callable[[Order], Answer], order: Order, seconds_max: float) -> None:
+        self._worker = worker
+        self._do = do
+        self._order = order
+        self._seconds_max = seconds_max
+
+    def __call__(self) -> Answer:
+        pipe = self._worker.pipe
+        try:
+            pipe.send((self._do, self._order))
+            if not pipe.poll(self._seconds_max):
+                raise WorkerLostError(f"no answer after {self._seconds_max:g} seconds")
+            answer, failure = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerLostError(f"the worker died (exit code {self._worker.process.exitcode})") from error
+        if failure:
+            raise WorkerLostError(f"the worker failed: {failure}")
+        return answer  # type: ignore[no-any-return]  # what `do` returned in the other process
+
+
+def _work(pipe: Connection, memory_bytes_max: int) -> None:
+    """Do orders until nobody sends any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends us
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the document
+    while True:
+        try:
+            do, order = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send((do(order), ""))
+        except MemoryError:
+            os._exit(os.EX_SOFTWARE)  # nothing can be trusted any more, least of all another allocation
+        except Exception:  # noqa: BLE001  # the other side reports it: a worker has no logs of its own
+            pipe.send((None, traceback.format_exc(limit=-5)))

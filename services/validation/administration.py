@@ -1,0 +1,210 @@
+"""The HTTP API for those who run `validation`: schema packs, and how serious each control is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field
+
+from services.validation.controls import ALL, BY_CODE
+from services.validation.judge import SCHEMA
+from services.validation.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
+from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, Workers
+from services.validation.work import compile_files
+from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
+from shared.documents import bounded
+from shared.errors import RequestRefusedError, TooLargeError
+
+EVERYONE = "*"
+
+
+class PackChange(BaseModel):
+    """When and how a pack applies from now on."""
+
+    role: Role = "active"
+    effective_from: date | None = None
+    effective_until: date | None = None
+
+
+class ControlChange(BaseModel):
+    """How serious a control is from now on; `default` takes back what was said before."""
+
+    collectivite: str = Field(default=EVERYONE, pattern=r"^(\*|[0-9]{9})$")
+    severity: Literal["blocking", "warning", "default"]
+    reason: str = Field(min_length=3, max_length=500)
+
+
+@dataclass(frozen=True)
+class Administration:
+    """Installs packs and changes policies."""
+
+    packs: Packs
+    policies: Policies
+    workers: Workers
+    now: Callable[[], datetime]
+
+    async def install(self, content: bytes, change: PackChange, pack_id: str, who: Caller) -> dict[str, object]:
+        """Install a pack from a ZIP archive, once it is known to compile.
+
+        Raises:
+            RequestRefusedError: 422 for an archive that is no pack, 409 when its id is taken.
+        """
+        try:
+            pack = read_archive(content, pack_id)
+            fault = await self.workers.run(compile_files, pack)
+        except PackError as error:
+            raise _no_pack(str(error)) from error
+        if fault:
+            raise _no_pack(fault)
+        installed = InstalledPack(
+            pack.pack_id,
+            pack.digest,
+            change.role,
+            change.effective_from or self.now().date(),
+            change.effective_until,
+            self.now(),
+            who.subject,
+        )
+        if not await self.packs.install(pack, installed):
+            return await self._already(pack)
+        return _shown(installed)
+
+    async def change(self, pack_id: str, change: PackChange) -> dict[str, object]:
+        """Change when and how a pack applies."""
+        if not await self.packs.change(pack_id, change.role, change.effective_from, change.effective_until):
+            raise RequestRefusedError(
+                404, "pack-not-found", "Pack inconnu", f"Aucun pack de schémas « {pack_id} » n'est installé."
+            )
+        return next(_shown(pack) for pack in await self.packs.all() if pack.pack_id == pack_id)
+
+    async def controls(self, collectivite: str) -> dict[str, object]:
+        """Return every control, and how serious it is for a collectivité."""
+        policy = await self.policies.of(collectivite)
+        listed = [
+            {
+                "code": control.code,
+                "severity": policy.get(control.code, control.severity),
+                "default": control.severity,
+                "is_fixed": control.is_fixed,
+                "checks": control.checks,
+                "source": control.source,
+                "who": control.who,
+            }
+            for control in ALL
+        ]
+        changes = [asdict(change) for change in await self.policies.changes(collectivite)]
+        return {
+            "collectivite": collectivite,
+            "schema": policy.get(SCHEMA, "blocking"),
+            "controls": listed,
+            "changes": changes,
+        }
+
+    async def set_severity(self, code: str, change: ControlChange, who: Caller) -> dict[str, object]:
+        """Record how serious a control is from now on.
+
+        Raises:
+            RequestRefusedError: 404 for an unknown control, 409 for one that is fixed, 403 outside the perimeter.
+        """
+        if change.collectivite == EVERYONE:
+            who.require(MAY_OPERATE, "changer un contrôle pour toutes les collectivités")
+        elif not who.may_see(change.collectivite):
+            raise RequestRefusedError(
+                403,
+                "forbidden",
+                "Accès refusé",
+                f"Votre compte n'a pas accès à la collectivité {change.collectivite}.",
+            )
+        control = BY_CODE.get(code)
+        if control is None and code != SCHEMA:
+            raise RequestRefusedError(404, "control-not-found", "Contrôle inconnu", f"Aucun contrôle « {code} ».")
+        if control is not None and control.is_fixed:
+            raise RequestRefusedError(
+                409, "control-fixed", "Contrôle obligatoire", f"Le contrôle « {code} » ne peut pas être assoupli."
+            )
+        severity = None if change.severity == "default" else change.severity
+        recorded = PolicyChange(change.collectivite, code, severity, change.reason.strip(), who.subject, self.now())
+        await self.policies.record(recorded)
+        return asdict(recorded)
+
+    async def _already(self, pack: PackFiles) -> dict[str, object]:
+        for one in await self.packs.all():
+            if (one.pack_id, one.digest) == (pack.pack_id, pack.digest):
+                return _shown(one)  # asked twice
+        raise RequestRefusedError(
+            409,
+            "pack-id-taken",
+            "Nom déjà pris",
+            f"Un autre pack porte déjà le nom « {pack.pack_id} ». Donnez-en un autre : un pack ne change jamais.",
+        )
+
+
+def administration_routes(administration: Administration, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+    """Return the routes for packs and policies."""
+    router = APIRouter(prefix="/v1", tags=["administration"])
+
+    @router.get("/schemas", summary="Lister les packs de schémas")
+    async def list_packs(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        who.require(MAY_READ, "consulter les packs de schémas")
+        return {"packs": [_shown(pack) for pack in await administration.packs.all()]}
+
+    @router.post("/schemas/{pack_id}", status_code=201, summary="Installer un pack de schémas (archive ZIP)")
+    async def install_pack(
+        pack_id: str,
+        request: Request,
+        who: Annotated[Caller, Depends(caller)],
+        change: Annotated[PackChange, Query()],
+    ) -> dict[str, object]:
+        who.require(MAY_OPERATE, "installer un pack de schémas")
+        try:
+            content = b"".join([chunk async for chunk in bounded(request.stream(), ARCHIVE_BYTES_MAX)])
+        except TooLargeError as error:
+            raise RequestRefusedError(
+                413, "too-large", "Archive trop volumineuse", f"Un pack fait {ARCHIVE_BYTES_MAX} octets au plus."
+            ) from error
+        return await administration.install(content, change, _checked_id(pack_id), who)
+
+    @router.put("/schemas/{pack_id}", summary="Changer la période ou le rôle d'un pack")
+    async def change_pack(
+        pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
+    ) -> dict[str, object]:
+        who.require(MAY_OPERATE, "changer un pack de schémas")
+        return await administration.change(pack_id, change)
+
+    @router.get("/controls", summary="Lister les contrôles et leur gravité")
+    async def list_controls(
+        who: Annotated[Caller, Depends(caller)], collectivite: str = EVERYONE
+    ) -> dict[str, object]:
+        who.require(MAY_READ, "consulter les contrôles")
+        chosen = EVERYONE if collectivite == EVERYONE else who.choose(collectivite)
+        return await administration.controls(chosen)
+
+    @router.put("/controls/{code}", summary="Changer la gravité d'un contrôle")
+    async def change_control(
+        code: str, change: ControlChange, who: Annotated[Caller, Depends(caller)]
+    ) -> dict[str, object]:
+        who.require(MAY_ADMINISTER, "changer la gravité d'un contrôle")
+        return await administration.set_severity(code, change, who)
+
+    return router
+
+
+def _checked_id(pack_id: str) -> str:
+    if not (pack_id.isascii() and pack_id.isprintable() and 1 <= len(pack_id) <= 100 and "/" not in pack_id):
+        raise RequestRefusedError(
+            400, "pack-id-invalid", "Nom invalide", "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / »."
+        )
+    return pack_id
+
+
+def _no_pack(reason: str) -> RequestRefusedError:
+    return RequestRefusedError(422, "not-a-pack", "Ce n'est pas un pack de schémas", f"{reason} Rien n'est installé.")
+
+
+def _shown(pack: InstalledPack) -> dict[str, object]:
+    members = asdict(pack)
+    for name in ("effective_from", "effective_until", "installed_at"):
+        members[name] = members[name].isoformat() if members[name] is not None else None
+    return members

@@ -1,0 +1,237 @@
+"""Judges one file: reads it, holds it against the schema packs in force, and runs every control. Pure.
+
+1. The bytes are XML that can be read safely; anything else ends here, as "unreadable".
+2. The root is PES_Aller.
+3. The schema: with the newest pack in force; when it refuses, an older one that is in force may accept. The pack that
+   accepted is the one that applied, and the newest when none did.
+4. Packs on trial ("shadow") are asked too; what they refuse is a warning, whatever it is.
+5. Every control of `controls.CONTROLS`.
+6. The policy of the collectivité says how serious each finding is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import chain, islice
+from typing import Literal, NamedTuple
+
+from lxml import etree
+
+from services.validation.contents import bordereaux_of, header_of, must_be_signed
+from services.validation.control import Control
+from services.validation.controls import BY_CODE, CONTROLS
+from services.validation.packs import CompiledPack
+from services.validation.places import XPATH_CHARACTERS_MAX, Place, columns_of, where_is
+from services.validation.reader import Unreadable, read_document, unknown_root, wrong_root
+from services.validation.schema import Violation, violations
+from services.validation.subject import Subject
+from shared.events import Bordereau, Finding, Header, Pack, Severity, Where
+from shared.pes import PES_ALLER
+
+FINDINGS_MAX = 5000
+SCHEMA = "schema"  # the policy's name for all that the schema refuses
+SHADOW = "schema.shadow"
+ATTACHMENT_BYTES_MAX = 256 * 1024 * 1024
+
+Verdict = Literal["valid", "invalid", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a file is judged by.
+
+    Attributes:
+        packs: the packs in force, the newest first; at least one.
+        shadows: packs on trial.
+        policy: how serious a control is, where it is not its default.
+    """
+
+    packs: Sequence[CompiledPack]
+    shadows: Sequence[CompiledPack] = ()
+    policy: Mapping[str, Severity] = field(default_factory=dict)
+    attachment_bytes_max: int = ATTACHMENT_BYTES_MAX
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is to be said of one file.
+
+    Attributes:
+        root: the tree, for those who go on with it; none when the file is unreadable or not a PES Aller.
+        pack: the schema pack that applied; none when none was asked.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    pack: Pack | None = None
+    header: Header | None = None
+    bordereaux: tuple[Bordereau, ...] = ()
+    attachments: int = 0
+    signature_required: bool = False
+    root: etree._Element | None = field(default=None, repr=False, compare=False)
+
+
+def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date) -> Judgement:
+    """Judge one file. Whatever is wrong with it is a finding, never an exception.
+
+    Args:
+        document: the bytes as they came; not trusted.
+        rules: what to judge by.
+        collectivite: the SIREN of the collectivité that it is for; empty when nobody says.
+        today: the day of the judgement.
+    """
+    try:
+        prolog, root = read_document(document)
+    except Unreadable as unreadable:
+        return Judgement("unreadable", (unreadable.finding,))
+    if root.tag != PES_ALLER:
+        return Judgement("invalid", (wrong_root(root),))
+    subject = Subject(document, root, prolog, collectivite, today, rules.attachment_bytes_max)
+    pack, refused = _by_schema(root, rules.packs)
+    found = chain(map(_of_schema, refused), _by_shadows(root, rules.shadows), _by_controls(subject))
+    findings = with_policy(_placed(subject, found), rules.policy)
+    return Judgement(
+        verdict=verdict_of(findings),
+        findings=tuple(findings),
+        pack=pack,
+        header=header_of(root),
+        bordereaux=bordereaux_of(subject),
+        attachments=len(subject.attachments),
+        signature_required=must_be_signed(subject),
+        root=root,
+    )
+
+
+def judge_by_schema(document: bytes, pack: CompiledPack) -> Judgement:
+    """Hold any document that PES v2 knows against one pack, without any other control."""
+    try:
+        prolog, root = read_document(document)
+    except Unreadable as unreadable:
+        return Judgement("unreadable", (unreadable.finding,))
+    if pack.schema(str(root.tag)) is None:
+        return Judgement("invalid", (unknown_root(root),), pack.pack)
+    subject = Subject(document, root, prolog, "", date.max, 0)
+    findings = _placed(subject, map(_of_schema, _violations(pack, root)))
+    return Judgement(verdict_of(findings), tuple(findings), pack.pack, header_of(root), root=root)
+
+
+def told(name: str, judgement: Judgement) -> dict[str, object]:
+    """Return a judgement as it is told, by the API and by the command line."""
+    return {
+        "file": name,
+        "verdict": judgement.verdict,
+        "pack": judgement.pack.model_dump() if judgement.pack else None,
+        "findings": [finding.model_dump(mode="json") for finding in judgement.findings],
+        "header": judgement.header.model_dump() if judgement.header else None,
+    }
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """Return the verdict that findings come to."""
+    if any(finding.source == "reader" for finding in findings):
+        return "unreadable"
+    return "invalid" if any(finding.severity == "blocking" for finding in findings) else "valid"
+
+
+def with_policy(findings: Sequence[Finding], policy: Mapping[str, Severity]) -> list[Finding]:
+    """Return findings as serious as the policy says; "schema" stands for every violation of the schema."""
+    return [_as_serious(finding, policy) for finding in findings] if policy else list(findings)
+
+
+def _as_serious(finding: Finding, policy: Mapping[str, Severity]) -> Finding:
+    code = SCHEMA if finding.source == "schema" and not finding.code.startswith(SHADOW) else finding.code
+    control = BY_CODE.get(code)
+    if code not in policy or (control is not None and control.is_fixed):
+        return finding
+    return finding.model_copy(update={"severity": policy[code]})
+
+
+class _Found(NamedTuple):
+    """A finding, and the element that tells where it is; none when only the line is known."""
+
+    finding: Finding
+    element: etree._Element | None
+
+
+def _by_schema(root: etree._Element, packs: Sequence[CompiledPack]) -> tuple[Pack | None, list[Violation]]:
+    """Return the pack that applied, and what it refuses."""
+    of_newest: list[Violation] = []
+    for pack in packs:
+        refused = _violations(pack, root)
+        if not refused:
+            return pack.pack, []
+        of_newest = of_newest or refused
+    return (packs[0].pack if packs else None), of_newest
+
+
+def _by_shadows(root: etree._Element, shadows: Sequence[CompiledPack]) -> Iterator[_Found]:
+    for shadow in shadows:
+        refused = _violations(shadow, root)
+        if refused:
+            first = refused[0]
+            message = (
+                f"Le pack à l'essai « {shadow.pack.pack_id} » refuserait ce flux : {first.message}"
+                f"{f' Et {len(refused) - 1} autres anomalies.' if len(refused) > 1 else ''}"
+            )
+            finding = _schema_finding(first).model_copy(
+                update={"code": f"{SHADOW}.{shadow.pack.pack_id}", "severity": "warning", "message": message}
+            )
+            yield _Found(finding, first.element)
+
+
+def _violations(pack: CompiledPack, root: etree._Element) -> list[Violation]:
+    schema = pack.schema(str(root.tag))
+    return list(islice(violations(schema, root), FINDINGS_MAX + 1)) if schema is not None else []
+
+
+def _by_controls(subject: Subject) -> Iterator[_Found]:
+    for control in CONTROLS:
+        if control.find is not None:
+            for element, message in control.find(subject):
+                yield _Found(_control_finding(control, message), element)
+
+
+def _control_finding(control: Control, message: str) -> Finding:
+    return Finding(
+        source="control",
+        code=control.code,
+        severity=control.severity,
+        message=message,
+        who=control.who,
+        next=control.next,
+    )
+
+
+def _of_schema(violation: Violation) -> _Found:
+    return _Found(_schema_finding(violation), violation.element)
+
+
+def _schema_finding(violation: Violation) -> Finding:
+    return Finding(
+        source="schema",
+        code=violation.code,
+        severity="blocking",
+        message=violation.message,
+        where=Where(line=violation.line or None, xpath=violation.xpath[:XPATH_CHARACTERS_MAX]),
+        who=violation.who,
+        next=violation.next,
+        technical=violation.technical,
+    )
+
+
+def _placed(subject: Subject, found: Iterator[_Found]) -> list[Finding]:
+    """Say where each finding is; when they are too many, say how many more there are."""
+    kept = list(islice(found, FINDINGS_MAX))
+    left_out = sum(1 for _ in found)
+    places = columns_of(subject.document, subject.root, (one.element for one in kept if one.element is not None))
+    findings = [_with_place(one, places) for one in kept]
+    if left_out:
+        control = BY_CODE["pes.many-findings"]
+        findings.append(_control_finding(control, f"Et {left_out} autres anomalies, non détaillées."))
+    return findings
+
+
+def _with_place(found: _Found, places: Mapping[etree._Element, Place]) -> Finding:
+    if found.element is None:
+        return found.finding
+    return found.finding.model_copy(update={"where": where_is(found.element, places.get(found.element))})

@@ -1,0 +1,177 @@
+"""What can be read of a judged flux: its findings, its synthèse, its attachments, its difference with another."""
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi.responses import Response
+
+from services.validation import decide
+from services.validation.difference import differences
+from services.validation.handler import run_twice
+from services.validation.ports import Documents, Scratch, WorkerLostError, Workers
+from services.validation.synthese import Json
+from services.validation.work import ExtractOrder, extract_file
+from shared.auth import MAY_READ, Caller
+from shared.envelope import Event
+from shared.errors import RequestRefusedError
+from shared.events import Finding, FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.history import History
+from shared.lifecycle import fold
+from shared.web import NO_STORE, flux_not_found
+
+_FAULTS = {"missing": (404, "Pièce jointe introuvable"), "too-large": (422, "Pièce jointe trop volumineuse")}
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Reads what was found in flux, and lets duplicates pass."""
+
+    history: History
+    documents: Documents
+    scratch: Scratch
+    workers: Workers
+    now: Callable[[], datetime]
+    attachment_bytes_max: int
+
+    async def findings(self, flux_id: UUID, who: Caller) -> dict[str, object]:
+        """Return every finding of the last judgement, however many there are."""
+        past = await self._visible(flux_id, who)
+        judged = _last_judgement(past)
+        if judged.report is not None:
+            found: list[object] = json.loads(await self.documents.read(judged.report.sha256))
+        else:
+            found = [finding.model_dump(mode="json") for finding in _in_fact(judged)]
+        pack = judged.pack.model_dump() if judged.pack else None
+        return {"flux_id": str(flux_id), "pack": pack, "findings": found}
+
+    async def synthese(self, flux_id: UUID, who: Caller, page: int) -> dict[str, object]:
+        """Return the index of the synthèse (page 0), or one page of pièces (from 1)."""
+        index = await self._index(await self._visible(flux_id, who))
+        pages = index.pop("pages")
+        digests = pages if isinstance(pages, list) else []
+        if page == 0:
+            return {"flux_id": str(flux_id), **index, "pages_total": len(digests)}
+        if page > len(digests):
+            raise RequestRefusedError(
+                404, "page-not-found", "Page inexistante", f"La synthèse a {len(digests)} pages ; demandée : {page}."
+            )
+        pieces = json.loads(await self.documents.read(digests[page - 1]))
+        return {"flux_id": str(flux_id), "page": page, "pages_total": len(digests), "pieces": pieces}
+
+    async def difference(self, old: UUID, new: UUID, who: Caller) -> dict[str, object]:
+        """Return what changed from one flux to another."""
+        before, after = [await self._pieces(await self._visible(one, who)) for one in (old, new)]
+        found = await asyncio.to_thread(differences, before, after)
+        return {"since": str(old), "flux_id": str(new), **found}
+
+    async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Response:
+        """Return the original bytes of one PJ.
+
+        Raises:
+            RequestRefusedError: 404 when there is none at that place, 422 when it cannot be opened.
+        """
+        past = await self._visible(flux_id, who)
+        flux = fold(event.data for event in past)
+        if flux.imported is None:
+            raise flux_not_found(flux_id)
+        chunks = self.documents.stream(flux.imported.document.sha256)
+        async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
+            order = ExtractOrder(path, max(position, 0), into, self.attachment_bytes_max)
+            try:
+                taken = await run_twice(self.workers, extract_file, order)
+            except WorkerLostError as error:
+                raise _not_extracted(position, "unreadable") from error
+            if taken.fault:
+                raise _not_extracted(position, taken.fault)
+            content = await asyncio.to_thread(into.read_bytes)
+        # Never shown in the browser's own page: its content is the sender's, not ours.
+        headers = {
+            **NO_STORE,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(taken.name or f'pj-{position}', safe='')}",
+            "X-Content-Type-Options": "nosniff",
+            "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(taken.sha256)).decode()}:",
+        }
+        return Response(content, headers=headers, media_type="application/octet-stream")
+
+    async def accept(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
+        """Record that someone answers for a duplicate.
+
+        Raises:
+            RequestRefusedError: 404 when the caller may not see the flux, 409 when it is no duplicate.
+        """
+        past = await self._visible(flux_id, who)
+        flux = fold(event.data for event in past)
+        blocking = [one.code for one in _blocking(past)]
+        facts = decide.accept(flux, blocking, reason.strip())
+        events = [past[-1].follow(fact, actor=who.subject, at=self.now()) for fact in facts]
+        if events:
+            await self.history.append(events, expected_version=flux.version)
+        after = fold(event.data for event in [*past, *events])
+        return {"flux_id": str(flux_id), "state": after.state, "on_screen": after.on_screen}
+
+    async def _visible(self, flux_id: UUID, who: Caller) -> list[Event]:
+        who.require(MAY_READ, "consulter les flux")
+        past = await self.history.load(flux_id)
+        if not past or not who.may_see(past[0].collectivite):
+            raise flux_not_found(flux_id)
+        return past
+
+    async def _index(self, past: list[Event]) -> Json:
+        judged = _last_judgement(past)
+        if judged.synthese is None:
+            raise RequestRefusedError(
+                404,
+                "no-synthese",
+                "Pas de synthèse",
+                "Le contenu de ce flux n'a pas pu être lu : voyez ses anomalies.",
+            )
+        index: Json = json.loads(await self.documents.read(judged.synthese.sha256))
+        return index
+
+    async def _pieces(self, past: list[Event]) -> list[Json]:
+        index = await self._index(past)
+        digests = index["pages"]
+        pieces: list[Json] = []
+        for digest in digests if isinstance(digests, list) else ():
+            pieces.extend(json.loads(await self.documents.read(digest)))
+        return pieces
+
+
+def _last_judgement(past: list[Event]) -> FluxValidated | FluxInvalidated:
+    for event in reversed(past):
+        if isinstance(event.data, FluxValidated | FluxInvalidated):
+            return event.data
+    raise RequestRefusedError(
+        409,
+        "not-judged",
+        "Flux pas encore contrôlé",
+        "Le contrôle de ce flux n'est pas terminé. Recommencez bientôt.",
+    )
+
+
+def _in_fact(judged: FluxValidated | FluxInvalidated) -> tuple[Finding, ...]:
+    return judged.findings if isinstance(judged, FluxInvalidated) else judged.warnings
+
+
+def _blocking(past: list[Event]) -> list[Finding]:
+    """Return what keeps a flux in error: the findings of the last fact that says so."""
+    for event in reversed(past):
+        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
+            return [finding for finding in event.data.findings if finding.severity == "blocking"]
+    return []
+
+
+def _not_extracted(position: int, fault: str) -> RequestRefusedError:
+    status, title = _FAULTS.get(fault, (422, "Pièce jointe illisible"))
+    return RequestRefusedError(
+        status,
+        "attachment-not-extracted",
+        title,
+        f"La pièce jointe {position} ne peut pas être extraite ({fault}). Voyez la synthèse pour la liste des PJ.",
+    )

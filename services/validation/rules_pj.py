@@ -1,0 +1,94 @@
+"""Controls about attachments (PJ) and the references to them (helios.md 2.6). Listed in `controls`."""
+
+import re
+from collections.abc import Iterator
+
+from services.validation.attachments import kinds_for
+from services.validation.control import Hit
+from services.validation.rules_document import nearest, shown
+from services.validation.subject import Subject
+
+_ELECTRONIC = "01"
+_NEED_REFERENCE = frozenset({"012", "013"})  # CFU
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,4}$")
+_FAULTS = {
+    "empty": "est vide",
+    "base64": "n'est pas encodé en base64",
+    "gzip": "n'est pas compressé au format gzip",
+    "truncated": "est tronqué : sa décompression s'arrête avant la fin",
+}
+
+
+def unreadable(subject: Subject) -> Iterator[Hit]:
+    """The content of every PJ can be read: base64, then gzip, within bounds."""
+    for _, file, found in subject.inspections:
+        if found.fault == "too-large":
+            bound = subject.attachment_bytes_max // (1024 * 1024)
+            yield Hit(file, f"Le contenu de la PJ dépasse {bound} Mio une fois décompressé.")
+        elif found.fault:
+            fault = _FAULTS.get(found.fault, "n'est pas lisible")
+            yield Hit(file, f"Le contenu de la PJ {fault} : elle ne pourrait pas être ouverte.")
+
+
+def another_kind(subject: Subject) -> Iterator[Hit]:
+    """The content of every PJ is of the kind that its MIME type and its name say."""
+    for one, file, found in subject.inspections:
+        mime = file.get("MIMEType", "")
+        if not found.fault and found.kind not in kinds_for(mime, one.name):
+            message = f"La PJ {shown(one.name)} s'annonce {shown(mime)}, mais son contenu est de type {found.kind}."
+            yield Hit(file, message)
+
+
+def extension(subject: Subject) -> Iterator[Hit]:
+    """The name of every PJ, where it has one, has an extension of 2 to 4 characters."""
+    for one in subject.attachments:
+        if one.name and not _EXTENSION.search(one.name):
+            message = f"NomPJ vaut {shown(one.name)} ; il lui faut une extension (.pdf, .xml…)."
+            yield Hit(nearest(one.element, "NomPJ"), message)
+
+
+def same_attachment(subject: Subject) -> Iterator[Hit]:
+    """No IdUnique is given to two PJ."""
+    seen: set[str] = set()
+    for one in subject.attachments:
+        if one.id_unique and one.id_unique in seen:
+            message = f"Plusieurs PJ du fichier portent l'IdUnique {shown(one.id_unique)}."
+            yield Hit(nearest(one.element, "IdUnique"), message)
+        seen.add(one.id_unique)
+
+
+def not_referenced(subject: Subject) -> Iterator[Hit]:
+    """Every PJ is referred to by a pièce, or says what it belongs to."""
+    referred = {reference.id_unique for reference in subject.references}
+    for one in subject.attachments:
+        if one.id_unique not in referred and not one.has_accounting_reference:
+            message = f"Aucune pièce ne fait référence à la PJ {shown(one.id_unique)}, et elle n'a pas de RefCompta."
+            yield Hit(one.element, message)
+
+
+def no_accounting_reference(subject: Subject) -> Iterator[Hit]:
+    """A CFU (types 012 and 013) says what it belongs to."""
+    for one in subject.attachments:
+        if one.type in _NEED_REFERENCE and not one.has_accounting_reference:
+            yield Hit(one.element, f"Une PJ de type {one.type} doit avoir un RefCompta.")
+
+
+def not_enclosed(subject: Subject) -> Iterator[Hit]:
+    """The PJ that a pièce refers to is in the file; it may also have come before."""
+    known = {one.id_unique for one in subject.attachments}
+    for element, id_unique, support in subject.references:
+        if support == _ELECTRONIC and id_unique not in known:
+            known.add(id_unique)  # said once, where it is first referred to
+            yield Hit(
+                element, f"La PJ {shown(id_unique)} n'est pas dans le fichier : elle doit déjà être dans Hélios."
+            )
+
+
+def on_paper(subject: Subject) -> Iterator[Hit]:
+    """What is sent on paper or on a disc is not in the file as well."""
+    enclosed = {one.id_unique for one in subject.attachments}
+    for element, id_unique, support in subject.references:
+        if support != _ELECTRONIC and id_unique in enclosed:
+            yield Hit(
+                element, f"La PJ {shown(id_unique)} est dans le fichier, alors que Support vaut {shown(support)}."
+            )

@@ -1,0 +1,155 @@
+"""What a worker process does: it judges one file, or takes one attachment out of it, and answers.
+
+A worker is where hostile bytes are parsed, so it may die of them; nothing here reaches the network, the journal or
+the document store. Files come and go through a folder that only the service reads.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from lxml import etree
+
+from services.validation.attachments import AttachmentError, extract
+from services.validation.judge import ATTACHMENT_BYTES_MAX, Judgement, Rules, judge
+from services.validation.packs import BUILT_IN, CompiledPack, PackError, PackFiles, built_in, compile_pack
+from services.validation.reader import Unreadable, read_document
+from services.validation.synthese import read_synthese
+from shared.events import Severity
+
+PACKS_MAX = 8  # compiled at a time; a platform has two or three
+
+_compiled: dict[str, CompiledPack] = {}
+
+
+@dataclass(frozen=True)
+class JudgeOrder:
+    """A file to judge.
+
+    Attributes:
+        path: where its bytes are.
+        packs: the digests of the packs in force, the newest first; empty for the one that comes with the platform.
+        shadows: the digests of the packs on trial.
+        known: the files of the packs, by digest, that the worker may not have seen yet.
+    """
+
+    path: Path
+    collectivite: str
+    today: date
+    packs: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
+    known: Mapping[str, PackFiles] = field(default_factory=dict, repr=False)
+    policy: Mapping[str, Severity] = field(default_factory=dict)
+    attachment_bytes_max: int = ATTACHMENT_BYTES_MAX
+    with_synthese: bool = True
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judgement (without its tree), and the synthèse as JSON: its index, and its pages in order."""
+
+    judgement: Judgement
+    index: bytes = b""
+    pages: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtractOrder:
+    """An attachment to take out of a file: the PJ at `position` (from 1), written to `into`."""
+
+    path: Path
+    position: int
+    into: Path
+    bytes_max: int = ATTACHMENT_BYTES_MAX
+
+
+@dataclass(frozen=True)
+class Extract:
+    """What was taken out; `fault` says why nothing was: `missing`, or as `attachments.Fault`."""
+
+    fault: str = ""
+    name: str = ""
+    mime: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+def judge_file(order: JudgeOrder) -> Judged:
+    """Judge a file and read its synthèse."""
+    document = order.path.read_bytes()
+    rules = Rules(
+        packs=[_pack(digest, order.known) for digest in order.packs or (_built_in_digest(),)],
+        shadows=[_pack(digest, order.known) for digest in order.shadows],
+        policy=order.policy,
+        attachment_bytes_max=order.attachment_bytes_max,
+    )
+    judgement = judge(document, rules, collectivite=order.collectivite, today=order.today)
+    root, judgement = judgement.root, replace(judgement, root=None)
+    if root is None or not order.with_synthese:
+        return Judged(judgement)
+    synthese = read_synthese(root)
+    return Judged(judgement, to_json(synthese.index), tuple(to_json(page) for page in synthese.pages))
+
+
+def extract_file(order: ExtractOrder) -> Extract:
+    """Take one attachment out of a file."""
+    try:
+        _, root = read_document(order.path.read_bytes())
+    except Unreadable:
+        return Extract("missing")
+    found = root.findall("PES_PJ/PJ")[order.position - 1 : order.position]
+    file = found[0].find("Contenu/Fichier") if found else None
+    if file is None:
+        return Extract("missing")
+    try:
+        with order.into.open("wb") as into:
+            taken = extract(file.text, into.write, bytes_max=order.bytes_max)
+    except AttachmentError as error:
+        order.into.unlink(missing_ok=True)
+        return Extract(error.fault)
+    return Extract("", _name(found[0]), file.get("MIMEType", ""), taken.size, taken.sha256)
+
+
+def to_json(value: object) -> bytes:
+    """Return the JSON that documents beside a PES are made of: UTF-8, compact."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _name(attachment: etree._Element) -> str:
+    name = attachment.find("NomPJ")
+    return "" if name is None else name.get("V", "")
+
+
+def _built_in_digest() -> str:
+    for digest, pack in _compiled.items():
+        if pack.pack.pack_id == BUILT_IN:
+            return digest
+    files = built_in()
+    return _kept(CompiledPack(files)).pack.digest
+
+
+def _pack(digest: str, known: Mapping[str, PackFiles]) -> CompiledPack:
+    if digest in _compiled:
+        return _compiled[digest]
+    if digest in known:
+        return _kept(CompiledPack(known[digest]))
+    _built_in_digest()
+    return _compiled[digest]
+
+
+def _kept(pack: CompiledPack) -> CompiledPack:
+    while len(_compiled) >= PACKS_MAX:
+        del _compiled[next(iter(_compiled))]
+    _compiled[pack.pack.digest] = pack
+    return pack
+
+
+def compile_files(pack: PackFiles) -> str:
+    """Compile a pack that nobody vouches for, and return what is wrong with it (French); empty when nothing is."""
+    try:
+        compile_pack(pack)
+    except PackError as error:
+        return str(error)
+    return ""
