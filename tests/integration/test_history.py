@@ -25,7 +25,7 @@ from tests.conftest import TestDatabase
 from tests.ordering import order_all
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-SENT: list[Fact] = [an.validated_again, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
+SENT: list[Fact] = [an.validated, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
 ACKNOWLEDGED = [*SENT, an.reply_received, an.acknowledged]
 
 
@@ -49,6 +49,8 @@ class Shown:
         events = [first]
         for second, fact in enumerate(facts, start=1):
             unique = fact
+            if fact is an.validated and self.number > 1:
+                unique = an.validated_again
             if fact is an.reply_received:
                 document = Document(sha256=f"{self.number:063x}f", size=1)
                 unique = an.reply_received.model_copy(update={"document": document})
