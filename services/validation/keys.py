@@ -56,4 +56,4 @@ def is_rib(bank: str, branch: str, account: str, key: str) -> bool:
     """
     parts = (bank.zfill(5), branch.zfill(5), account.zfill(11), key.zfill(2))
     digits = "".join(parts).translate(_RIB_LETTERS)
-    return len(digits) == 23 and digits.isascii() and digits.isdigit() and int(digits) % 97 == 0
+    return len(digits) == 23 and digits.isascii() and digits.strip("0").isdigit() and int(digits) % 97 == 0

@@ -197,7 +197,7 @@ class Generator:
         return self.random.choice(POOL)
 
     def repair(self, root: Node, schema: etree.XMLSchema) -> bool:
-        """Give other values to whatever the schema refuses, some times over; say whether the document is valid then."""
+        """Give other values to whatever the schema refuses; say whether the document is valid in the end."""
         for _ in range(REPAIRS_MAX):
             if schema.validate(root):
                 self._remember(root)

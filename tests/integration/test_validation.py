@@ -1,0 +1,560 @@
+"""Judging flux for real: PostgreSQL, a document store, worker processes, an antivirus; and the API on top."""
+
+import asyncio
+import gzip
+import io
+import os
+import zipfile
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from services.validation.adapters.clamd import Clamd
+from services.validation.adapters.packs import PostgresPacks
+from services.validation.adapters.policies import PostgresPolicies
+from services.validation.adapters.pool import Pool
+from services.validation.adapters.scratch import ScratchFolder
+from services.validation.administration import Administration, administration_routes
+from services.validation.api import check_routes, flux_routes
+from services.validation.checks import Checks
+from services.validation.handler import Judges, on_imported
+from services.validation.packs import BUILT_IN, PackFiles, built_in
+from services.validation.ports import WorkerLostError
+from services.validation.reports import Reports
+from shared.auth import Role
+from shared.documents import DocumentStore, open_store
+from shared.envelope import Event, new_id
+from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
+from shared.events import (
+    DuplicateAccepted,
+    Fact,
+    FluxCancelled,
+    FluxImported,
+    FluxInvalidated,
+    FluxRejected,
+    FluxValidated,
+)
+from shared.history import PostgresHistory
+from shared.lifecycle import State, fold
+from shared.postgres import Database
+from shared.web import caller_dependency, service_app
+from tests import examples as an
+from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
+from tests.conftest import TestDatabase
+from tests.fakes.clamd import MARK, fake_clamd
+from tests.judging import changed_sample, replacing
+from tests.platform import sample
+
+MEBIBYTE = 1024 * 1024
+OPERATOR = bearer("*", role=Role.OPERATOR)
+SENT = [an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """Worker processes, shared by the tests: each costs a second to start."""
+    made = Pool(2, seconds_max=60, memory_bytes_max=2048 * MEBIBYTE)
+    yield made
+    asyncio.run(made.aclose())
+
+
+@dataclass
+class Bench:
+    """The service, and what it leaves behind."""
+
+    http: httpx.AsyncClient
+    history: PostgresHistory
+    documents: DocumentStore
+    judges: Judges
+    scratch: ScratchFolder
+    folder: Path
+
+    async def imported(self, content: bytes, collectivite: str = COMMUNE) -> Event:
+        """Record an import, and return its event."""
+        document = await self.documents.put_bytes(content)
+        fact = FluxImported(document=document, filename="flux.xml")
+        event = Event.first(
+            fact,
+            flux_id=new_id(),
+            collectivite=collectivite,
+            actor="amina",
+            correlation_id=new_id(),
+            at=datetime.now(UTC),
+        )
+        (recorded,) = await self.history.append([event], expected_version=0)
+        return recorded
+
+    async def hear(self, event: Event) -> None:
+        await on_imported(
+            event,
+            event.data,
+            judges=self.judges,
+            documents=self.documents,
+            scratch=self.scratch,
+            history=self.history,
+        )
+
+    async def judged(self, content: bytes, collectivite: str = COMMUNE) -> tuple[UUID, Fact]:
+        """Import a file and have it judged; return the flux and the last fact."""
+        event = await self.imported(content, collectivite)
+        await self.hear(event)
+        return event.flux_id, await self.last(event.flux_id)
+
+    async def last(self, flux_id: UUID) -> Fact:
+        return (await self.history.load(flux_id))[-1].data
+
+    async def add(self, flux_id: UUID, *facts: Fact) -> None:
+        """Record what other services would."""
+        past = await self.history.load(flux_id)
+        events = [past[-1].follow(fact, actor="x", at=datetime.now(UTC)) for fact in facts]
+        await self.history.append(events, expected_version=len(past))
+
+    def scratch_files(self) -> list[Path]:
+        return list(self.folder.rglob("heliotrope-validation-*/*"))
+
+
+@pytest.fixture
+async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> AsyncIterator[Bench]:
+    async with Database(test_database.dsn("heliotrope_service"), timeout_seconds=5) as database:
+        history = PostgresHistory(database)
+        documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
+        scratch = ScratchFolder(tmp_path)
+        packs, policies = PostgresPacks(database), PostgresPolicies(database)
+        judges = Judges(history, packs, policies, pool, None, lambda: datetime.now(UTC), 64 * MEBIBYTE)
+        reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
+        app = service_app("validation", "", checks={})
+        caller = caller_dependency(checker())
+        app.include_router(
+            check_routes(Checks(judges, scratch, MEBIBYTE), caller=caller, file_bytes_max=MEBIBYTE, files_max=3)
+        )
+        app.include_router(flux_routes(reports, caller=caller))
+        administration = Administration(packs, policies, pool, lambda: datetime.now(UTC))
+        app.include_router(administration_routes(administration, caller=caller))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://validation", headers=bearer()) as http:
+            yield Bench(http, history, documents, judges, scratch, tmp_path)
+        await scratch.aclose()
+
+
+def renamed(content: bytes, nomfic: str) -> bytes:
+    return replacing(r'(?<=<NomFic V=")[^"]*', nomfic)(content.decode("latin-1")).encode("latin-1")
+
+
+def codes(fact: Fact) -> set[str]:
+    assert isinstance(fact, FluxInvalidated)
+    return {finding.code for finding in fact.findings if finding.severity == "blocking"}
+
+
+async def test_a_good_flux_is_validated_with_the_pack_that_applied(bench: Bench) -> None:
+    _, fact = await bench.judged(sample(1))
+    assert isinstance(fact, FluxValidated)
+    assert fact.pack == built_in().pack
+    assert (fact.warnings, fact.signature_required, len(fact.bordereaux)) == ((), True, 1)
+    assert bench.scratch_files() == []
+
+
+async def test_a_bad_flux_is_refused_with_findings(bench: Bench) -> None:
+    _, fact = await bench.judged(changed_sample(replacing('(?<=<TypPce V=")01', "99")))
+    assert codes(fact) == {"schema.enumeration"}
+
+
+async def test_a_redelivery_changes_nothing(bench: Bench) -> None:
+    event = await bench.imported(sample(1))
+    await bench.hear(event)
+    await bench.hear(event)
+    assert len(await bench.history.load(event.flux_id)) == 2
+
+
+async def test_a_nomfic_serves_once_in_a_codcol(bench: Bench) -> None:
+    nomfic = "PES_1"
+    first, _ = await bench.judged(renamed(sample(1), nomfic))
+    _, fact = await bench.judged(renamed(sample(2), nomfic))
+    assert codes(fact) == {"pes.nomfic-used"}
+    assert isinstance(fact, FluxInvalidated)
+    assert str(first) in fact.findings[0].message
+
+
+async def test_a_nomfic_of_another_collectivite_is_not_told(bench: Bench) -> None:
+    first, _ = await bench.judged(renamed(sample(1), "PES_1"))
+    _, fact = await bench.judged(renamed(sample(2), "PES_1"), OTHER_COMMUNE)
+    assert codes(fact) == {"pes.nomfic-used"}
+    assert str(first) not in repr(fact)
+
+
+async def test_a_cancelled_flux_gives_its_nomfic_and_its_bordereaux_back(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    await bench.add(first, FluxCancelled(reason="erreur"))
+    _, fact = await bench.judged(sample(1) + b"\n")
+    assert isinstance(fact, FluxValidated)
+
+
+async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    await bench.add(first, *SENT)
+    again, fact = await bench.judged(renamed(sample(1), "PES_2"))
+    assert codes(fact) == {"bordereau.already-sent"}
+    assert isinstance(fact, FluxInvalidated)
+    assert str(first) in fact.findings[0].message
+    assert "En attente d'AR" in fact.findings[0].message
+    assert fact.findings[0].where.bordereau
+    answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json={"reason": "La DGFiP le demande"})
+    assert (answer.status_code, answer.json()["state"]) == (202, "imported")
+    accepted = (await bench.history.load(again))[-1]
+    assert (accepted.data, accepted.actor) == (DuplicateAccepted(reason="La DGFiP le demande"), "amina")
+    await bench.hear(accepted)
+    fact = await bench.last(again)
+    assert isinstance(fact, FluxValidated)
+    assert [finding.code for finding in fact.warnings] == ["bordereau.already-sent"]
+    assert fact.bordereaux[0].is_repeated
+
+
+async def test_a_bordereau_of_a_rejected_flux_may_come_again(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    await bench.add(first, *SENT, an.reply_received, FluxRejected(reply=an.reply, errors=()))
+    _, fact = await bench.judged(renamed(sample(1), "PES_2"))
+    assert isinstance(fact, FluxValidated)
+
+
+async def test_the_same_bordereau_at_the_same_instant_passes_once(bench: Bench) -> None:
+    events = [await bench.imported(renamed(sample(1), f"PES_{number}")) for number in range(4)]
+
+    async def hear(event: Event) -> None:
+        for _ in range(20):
+            try:
+                await bench.hear(event)
+            except VersionConflictError:
+                continue  # as the consumer does
+            return
+
+    await asyncio.gather(*(hear(event) for event in events))
+    states = [fold(one.data for one in await bench.history.load(event.flux_id)).state for event in events]
+    assert sorted(str(state) for state in states) == ["draft", "invalid", "invalid", "invalid"]
+
+
+async def test_only_a_duplicate_can_be_accepted(bench: Bench) -> None:
+    flux_id, _ = await bench.judged(changed_sample(replacing('(?<=<TypPce V=")01', "99")))
+    answer = await bench.http.post(f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "parce que"})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:not-a-duplicate")
+    answer = await bench.http.post(
+        f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "x" * 9}, headers=bearer(role=Role.AUDITEUR)
+    )
+    assert answer.status_code == 403
+
+
+async def test_a_pack_of_the_ministry_installs_without_restart_and_applies(bench: Bench) -> None:
+    stricter = PackFiles(
+        "pes-6.0",
+        {path: content.replace(b'"03"', b'"93"') for path, content in built_in().files.items()},
+    )
+    answer = await bench.http.post("/v1/schemas/pes-6.0", content=stricter.archive(), headers=OPERATOR)
+    assert answer.status_code == 201, answer.text
+    listed = (await bench.http.get("/v1/schemas")).json()["packs"]
+    assert [pack["pack_id"] for pack in listed] == ["pes-6.0", BUILT_IN]
+    _, fact = await bench.judged(sample(1))
+    assert isinstance(fact, FluxValidated)
+    assert fact.pack == built_in().pack  # the new one refuses it, the old one is still in force
+    answer = await bench.http.put(f"/v1/schemas/{BUILT_IN}", json={"role": "inactive"}, headers=OPERATOR)
+    assert answer.status_code == 200, answer.text
+    _, fact = await bench.judged(sample(2))
+    assert isinstance(fact, FluxInvalidated)
+    assert fact.pack == stricter.pack
+
+
+async def test_a_pack_on_trial_only_warns(bench: Bench) -> None:
+    stricter = PackFiles(
+        "pes-6.0", {path: content.replace(b'"03"', b'"93"') for path, content in built_in().files.items()}
+    )
+    answer = await bench.http.post("/v1/schemas/pes-6.0?role=shadow", content=stricter.archive(), headers=OPERATOR)
+    assert answer.status_code == 201
+    _, fact = await bench.judged(sample(1))
+    assert isinstance(fact, FluxValidated)
+    assert [finding.code for finding in fact.warnings] == ["schema.shadow.pes-6.0"]
+
+
+async def test_a_pack_that_is_not_in_force_yet_does_not_apply(bench: Bench) -> None:
+    answer = await bench.http.post(
+        "/v1/schemas/next?effective_from=2999-01-01", content=built_in().archive(), headers=OPERATOR
+    )
+    assert answer.status_code == 201
+    _, fact = await bench.judged(sample(1))
+    assert isinstance(fact, FluxValidated)
+    assert fact.pack is not None
+    assert fact.pack.pack_id == BUILT_IN
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"<xml/>"], ids=["nothing", "a stump", "not an archive"])
+async def test_what_is_no_pack_is_refused_and_nothing_is_installed(bench: Bench, content: bytes) -> None:
+    answer = await bench.http.post("/v1/schemas/x", content=content, headers=OPERATOR)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:heliotrope:problem:not-a-pack")
+    assert len((await bench.http.get("/v1/schemas")).json()["packs"]) == 1
+
+
+async def test_a_pack_whose_schema_does_not_compile_is_refused(bench: Bench) -> None:
+    broken = PackFiles(
+        "x", {path: content.replace(b"c:Num2", b"c:Absent") for path, content in built_in().files.items()}
+    )
+    answer = await bench.http.post("/v1/schemas/x", content=broken.archive(), headers=OPERATOR)
+    assert answer.status_code == 422
+    assert "Absent" in answer.json()["detail"]
+
+
+async def test_a_pack_never_changes_under_its_name(bench: Bench) -> None:
+    for role, status in (("active", 201), ("active", 201)):
+        answer = await bench.http.post(f"/v1/schemas/p?role={role}", content=built_in().archive(), headers=OPERATOR)
+        assert answer.status_code == status
+    other = PackFiles("p", {path: content + b"\n" for path, content in built_in().files.items()})
+    answer = await bench.http.post("/v1/schemas/p", content=other.archive(), headers=OPERATOR)
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:pack-id-taken")
+
+
+async def test_only_an_operator_touches_packs(bench: Bench) -> None:
+    for method, path in (("POST", "/v1/schemas/x"), ("PUT", f"/v1/schemas/{BUILT_IN}")):
+        answer = await bench.http.request(method, path, json={"role": "inactive"})
+        assert answer.status_code == 403
+
+
+async def test_the_policy_of_a_collectivite_counts_for_it_alone(bench: Bench) -> None:
+    bad = changed_sample(replacing('(?<=<NbrPce V=")2', "3"))
+    change = {"collectivite": COMMUNE, "severity": "warning", "reason": "éditeur en cours de correction"}
+    administrator = bearer(role=Role.ADMINISTRATEUR)
+    answer = await bench.http.put("/v1/controls/bordereau.pieces", json=change, headers=administrator)
+    assert answer.status_code == 200, answer.text
+    _, fact = await bench.judged(bad)
+    assert isinstance(fact, FluxValidated)
+    assert [finding.code for finding in fact.warnings] == ["bordereau.pieces"]
+    listed = (await bench.http.get(f"/v1/controls?collectivite={COMMUNE}")).json()
+    changed = next(one for one in listed["controls"] if one["code"] == "bordereau.pieces")
+    assert (changed["severity"], changed["default"]) == ("warning", "blocking")
+    assert listed["changes"][0]["reason"] == change["reason"]
+    other = await bench.http.get(
+        "/v1/controls", params={"collectivite": OTHER_COMMUNE}, headers=bearer(OTHER_COMMUNE)
+    )
+    assert (
+        next(one for one in other.json()["controls"] if one["code"] == "bordereau.pieces")["severity"] == "blocking"
+    )
+    back = {**change, "severity": "default"}
+    await bench.http.put("/v1/controls/bordereau.pieces", json=back, headers=administrator)
+    _, fact = await bench.judged(bad + b"\n")
+    assert codes(fact) == {"bordereau.pieces"}
+
+
+@pytest.mark.parametrize(
+    ("code", "collectivite", "role", "status"),
+    [
+        ("reader.doctype", COMMUNE, Role.ADMINISTRATEUR, 409),
+        ("nothing", COMMUNE, Role.ADMINISTRATEUR, 404),
+        ("bordereau.total", OTHER_COMMUNE, Role.ADMINISTRATEUR, 403),
+        ("bordereau.total", "*", Role.ADMINISTRATEUR, 403),
+        ("bordereau.total", COMMUNE, Role.GESTIONNAIRE, 403),
+    ],
+)
+async def test_a_control_changes_only_as_it_may(
+    bench: Bench, code: str, collectivite: str, role: Role, status: int
+) -> None:
+    change = {"collectivite": collectivite, "severity": "warning", "reason": "pour voir"}
+    answer = await bench.http.put(f"/v1/controls/{code}", json=change, headers=bearer(role=role))
+    assert answer.status_code == status
+
+
+async def test_a_file_is_checked_without_being_imported(bench: Bench) -> None:
+    answer = await bench.http.post(
+        "/v1/checks", content=sample(1), headers={"X-Filename": "mandats%20%C3%A9t%C3%A9.xml"}
+    )
+    assert answer.status_code == 200
+    (told,) = answer.json()
+    assert (told["file"], told["verdict"], told["findings"]) == ("mandats été.xml", "valid", [])
+    assert told["pack"]["pack_id"] == BUILT_IN
+    assert told["header"]["cod_col"] == "123"
+    assert bench.scratch_files() == []
+    assert [path for path in (bench.folder / "documents").rglob("*") if path.is_file()] == []
+
+
+async def test_several_files_are_checked_at_once_each_on_its_own(bench: Bench) -> None:
+    files = [
+        ("file", (name, content))
+        for name, content in {"a.xml": sample(1), "b.xml": b"<a/>", "c.xml": b"%PDF"}.items()
+    ]
+    told = (await bench.http.post("/v1/checks", files=files)).json()
+    assert [(one["file"], one["verdict"]) for one in told] == [
+        ("a.xml", "valid"),
+        ("b.xml", "invalid"),
+        ("c.xml", "unreadable"),
+    ]
+
+
+async def test_a_check_knows_what_was_sent_already(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    (told,) = (await bench.http.post("/v1/checks", content=renamed(sample(1), "PES_2"))).json()
+    assert told["verdict"] == "invalid"
+    assert [finding["code"] for finding in told["findings"]] == ["bordereau.already-sent"]
+    assert str(first) in told["findings"][0]["message"]
+
+
+async def test_what_cannot_be_checked_is_refused(bench: Bench) -> None:
+    answer = await bench.http.post("/v1/checks", content=b"<" + b" " * MEBIBYTE)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:heliotrope:problem:too-large")
+    answer = await bench.http.post("/v1/checks?pack=absent", content=sample(1))
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:pack-not-found")
+    answer = await bench.http.post(
+        "/v1/checks", content=sample(1), headers=bearer(OTHER_COMMUNE) | {"X-Collectivite": COMMUNE}
+    )
+    assert answer.status_code == 403
+    assert bench.scratch_files() == []
+
+
+async def test_the_synthese_of_a_flux_is_read_page_by_page(bench: Bench) -> None:
+    content = sample(1, pieces_per_bordereau=250, depense_bordereaux=1, pj_per_piece=0)
+    flux_id, _ = await bench.judged(content)
+    index = (await bench.http.get(f"/v1/flux/{flux_id}/synthese")).json()
+    assert (index["pieces_total"], index["pages_total"]) == (250, 2)
+    assert index["domains"][0]["bordereaux"][0]["pieces"] == 250
+    last = (await bench.http.get(f"/v1/flux/{flux_id}/synthese?page=2")).json()
+    assert len(last["pieces"]) == 50
+    assert (await bench.http.get(f"/v1/flux/{flux_id}/synthese?page=3")).status_code == 404
+    other = await bench.http.get(f"/v1/flux/{flux_id}/synthese", headers=bearer(OTHER_COMMUNE))
+    assert other.status_code == 404
+
+
+async def test_an_attachment_is_handed_out_as_it_was(bench: Bench) -> None:
+    original = b"%PDF-1.7 " + os.urandom(1000)
+    packed = b64encode(gzip.compress(original)).decode()
+    content = changed_sample(replacing(r'(?<="application/pdf">)[^<]*', packed), pj_per_piece=1)
+    flux_id, _ = await bench.judged(content)
+    answer = await bench.http.get(f"/v1/flux/{flux_id}/attachments/1")
+    assert (answer.status_code, answer.content) == (200, original)
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert "attachment" in answer.headers["content-disposition"]
+    assert (await bench.http.get(f"/v1/flux/{flux_id}/attachments/99")).status_code == 404
+    assert bench.scratch_files() == []
+
+
+async def test_a_bomb_is_not_handed_out(bench: Bench) -> None:
+    packed = b64encode(gzip.compress(b"%PDF-1.7 " + bytes(50 * MEBIBYTE))).decode()
+    flux_id, _ = await bench.judged(changed_sample(replacing(r'(?<="application/pdf">)[^<]*', packed)))
+    answer = await bench.http.get(f"/v1/flux/{flux_id}/attachments/1")
+    assert (answer.status_code, answer.json()["title"]) == (422, "Pièce jointe trop volumineuse")
+
+
+async def test_two_versions_of_a_flux_are_compared(bench: Bench) -> None:
+    old, _ = await bench.judged(sample(1))
+    amount = replacing(r'(?<=<MtHT V=")[^"]*', "1.00")
+    new, _ = await bench.judged(changed_sample(amount, number=1))
+    found = (await bench.http.get(f"/v1/flux/{new}/difference?since={old}")).json()
+    assert (found["added"], found["removed"], found["unchanged"]) == ([], [], 1)
+    assert {change["field"] for change in found["changed"][0]["changes"]} == {"amount"}
+
+
+async def test_findings_without_number_are_all_in_the_report(bench: Bench) -> None:
+    flux_id, fact = await bench.judged(changed_sample(replacing("(?=<Bordereau )", "<Bordereau/>" * 900)))
+    assert isinstance(fact, FluxInvalidated)
+    assert fact.report is not None
+    assert len(fact.findings) == 200
+    told = (await bench.http.get(f"/v1/flux/{flux_id}/findings")).json()
+    assert len(told["findings"]) > 900
+
+
+async def test_a_flux_that_nobody_judged_has_no_findings_yet(bench: Bench) -> None:
+    event = await bench.imported(sample(1))
+    answer = await bench.http.get(f"/v1/flux/{event.flux_id}/findings")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:not-judged")
+
+
+async def test_the_antivirus_refuses_what_is_infected_and_makes_wait_what_it_cannot_scan(bench: Bench) -> None:
+    async with fake_clamd(bench.folder / "clamd.ctl") as clamd:
+        bench.judges = replace(bench.judges, antivirus=Clamd(clamd.address, seconds_max=5))
+        _, fact = await bench.judged(sample(1).replace(b"</n:PES_Aller>", b"<!-- " + MARK + b" --></n:PES_Aller>"))
+        assert codes(fact) == {"antivirus.infected"}
+        event = await bench.imported(sample(2))
+        clamd.mood = "error"
+        with pytest.raises(UnavailableError):
+            await bench.hear(event)
+        clamd.mood = "well"
+        await bench.hear(event)
+        assert isinstance(await bench.last(event.flux_id), FluxValidated)
+
+
+def die(_: object) -> None:
+    os.kill(os.getpid(), 9)
+
+
+def sleep_for_ever(_: object) -> None:
+    while True:
+        pass
+
+
+def fail(_: object) -> None:
+    raise ValueError("a bug")
+
+
+def eat_memory(_: object) -> bytes:
+    return bytes(4096 * MEBIBYTE)
+
+
+def answer(order: int) -> int:
+    return order + 1
+
+
+@pytest.mark.parametrize("do", [die, sleep_for_ever, fail, eat_memory])
+async def test_a_worker_that_is_lost_is_replaced_and_nobody_else_notices(do: object) -> None:
+    pool = Pool(2, seconds_max=1.5, memory_bytes_max=1024 * MEBIBYTE)
+    try:
+        results = await asyncio.gather(
+            pool.run(do, None),  # type: ignore[arg-type]  # each of them takes anything
+            *(pool.run(answer, number) for number in range(6)),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], WorkerLostError)
+        assert results[1:] == [1, 2, 3, 4, 5, 6]
+    finally:
+        await pool.aclose()
+
+
+async def test_an_order_that_is_given_up_leaves_no_worker_behind() -> None:
+    pool = Pool(1, seconds_max=60, memory_bytes_max=1024 * MEBIBYTE)
+    try:
+        task = asyncio.create_task(pool.run(sleep_for_ever, None))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await pool.run(answer, 1) == 2
+    finally:
+        await pool.aclose()
+
+
+class Deadly:
+    """Workers that die of every file."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def run(self, *_: object) -> object:
+        self.tries += 1
+        raise WorkerLostError("killed")
+
+
+async def test_a_file_that_kills_two_workers_is_parked_and_the_flux_stays_as_it_is(bench: Bench) -> None:
+    deadly = Deadly()
+    bench.judges = replace(bench.judges, workers=deadly)  # type: ignore[arg-type]  # it answers nothing
+    event = await bench.imported(sample(1))
+    with pytest.raises(MalformedMessageError):
+        await bench.hear(event)
+    assert deadly.tries == 2
+    assert fold([event.data]).state is State.IMPORTED
+    assert len(await bench.history.load(event.flux_id)) == 1
+    assert bench.scratch_files() == []
+
+
+async def test_an_archive_with_a_path_that_leads_out_installs_nothing(bench: Bench) -> None:
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("../../etc/x.xsd", "<x/>")
+    told = await bench.http.post("/v1/schemas/x", content=into.getvalue(), headers=OPERATOR)
+    assert told.status_code == 422
+    assert "chemin interdit" in told.json()["detail"]
