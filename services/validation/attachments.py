@@ -7,16 +7,19 @@ most of what a flux weighs.
 
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pybase64
 from isal import isal_zlib
 
 PIECE_BYTES = 256 * 1024
 HEAD_BYTES = 512
+_BLANKS = {ord(blank): None for blank in " \t\r\n"}
+_END = re.compile(r"[A-Za-z0-9+/][AQgw]==$|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=$|[A-Za-z0-9+/]{4}$")
 
 Fault = Literal["", "empty", "base64", "gzip", "truncated", "too-large"]
 
@@ -74,13 +77,18 @@ class AttachmentError(ValueError):
         self.fault = fault
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What an attachment turned out to be: its size once decompressed, in bytes, and its real kind."""
+class Inspection(NamedTuple):
+    """What an attachment turned out to be: its size once decompressed, in bytes, and its real kind.
+
+    `is_base64` says that its text is what XML Schema calls base64Binary, whatever comes out of it; `encoded_bytes`
+    how long that text is.
+    """
 
     fault: Fault = ""
     size: int = 0
     kind: str = "unknown"
+    is_base64: bool = False
+    encoded_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,13 +104,15 @@ def inspect(encoded: str | None, *, bytes_max: int) -> Inspection:
     """Open the content of a Fichier, keep nothing of it, and say what it is."""
     size = 0
     head = b""
+    fault: Fault = ""
     try:
         for piece in _pieces(encoded, bytes_max):
             size += len(piece)
             head = head or piece[:HEAD_BYTES]
     except AttachmentError as error:
-        return Inspection(error.fault, size, kind_of(head))
-    return Inspection("", size, kind_of(head))
+        fault = error.fault
+    is_base64 = fault != "base64" and bool(encoded) and _ends_as_it_should(encoded or "")
+    return Inspection(fault, size, kind_of(head), is_base64, len(encoded or ""))
 
 
 def extract(encoded: str | None, write: Callable[[bytes], object], *, bytes_max: int) -> Extracted:
@@ -172,13 +182,18 @@ def _pieces(encoded: str | None, bytes_max: int) -> Iterator[bytes]:
         raise AttachmentError("empty")
 
 
+def _ends_as_it_should(encoded: str) -> bool:
+    """Say whether the bits that padding leaves over are zero: XML Schema asks for that, decoders do not."""
+    return _END.fullmatch(encoded[-4:]) is not None or _END.search(encoded[-200:].translate(_BLANKS)) is not None
+
+
 def _decoded(encoded: str) -> bytes:
-    """Decode base64, which may be broken into lines."""
+    """Decode base64, which may be broken by blanks of XML."""
     try:
         return pybase64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         pass  # lines, most often; anything else fails again below
     try:
-        return pybase64.b64decode("".join(encoded.split()), validate=True)
+        return pybase64.b64decode(encoded.translate(_BLANKS), validate=True)
     except (binascii.Error, ValueError) as error:
         raise AttachmentError("base64") from error

@@ -4,7 +4,7 @@ from lxml import etree
 
 from services.validation.rules_bordereaux import amount
 from services.validation.rules_document import BORDEREAUX_MAX, ID_CHARACTERS_MAX
-from services.validation.subject import Block, Subject
+from services.validation.subject import Block, Subject, count
 from shared.events import Bordereau, Header
 from shared.pes import SIGNATURE, value_at
 
@@ -56,7 +56,7 @@ def _bordereau(block: Block, element: etree._Element) -> Bordereau:
         exercice=at("Exer"),
         number=at("IdBord"),
         type=at("TypBord"),
-        pieces=len(element.findall("Piece")),
+        pieces=count(element, "Piece"),
         amount=amount(at(block.domain.amount)),
         element_id=element.get("Id", "")[:ID_CHARACTERS_MAX],
         is_signed=element.find(SIGNATURE) is not None,

@@ -58,6 +58,7 @@ class Judgement:
 
     Attributes:
         root: the tree, for those who go on with it; none when the file is unreadable or not a PES Aller.
+        encoded_bytes: how long the text of each Fichier was, for the tree no longer holds them (`_lighten`).
         pack: the schema pack that applied; none when none was asked.
     """
 
@@ -69,6 +70,7 @@ class Judgement:
     attachments: int = 0
     signature_required: bool = False
     root: etree._Element | None = field(default=None, repr=False, compare=False)
+    encoded_bytes: tuple[int, ...] = field(default=(), repr=False)
 
 
 def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date) -> Judgement:
@@ -87,6 +89,7 @@ def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date)
     if root.tag != PES_ALLER:
         return Judgement("invalid", (wrong_root(root),))
     subject = Subject(document, root, prolog, collectivite, today, rules.attachment_bytes_max)
+    encoded_bytes = _lighten(subject, (*rules.packs, *rules.shadows))
     pack, refused = _by_schema(root, rules.packs)
     found = chain(map(_of_schema, refused), _by_shadows(root, rules.shadows), _by_controls(subject))
     findings = with_policy(_placed(subject, found), rules.policy)
@@ -99,6 +102,7 @@ def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date)
         attachments=len(subject.attachments),
         signature_required=must_be_signed(subject),
         root=root,
+        encoded_bytes=encoded_bytes,
     )
 
 
@@ -151,6 +155,20 @@ class _Found(NamedTuple):
 
     finding: Finding
     element: etree._Element | None
+
+
+def _lighten(subject: Subject, packs: Sequence[CompiledPack]) -> tuple[int, ...]:
+    """Take the content of attachments, once inspected, out of the tree; return how long each was.
+
+    They are most of a flux, and libxml2 would look at them again, letter by letter, for what is known already: that
+    they are base64. Only what is known stays out, and only if the packs ask for nothing else.
+    """
+    lengths = tuple(found.encoded_bytes for _, found in subject.inspections)
+    if all(pack.takes_any_base64 for pack in packs):
+        for file, found in subject.inspections:
+            if found.is_base64 and not len(file):
+                file.text = None
+    return lengths
 
 
 def _by_schema(root: etree._Element, packs: Sequence[CompiledPack]) -> tuple[Pack | None, list[Violation]]:

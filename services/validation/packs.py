@@ -181,6 +181,12 @@ class CompiledPack:
         if PES_ALLER not in self._entries:
             raise PackError("Aucun schéma du pack ne déclare PES_Aller.")
 
+    @cached_property
+    def takes_any_base64(self) -> bool:
+        """True when the content of a PJ may be any base64, of any length: nothing else is to be judged in it."""
+        found = [element for content in self._files.values() for element in _named(content, "Fichier")]
+        return bool(found) and all(_holds_base64(element) for element in found)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """The tags of the roots that this pack can judge."""
@@ -236,6 +242,18 @@ def _entries(found: Mapping[str, bytes]) -> dict[str, str]:
             if root in ROOTS:
                 entries.setdefault(root, path)
     return {root: entries[root] for root in ROOTS if root in entries}
+
+
+def _named(content: bytes, name: str) -> list[etree._Element]:
+    return [one for one in etree.fromstring(content, _parser()).iter(f"{_XSD}element") if one.get("name") == name]
+
+
+def _holds_base64(element: etree._Element) -> bool:
+    extension = element.find(f"{_XSD}complexType/{_XSD}simpleContent/{_XSD}extension")
+    if extension is None:
+        return False
+    prefix, _, name = extension.get("base", "").rpartition(":")
+    return (extension.nsmap.get(prefix or None), name) == (_XSD[1:-1], "base64Binary")
 
 
 def _refuse_external(schema: etree._Element, path: str) -> None:

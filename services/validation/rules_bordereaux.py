@@ -10,7 +10,7 @@ from lxml import etree
 from services.validation.control import Hit
 from services.validation.domains import ORMC
 from services.validation.rules_document import day, nearest, shown
-from services.validation.subject import Subject, column, elements
+from services.validation.subject import Subject, column, count, elements
 from shared.pes import value_at
 
 _AMOUNT_CHARACTERS_MAX = 30  # longer than any amount may be (helios.md 2.2): a hostile one would cost time
@@ -48,9 +48,9 @@ def number_of_pieces(subject: Subject) -> Iterator[Hit]:
     """NbrPce is the number of pièces."""
     for _, bordereau in subject.bordereaux():
         value = value_at(bordereau, "BlocBordereau/NbrPce")
-        count = len(bordereau.findall("Piece"))
-        if value.lstrip("0") != str(count):
-            message = f"NbrPce vaut {shown(value)} ; le bordereau contient {count} pièce{'s' if count > 1 else ''}."
+        pieces = count(bordereau, "Piece")
+        if value.lstrip("0") != str(pieces):
+            message = f"NbrPce vaut {shown(value)} ; le bordereau contient {pieces} pièce{'s' if pieces > 1 else ''}."
             yield _hit(bordereau, "NbrPce", message)
 
 

@@ -7,6 +7,7 @@ from services.validation.attachments import kinds_for
 from services.validation.control import Hit
 from services.validation.rules_document import nearest, shown
 from services.validation.subject import Subject
+from shared.pes import value_at
 
 _ELECTRONIC = "01"
 _NEED_REFERENCE = frozenset({"012", "013"})  # CFU
@@ -21,7 +22,7 @@ _FAULTS = {
 
 def unreadable(subject: Subject) -> Iterator[Hit]:
     """The content of every PJ can be read: base64, then gzip, within bounds."""
-    for _, file, found in subject.inspections:
+    for file, found in subject.inspections:
         if found.fault == "too-large":
             bound = subject.attachment_bytes_max // (1024 * 1024)
             yield Hit(file, f"Le contenu de la PJ dépasse {bound} Mio une fois décompressé.")
@@ -32,10 +33,13 @@ def unreadable(subject: Subject) -> Iterator[Hit]:
 
 def another_kind(subject: Subject) -> Iterator[Hit]:
     """The content of every PJ is of the kind that its MIME type and its name say."""
-    for one, file, found in subject.inspections:
+    names = [one.name for one in subject.attachments]
+    has_one_each = len(names) == len(subject.inspections)
+    for position, (file, found) in enumerate(subject.inspections):
         mime = file.get("MIMEType", "")
-        if not found.fault and found.kind not in kinds_for(mime, one.name):
-            message = f"La PJ {shown(one.name)} s'annonce {shown(mime)}, mais son contenu est de type {found.kind}."
+        name = names[position] if has_one_each else value_at(file, "../../NomPJ")
+        if not found.fault and found.kind not in kinds_for(mime, name):
+            message = f"La PJ {shown(name)} s'annonce {shown(mime)}, mais son contenu est de type {found.kind}."
             yield Hit(file, message)
 
 
@@ -44,7 +48,7 @@ def extension(subject: Subject) -> Iterator[Hit]:
     for one in subject.attachments:
         if one.name and not _EXTENSION.search(one.name):
             message = f"NomPJ vaut {shown(one.name)} ; il lui faut une extension (.pdf, .xml…)."
-            yield Hit(nearest(one.element, "NomPJ"), message)
+            yield Hit(nearest(subject.attachment(one), "NomPJ"), message)
 
 
 def same_attachment(subject: Subject) -> Iterator[Hit]:
@@ -53,7 +57,7 @@ def same_attachment(subject: Subject) -> Iterator[Hit]:
     for one in subject.attachments:
         if one.id_unique and one.id_unique in seen:
             message = f"Plusieurs PJ du fichier portent l'IdUnique {shown(one.id_unique)}."
-            yield Hit(nearest(one.element, "IdUnique"), message)
+            yield Hit(nearest(subject.attachment(one), "IdUnique"), message)
         seen.add(one.id_unique)
 
 
@@ -61,34 +65,34 @@ def not_referenced(subject: Subject) -> Iterator[Hit]:
     """Every PJ is referred to by a pièce, or says what it belongs to."""
     referred = {reference.id_unique for reference in subject.references}
     for one in subject.attachments:
-        if one.id_unique not in referred and not one.has_accounting_reference:
+        if one.id_unique not in referred and subject.attachment(one).find("RefCompta") is None:
             message = f"Aucune pièce ne fait référence à la PJ {shown(one.id_unique)}, et elle n'a pas de RefCompta."
-            yield Hit(one.element, message)
+            yield Hit(subject.attachment(one), message)
 
 
 def no_accounting_reference(subject: Subject) -> Iterator[Hit]:
     """A CFU (types 012 and 013) says what it belongs to."""
     for one in subject.attachments:
-        if one.type in _NEED_REFERENCE and not one.has_accounting_reference:
-            yield Hit(one.element, f"Une PJ de type {one.type} doit avoir un RefCompta.")
+        if one.type in _NEED_REFERENCE and subject.attachment(one).find("RefCompta") is None:
+            yield Hit(subject.attachment(one), f"Une PJ de type {one.type} doit avoir un RefCompta.")
 
 
 def not_enclosed(subject: Subject) -> Iterator[Hit]:
     """The PJ that a pièce refers to is in the file; it may also have come before."""
     known = {one.id_unique for one in subject.attachments}
-    for element, id_unique, support in subject.references:
-        if support == _ELECTRONIC and id_unique not in known:
-            known.add(id_unique)  # said once, where it is first referred to
-            yield Hit(
-                element, f"La PJ {shown(id_unique)} n'est pas dans le fichier : elle doit déjà être dans Hélios."
-            )
+    for one in subject.references:
+        if one.support == _ELECTRONIC and one.id_unique not in known:
+            known.add(one.id_unique)  # said once, where it is first referred to
+            message = f"La PJ {shown(one.id_unique)} n'est pas dans le fichier : elle doit déjà être dans Hélios."
+            yield Hit(subject.reference(one), message)
 
 
 def on_paper(subject: Subject) -> Iterator[Hit]:
     """What is sent on paper or on a disc is not in the file as well."""
     enclosed = {one.id_unique for one in subject.attachments}
-    for element, id_unique, support in subject.references:
-        if support != _ELECTRONIC and id_unique in enclosed:
-            yield Hit(
-                element, f"La PJ {shown(id_unique)} est dans le fichier, alors que Support vaut {shown(support)}."
+    for one in subject.references:
+        if one.support != _ELECTRONIC and one.id_unique in enclosed:
+            message = (
+                f"La PJ {shown(one.id_unique)} est dans le fichier, alors que Support vaut {shown(one.support)}."
             )
+            yield Hit(subject.reference(one), message)

@@ -7,7 +7,7 @@ from lxml import etree
 from services.validation.control import Hit
 from services.validation.keys import is_bic, is_iban, is_nir, is_rib, is_siren, is_siret
 from services.validation.rules_document import shown
-from services.validation.subject import Block, Subject, column
+from services.validation.subject import Block, Subject, column, rows
 from shared.pes import value_at
 
 _TIERS = "Bordereau/Piece/LigneDePiece/Tiers"
@@ -26,13 +26,11 @@ _PARTS = ("CodeEtab", "CodeGuic", "IdCpte", "CleRib")
 def identifier(subject: Subject) -> Iterator[Hit]:
     """The identifier of a tiers is of the kind that it says, and its key is right."""
     for block in subject.blocks:
-        kinds = block.column(f"{_TIERS}/InfoTiers[IdTiers]/NatIdTiers/@V")
-        values = block.column(f"{_TIERS}/InfoTiers[NatIdTiers]/IdTiers/@V")
-        wrong = {(kind, value) for kind, value in set(zip(kinds, values, strict=False)) if not _is_right(kind, value)}
-        for kind in {kind for kind, _ in wrong}:
-            for element in block.elements(f"{_TIERS}/InfoTiers[NatIdTiers/@V='{kind}']/IdTiers"):
-                if (kind, element.get("V")) in wrong:
-                    yield Hit(element, _wrong_identifier(kind, element.get("V", "")))
+        for kind, value in set(rows(block.element, f"{_TIERS}/InfoTiers", ("NatIdTiers", "IdTiers"))):
+            if value and not _is_right(kind, value):
+                for element in block.elements(f"{_TIERS}/InfoTiers[NatIdTiers/@V='{kind}']/IdTiers"):
+                    if element.get("V", "").strip() == value:
+                        yield Hit(element, _wrong_identifier(kind, value))
 
 
 def _is_right(kind: str, value: str) -> bool:

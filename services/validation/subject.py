@@ -4,11 +4,11 @@ A control that is satisfied must cost next to nothing. So it first looks at colu
 every value of a field in one call, in the order of the document. Only what looks wrong is looked for further.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from lxml import etree
 
@@ -16,6 +16,11 @@ from services.validation.attachments import Inspection, inspect
 from services.validation.domains import DOMAINS, Domain
 from shared.pes import Prolog, value_at
 
+ATTACHMENTS = "PES_PJ/PJ"
+# From one place, "descendant" is one walk; "//" below others makes libxml2 compare all that it found.
+REFERENCES = "descendant::PJRef"
+_OF_PJ = ("IdUnique", "NomPJ", "TypePJ")
+_OF_PJREF = ("IdUnique", "Support")
 _TRUE = frozenset({"1", "true"})
 
 
@@ -26,13 +31,30 @@ def _compiled(path: str) -> etree.XPath:
 
 def column(element: etree._Element, path: str) -> list[str]:
     """Return every value (attribute or text) at a path, as plain strings."""
-    return [str(value) for value in found] if isinstance(found := _compiled(path)(element), list) else []
+    found = _compiled(path)(element)
+    return cast("list[str]", found) if isinstance(found, list) else []
 
 
 def elements(element: etree._Element, path: str) -> list[etree._Element]:
     """Return every element at a path."""
     found = _compiled(path)(element)
-    return [one for one in found if etree.iselement(one)] if isinstance(found, list) else []
+    return found if isinstance(found, list) else []
+
+
+def count(element: etree._Element, path: str) -> int:
+    """Return how many elements are at a path."""
+    found = _compiled(f"count({path})")(element)
+    return int(found) if isinstance(found, float) else 0
+
+
+def rows(element: etree._Element, path: str, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the values that each element at a path has in its children of these names; empty where it has none."""
+    columns = [column(element, f"{path}/{name}/@V") for name in names]
+    expected = count(element, path)
+    if all(len(one) == expected for one in columns):
+        return list(zip(*columns, strict=True))
+    # Some have none, or several: the columns say no longer which is whose.
+    return [tuple(value_at(one, name) for name in names) for one in elements(element, path)]
 
 
 @dataclass(frozen=True)
@@ -62,20 +84,18 @@ class Block:
 
 
 class Attachment(NamedTuple):
-    """A PJ: its element, its Fichier if it has one, and what it says of itself."""
+    """What a PJ says of itself; `position` counts from 0."""
 
-    element: etree._Element
-    file: etree._Element | None
+    position: int
     id_unique: str
     name: str
     type: str
-    has_accounting_reference: bool
 
 
 class Reference(NamedTuple):
-    """A PJRef: the IdUnique and the Support that it gives."""
+    """A PJRef: the IdUnique and the Support that it gives; `position` counts from 0."""
 
-    element: etree._Element
+    position: int
     id_unique: str
     support: str
 
@@ -108,44 +128,33 @@ class Subject:
     @cached_property
     def attachments(self) -> list[Attachment]:
         """Every PJ."""
-        return [_attachment(element) for element in self.root.iterfind("PES_PJ/PJ")]
-
-    @cached_property
-    def inspections(self) -> list[tuple[Attachment, etree._Element, Inspection]]:
-        """Every PJ that has a Fichier (the schema says when there is none), and what became of opening it."""
-        return [
-            (one, one.file, inspect(one.file.text, bytes_max=self.attachment_bytes_max))
-            for one in self.attachments
-            if one.file is not None
-        ]
+        return [Attachment(position, *values) for position, values in enumerate(rows(self.root, ATTACHMENTS, _OF_PJ))]
 
     @cached_property
     def references(self) -> list[Reference]:
         """Every PJRef."""
-        # Not by XPath: "//" makes libxml2 compare every element found with every other.
-        return [_reference(element) for element in self.root.iter("PJRef")]
+        return [
+            Reference(position, *values) for position, values in enumerate(rows(self.root, REFERENCES, _OF_PJREF))
+        ]
+
+    @cached_property
+    def inspections(self) -> list[tuple[etree._Element, Inspection]]:
+        """Every Fichier of a PJ (the schema says when there is none), and what became of opening it."""
+        return [
+            (file, inspect(file.text, bytes_max=self.attachment_bytes_max))
+            for file in elements(self.root, f"{ATTACHMENTS}/Contenu/Fichier")
+        ]
+
+    def attachment(self, one: Attachment) -> etree._Element:
+        """Return the element of a PJ."""
+        return elements(self.root, ATTACHMENTS)[one.position]
+
+    def reference(self, one: Reference) -> etree._Element:
+        """Return the element of a PJRef."""
+        return elements(self.root, REFERENCES)[one.position]
 
     def bordereaux(self) -> Iterator[tuple[Block, etree._Element]]:
         """Yield every Bordereau with its block, in the order of the document."""
         for block in self.blocks:
             for bordereau in block.bordereaux:
                 yield block, bordereau
-
-
-def _reference(element: etree._Element) -> Reference:
-    values = {child.tag: child.get("V", "") for child in element}
-    return Reference(element, values.get("IdUnique", ""), values.get("Support", ""))
-
-
-def _attachment(element: etree._Element) -> Attachment:
-    children = {child.tag: child for child in element}
-    contents = children.get("Contenu")
-    values = {tag: child.get("V", "") for tag, child in children.items()}
-    return Attachment(
-        element,
-        None if contents is None else contents.find("Fichier"),
-        values.get("IdUnique", ""),
-        values.get("NomPJ", ""),
-        values.get("TypePJ", ""),
-        "RefCompta" in children,
-    )

@@ -6,7 +6,7 @@ fields and their meaning are in `docs/synthese.md`; names follow helios.md 2.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -38,8 +38,13 @@ class Synthese:
     pages: tuple[tuple[Json, ...], ...]
 
 
-def read_synthese(root: etree._Element) -> Synthese:
-    """Read a PES_Aller into its synthèse. Never raises: what cannot be read is null."""
+def read_synthese(root: etree._Element, encoded_bytes: Sequence[int] = ()) -> Synthese:
+    """Read a PES_Aller into its synthèse. Never raises: what cannot be read is null.
+
+    Args:
+        root: the tree.
+        encoded_bytes: how long the text of each Fichier was, when the tree no longer holds it.
+    """
     domains: list[Json] = []
     pieces: list[Json] = []
     for domain in DOMAINS:
@@ -52,7 +57,7 @@ def read_synthese(root: etree._Element) -> Synthese:
         "header": _header(root),
         "domains": domains,
         "totals": _totals(root, domains, pieces),
-        **_attachments(root, pieces),
+        **_attachments(root, pieces, encoded_bytes),
         "page_pieces": PAGE_PIECES,
         "pieces_total": len(pieces),
     }
@@ -165,7 +170,7 @@ def _other_domains(root: etree._Element) -> Iterator[Json]:
             yield {"domain": name, "elements": dict(kinds.most_common(50))}
 
 
-def _attachments(root: etree._Element, pieces: list[Json]) -> Json:
+def _attachments(root: etree._Element, pieces: list[Json], encoded_bytes: Sequence[int]) -> Json:
     referred: dict[str, list[Json]] = {}
     for piece in pieces:
         place = {name: piece[name] for name in ("domain", "exercice", "bordereau", "bordereau_type", "number")}
@@ -175,8 +180,9 @@ def _attachments(root: etree._Element, pieces: list[Json]) -> Json:
             if isinstance(ligne, dict):
                 for id_unique in _list(ligne, "attachments"):
                     referred.setdefault(str(id_unique), []).append(place | {"ligne": ligne["number"]})
+    lengths = iter(encoded_bytes)
     shown = [
-        _attachment(position, one, referred)
+        _attachment(position, one, referred, lengths)
         for position, one in enumerate(root.iterfind("PES_PJ/PJ"), start=1)
         if position <= ATTACHMENTS_MAX
     ]
@@ -185,7 +191,9 @@ def _attachments(root: etree._Element, pieces: list[Json]) -> Json:
     return {"attachments": shown, "missing_attachments": missing[:ATTACHMENTS_MAX]}
 
 
-def _attachment(position: int, element: etree._Element, referred: dict[str, list[Json]]) -> Json:
+def _attachment(
+    position: int, element: etree._Element, referred: dict[str, list[Json]], lengths: Iterator[int]
+) -> Json:
     file = element.find("Contenu/Fichier")
     id_unique = _at(element, "IdUnique")
     return {
@@ -194,7 +202,7 @@ def _attachment(position: int, element: etree._Element, referred: dict[str, list
         "name": _at(element, "NomPJ"),
         "type": _at(element, "TypePJ"),
         "mime": (file.get("MIMEType") or "")[:FIELD_CHARACTERS_MAX] or None if file is not None else None,
-        "encoded_bytes": len(file.text or "") if file is not None else 0,
+        "encoded_bytes": next(lengths, len(file.text or "")) if file is not None else 0,
         "description": _at(element, "Description"),
         "referenced_by": referred.get(id_unique or "", [])[:100],
         "references": [

@@ -89,7 +89,7 @@ def judge_file(order: JudgeOrder) -> Judged:
     root, judgement = judgement.root, replace(judgement, root=None)
     if root is None or not order.with_synthese:
         return Judged(judgement)
-    synthese = read_synthese(root)
+    synthese = read_synthese(root, judgement.encoded_bytes)
     return Judged(judgement, to_json(synthese.index), tuple(to_json(page) for page in synthese.pages))
 
 

@@ -7,14 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cli.pes_sample import SampleSpec, build_sample
 from services.validation.controls import ALL, BY_CODE, CONTROLS
-from services.validation.judge import FINDINGS_MAX
+from services.validation.judge import FINDINGS_MAX, Rules, judge
+from services.validation.packs import CompiledPack, PackFiles, built_in
 from services.validation.rules_document import BORDEREAUX_MAX
 from shared.events import Finding
+from shared.pes import PES_ALLER, parse
 from tests.bad_input import GOOD
-from tests.judging import Change, changed_sample, codes, judged, judged_sample, replacing
+from tests.judging import TODAY, Change, changed_sample, codes, judged, judged_sample, pack, replacing
 
 SIGNATURE = '<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"/>'
 
@@ -234,6 +238,35 @@ def test_a_value_of_ten_megabytes_is_told_and_quoted_with_measure(name: str, cod
     judgement = judged_sample(value(name, "x" * 10_000_000))
     assert code in codes(judgement)
     assert len(repr(judgement.findings)) < 20_000
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("QUJDREVG+/=QgwAEI4 \t\n-_é\xa0#", max_size=30))
+def test_the_content_of_an_attachment_is_judged_as_the_schema_would(text: str) -> None:
+    content = changed_sample(contents(text), pj_per_piece=1, pieces_per_bordereau=1)
+    schema = pack().schema(PES_ALLER)
+    assert schema is not None
+    by_schema = {finding.code for finding in judged(content).findings if finding.source == "schema"}
+    assert (not by_schema) is schema.validate(parse(content))
+
+
+@pytest.mark.parametrize("end", ["QQ==", "QR==", "QUI=", "QUJ=", "QUJD", "QUI", "Q===", "QQ=", "=", "QQ==QQ=="])
+def test_the_end_of_base64_is_judged_as_the_schema_would(end: str) -> None:
+    for start in ("", "QUJD", "QUJD\n", " "):
+        test_the_content_of_an_attachment_is_judged_as_the_schema_would.hypothesis.inner_test(start + end)  # type: ignore[attr-defined]
+
+
+def test_a_pack_that_asks_more_of_a_content_is_asked_itself() -> None:
+    files = built_in().files
+    bound = b'<xs:restriction base="xs:base64Binary"><xs:maxLength value="9"/></xs:restriction>'
+    aller = files["aller.xsd"]
+    assert CompiledPack(PackFiles("x", {**files, "aller.xsd": aller})).takes_any_base64
+    named = b'<xs:simpleType name="Short">' + bound + b"</xs:simpleType></xs:schema>"
+    stricter = aller.replace(b'base="xs:base64Binary"', b'base="n:Short"').replace(b"</xs:schema>", named)
+    stricter_pack = CompiledPack(PackFiles("x", {**files, "aller.xsd": stricter}))
+    assert not stricter_pack.takes_any_base64
+    judgement = judge(GOOD, Rules(packs=(stricter_pack,)), today=TODAY)
+    assert {finding.where.element for finding in judgement.findings} == {"Fichier"}
 
 
 def test_a_sample_of_each_number_is_good() -> None:
