@@ -1,5 +1,9 @@
 """Bad files, made here: each is something that someone will send one day, by accident or to do harm."""
 
+import gzip
+import re
+import zlib
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +27,7 @@ def bad_files(port: int) -> Iterator[BadFile]:
     """Yield the files; those that try to reach the network try this port of this machine."""
     yield from _outside(port)
     yield from _too_much()
+    yield from _inside_a_flux(port)
     yield from _encodings()
     yield from _broken()
 
@@ -61,6 +66,73 @@ def _too_much() -> Iterator[BadFile]:
     yield BadFile("a name of 2 MB", _LATIN + b"<" + b"a" * 2_000_000 + b"/>", "pes.root")
     declaration = b'<?xml version="1.0" encoding="' + b"X" * 100_000 + b'"?>'
     yield BadFile("a long declaration", declaration + b"<a/>", "reader.malformed")
+
+
+def _inside_a_flux(port: int) -> Iterator[BadFile]:
+    """Files that are a flux as far as one looks, and hostile further down."""
+    include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="http://127.0.0.1:{port}/x"/>'
+    yield BadFile("XInclude in a pièce", _before("</Piece>", include), "schema.unexpected-element")
+    yield BadFile(
+        "deep nesting in a pièce", _before("</Piece>", "<a>" * 2000 + "</a>" * 2000), "schema.unexpected-element"
+    )
+    yield BadFile("deeper nesting", _before("</Piece>", "<a>" * 100_000 + "</a>" * 100_000), "reader.malformed")
+    attributes = " ".join(f'a{number}="v"' for number in range(100_000))
+    yield BadFile(
+        "100,000 attributes on a pièce", _before("</Piece>", f"<a {attributes}/>"), "schema.unexpected-element"
+    )
+    yield BadFile("a value of 10 MB", _changed('(?<=<Obj V=")[^"]*', "x" * 10_000_000), "schema.too-long")
+    yield BadFile("a text of 10 MB", _before("</Piece>", "x" * 10_000_000), "schema.text")
+    yield BadFile("an Id of 10 MB", _changed('(?<=<Bordereau Id=")[^"]*', "x" * 10_000_000), "pes.id-too-long")
+    yield BadFile("the same Id twice", _changed('(?<=<Bordereau Id=")[^"]*', _root_id()), "pes.duplicate-id")
+    yield BadFile("an amount of 10 MB", _changed('(?<=<MtHT V=")[^"]*', "9" * 10_000_000), "schema.value")
+    bomb = b64encode(_bomb(megabytes=2000)).decode()
+    yield BadFile("a gzip bomb", _changed(r'(?<="application/pdf">)[^<]*', bomb), "pj.unreadable")
+    nested = b64encode(gzip.compress(_bomb(megabytes=100))).decode()
+    yield BadFile(
+        "gzip in gzip",
+        _changed(r"<PJ>.*</PJ>", f"<PJ><Contenu><Fichier>{nested}</Fichier></Contenu></PJ>"),
+        "schema.missing-attribute",
+    )
+    many = "".join(
+        f'<Piece><BlocPiece><InfoPce><IdPce V="{n // 2}"/></InfoPce></BlocPiece></Piece>' for n in range(10_000)
+    )
+    yield BadFile("10,000 pièces, each number twice", _before("</Bordereau>", many), "piece.duplicate")
+    bordereaux = "".join(f'<Bordereau Id="B{n // 2}"/>' for n in range(10_000))
+    yield BadFile("10,000 bordereaux, each Id twice", _before("</PES_DepenseAller>", bordereaux), "pes.duplicate-id")
+    attachments = "".join(f'<PJ><IdUnique V="X{n // 2}"/><NomPJ V="x"/><TypePJ V="012"/></PJ>' for n in range(10_000))
+    yield BadFile("10,000 attachments, each twice", _before("</PES_PJ>", attachments), "pj.duplicate")
+    tiers = "".join(
+        f'<LigneDePiece><Tiers><InfoTiers><IdTiers V="{n}"/><NatIdTiers V="01"/></InfoTiers></Tiers></LigneDePiece>'
+        for n in range(10_000)
+    )
+    yield BadFile("10,000 tiers, each wrong", _before("</Piece>", tiers), "tiers.identifier")
+    references = "".join(f'<PJRef><Support V="01"/><IdUnique V="Y{n}"/></PJRef>' for n in range(10_000))
+    yield BadFile(
+        "10,000 references to nothing", _before("</InfoPce>", references + "<x/>"), "schema.unexpected-element"
+    )
+
+
+def _before(markup: str, inserted: str) -> bytes:
+    text = GOOD.decode("latin-1")
+    assert markup in text
+    return text.replace(markup, inserted + markup, 1).encode("latin-1")
+
+
+def _changed(pattern: str, value: str) -> bytes:
+    text, count = re.subn(pattern, lambda _: value, GOOD.decode("latin-1"), count=1, flags=re.DOTALL)
+    assert count == 1, pattern
+    return text.encode("latin-1")
+
+
+def _root_id() -> str:
+    found = re.search(r'PES_Aller[^>]* Id="([^"]*)"', GOOD.decode("latin-1"))
+    assert found is not None
+    return found.group(1)
+
+
+def _bomb(*, megabytes: int) -> bytes:
+    packing = zlib.compressobj(9, wbits=31)
+    return b"".join([*(packing.compress(bytes(1_000_000)) for _ in range(megabytes)), packing.flush()])
 
 
 def _encodings() -> Iterator[BadFile]:

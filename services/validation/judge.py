@@ -9,7 +9,7 @@
 6. The policy of the collectivité says how serious each finding is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain, islice
@@ -28,7 +28,7 @@ from services.validation.subject import Subject
 from shared.events import Bordereau, Finding, Header, Pack, Severity, Where
 from shared.pes import PES_ALLER
 
-FINDINGS_MAX = 5000
+FINDINGS_MAX = 1000  # of the schema, and of each control: none can drown the others
 SCHEMA = "schema"  # the policy's name for all that the schema refuses
 SHADOW = "schema.shadow"
 ATTACHMENT_BYTES_MAX = 256 * 1024 * 1024
@@ -91,8 +91,8 @@ def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date)
     subject = Subject(document, root, prolog, collectivite, today, rules.attachment_bytes_max)
     encoded_bytes = _lighten(subject, (*rules.packs, *rules.shadows))
     pack, refused = _by_schema(root, rules.packs)
-    found = chain(map(_of_schema, refused), _by_shadows(root, rules.shadows), _by_controls(subject))
-    findings = with_policy(_placed(subject, found), rules.policy)
+    groups = chain([refused], _by_shadows(root, rules.shadows), _by_controls(subject))
+    findings = with_policy(_placed(subject, groups), rules.policy)
     return Judgement(
         verdict=verdict_of(findings),
         findings=tuple(findings),
@@ -115,7 +115,8 @@ def judge_by_schema(document: bytes, pack: CompiledPack) -> Judgement:
     if pack.schema(str(root.tag)) is None:
         return Judgement("invalid", (unknown_root(root),), pack.pack)
     subject = Subject(document, root, prolog, "", date.max, 0)
-    findings = _placed(subject, map(_of_schema, _violations(pack, root)))
+    refused, left_out = _violations(pack, root)
+    findings = _placed(subject, [_Group([_of_schema(one) for one in refused], left_out)])
     return Judgement(verdict_of(findings), tuple(findings), pack.pack, header_of(root), root=root)
 
 
@@ -157,6 +158,13 @@ class _Found(NamedTuple):
     element: etree._Element | None
 
 
+class _Group(NamedTuple):
+    """What the schema, or one control, finds; and how much more there is."""
+
+    found: list[_Found]
+    left_out: int = 0
+
+
 def _lighten(subject: Subject, packs: Sequence[CompiledPack]) -> tuple[int, ...]:
     """Take the content of attachments, once inspected, out of the tree; return how long each was.
 
@@ -171,42 +179,47 @@ def _lighten(subject: Subject, packs: Sequence[CompiledPack]) -> tuple[int, ...]
     return lengths
 
 
-def _by_schema(root: etree._Element, packs: Sequence[CompiledPack]) -> tuple[Pack | None, list[Violation]]:
+def _by_schema(root: etree._Element, packs: Sequence[CompiledPack]) -> tuple[Pack | None, _Group]:
     """Return the pack that applied, and what it refuses."""
-    of_newest: list[Violation] = []
+    of_newest: tuple[list[Violation], int] = ([], 0)
     for pack in packs:
-        refused = _violations(pack, root)
+        refused, left_out = _violations(pack, root)
         if not refused:
-            return pack.pack, []
-        of_newest = of_newest or refused
-    return (packs[0].pack if packs else None), of_newest
+            return pack.pack, _Group([])
+        of_newest = of_newest if of_newest[0] else (refused, left_out)
+    refused, left_out = of_newest
+    return (packs[0].pack if packs else None), _Group([_of_schema(one) for one in refused], left_out)
 
 
-def _by_shadows(root: etree._Element, shadows: Sequence[CompiledPack]) -> Iterator[_Found]:
+def _by_shadows(root: etree._Element, shadows: Sequence[CompiledPack]) -> Iterator[_Group]:
     for shadow in shadows:
-        refused = _violations(shadow, root)
+        refused, left_out = _violations(shadow, root)
         if refused:
-            first = refused[0]
+            first, others = refused[0], len(refused) - 1 + left_out
             message = (
                 f"Le pack à l'essai « {shadow.pack.pack_id} » refuserait ce flux : {first.message}"
-                f"{f' Et {len(refused) - 1} autres anomalies.' if len(refused) > 1 else ''}"
+                f"{f' Et {others} autres anomalies.' if others else ''}"
             )
             finding = _schema_finding(first).model_copy(
                 update={"code": f"{SHADOW}.{shadow.pack.pack_id}", "severity": "warning", "message": message}
             )
-            yield _Found(finding, first.element)
+            yield _Group([_Found(finding, first.element)])
 
 
-def _violations(pack: CompiledPack, root: etree._Element) -> list[Violation]:
+def _violations(pack: CompiledPack, root: etree._Element) -> tuple[list[Violation], int]:
     schema = pack.schema(str(root.tag))
-    return list(islice(violations(schema, root), FINDINGS_MAX + 1)) if schema is not None else []
+    return violations(schema, root, FINDINGS_MAX) if schema is not None else ([], 0)
 
 
-def _by_controls(subject: Subject) -> Iterator[_Found]:
+def _by_controls(subject: Subject) -> Iterator[_Group]:
     for control in CONTROLS:
         if control.find is not None:
-            for element, message in control.find(subject):
-                yield _Found(_control_finding(control, message), element)
+            hits = iter(control.find(subject))
+            found = [
+                _Found(_control_finding(control, hit.message), hit.element) for hit in islice(hits, FINDINGS_MAX)
+            ]
+            if found:
+                yield _Group(found, sum(1 for _ in hits))
 
 
 def _control_finding(control: Control, message: str) -> Finding:
@@ -237,15 +250,15 @@ def _schema_finding(violation: Violation) -> Finding:
     )
 
 
-def _placed(subject: Subject, found: Iterator[_Found]) -> list[Finding]:
-    """Say where each finding is; when they are too many, say how many more there are."""
-    kept = list(islice(found, FINDINGS_MAX))
-    left_out = sum(1 for _ in found)
-    places = columns_of(subject.document, subject.root, (one.element for one in kept if one.element is not None))
-    findings = [_with_place(one, places) for one in kept]
-    if left_out:
-        control = BY_CODE["pes.many-findings"]
-        findings.append(_control_finding(control, f"Et {left_out} autres anomalies, non détaillées."))
+def _placed(subject: Subject, groups: Iterable[_Group]) -> list[Finding]:
+    """Say where each finding is; where some are too many, say how many more there are."""
+    kept = list(groups)
+    told = [one for group in kept for one in group.found]
+    places = columns_of(subject.document, subject.root, (one.element for one in told if one.element is not None))
+    findings = [_with_place(one, places) for one in told]
+    if left_out := sum(group.left_out for group in kept):
+        message = f"Et {left_out} autres anomalies comme celles-là, non détaillées."
+        findings.append(_control_finding(BY_CODE["pes.many-findings"], message))
     return findings
 
 

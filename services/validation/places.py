@@ -49,6 +49,42 @@ def where_is(element: etree._Element, place: Place | None = None) -> Where:
     )
 
 
+class Elements:
+    """Finds the elements that the paths of libxml2 name, such as `/n:PES_Aller/PES_PJ/PJ[3]`.
+
+    As XPath each would be looked for among all its brothers; here each parent's children are listed once.
+    """
+
+    def __init__(self, root: etree._Element) -> None:
+        """Find elements under this root."""
+        self._root = root
+        self._children: dict[tuple[etree._Element, str], list[etree._Element]] = {}
+
+    def at(self, path: str) -> etree._Element | None:
+        """Return the element at a path; none when there is none."""
+        here = self._root
+        for step in path.split("/")[2:]:
+            name, _, place = step.rstrip("]").partition("[")
+            brothers = self._named(here, name)
+            position = int(place) - 1 if place.isdigit() else 0
+            if position >= len(brothers):
+                return None
+            here = brothers[position]
+        return here
+
+    def _named(self, parent: etree._Element, name: str) -> list[etree._Element]:
+        if (parent, name) not in self._children:
+            self._children[parent, name] = [one for one in parent.iterchildren(etree.Element) if _is_named(one, name)]
+        return self._children[parent, name]
+
+
+def _is_named(element: etree._Element, name: str) -> bool:
+    if name == "*":  # what libxml2 writes for an element in a default namespace
+        return True
+    prefix, _, local = name.rpartition(":")
+    return etree.QName(element).localname == local and (element.prefix or "") == prefix
+
+
 def columns_of(
     document: bytes, root: etree._Element, elements: Iterable[etree._Element]
 ) -> dict[etree._Element, Place]:

@@ -1,7 +1,7 @@
 """Controls about bordereaux, pièces and lignes: what the schemas cannot say (helios.md 2.3, 2.4). In `controls`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
@@ -105,20 +105,16 @@ def emitted_in_exercice(subject: Subject) -> Iterator[Hit]:
 def same_piece(subject: Subject) -> Iterator[Hit]:
     """No IdPce is twice in a bordereau."""
     for block, bordereau in subject.bordereaux():
-        path = f"Piece/{block.domain.piece}/IdPce"
-        for number in _repeated(column(bordereau, f"{path}/@V")):
-            second = _with_value(elements(bordereau, path), number)[1]
-            yield Hit(second, f"Deux pièces du bordereau portent le numéro {number[:13]}.")
+        for element in _repeated(bordereau, f"Piece/{block.domain.piece}/IdPce"):
+            yield Hit(element, f"Deux pièces du bordereau portent le numéro {shown(element.get('V', ''))}.")
 
 
 def same_ligne(subject: Subject) -> Iterator[Hit]:
     """No IdLigne is twice in a pièce."""
     for block in subject.blocks:
         for piece in block.elements("Bordereau/Piece[LigneDePiece[2]]"):
-            path = f"LigneDePiece/{block.domain.ligne}/IdLigne"
-            for number in _repeated(column(piece, f"{path}/@V")):
-                second = _with_value(elements(piece, path), number)[1]
-                yield Hit(second, f"Deux lignes de la pièce portent le numéro {number[:13]}.")
+            for element in _repeated(piece, f"LigneDePiece/{block.domain.ligne}/IdLigne"):
+                yield Hit(element, f"Deux lignes de la pièce portent le numéro {shown(element.get('V', ''))}.")
 
 
 def only_in_replies(subject: Subject) -> Iterator[Hit]:
@@ -159,14 +155,17 @@ def _sum(texts: Sequence[str]) -> Decimal | None:
     return came_to if came_to.is_finite() else None
 
 
-def _repeated(texts: Sequence[str]) -> Iterable[str]:
-    if len(set(texts)) == len(texts):
-        return ()
-    return [text for text, count in Counter(texts).items() if count > 1]
-
-
-def _with_value(found: Iterable[etree._Element], value: str) -> list[etree._Element]:
-    return [one for one in found if one.get("V") == value]
+def _repeated(element: etree._Element, path: str) -> Iterator[etree._Element]:
+    """Yield the elements at a path whose number an earlier one has; "02" is 2."""
+    numbers = column(element, f"{path}/@V")
+    if len(set(numbers)) == len(numbers):
+        return
+    seen: dict[str, int] = Counter()
+    for one in elements(element, path):
+        number = one.get("V", "").lstrip("0")
+        seen[number] += 1
+        if seen[number] == 2:
+            yield one
 
 
 def _hit(bordereau: etree._Element, name: str, message: str) -> Hit:

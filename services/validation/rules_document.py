@@ -160,11 +160,13 @@ def duplicate_ids(subject: Subject) -> Iterator[Hit]:
     ids += [subject.root.get("Id", "")] if subject.root.get("Id") else []
     if len(ids) == len(set(ids)):
         return
-    for element_id, count in Counter(ids).items():
+    counts = Counter(ids)
+    for element in (subject.root, *(bordereau for _, bordereau in subject.bordereaux())):
+        element_id = element.get("Id", "")
+        count = counts.pop(element_id, 0)
         if count > 1:
-            first = next(one for one in subject.root.iter(etree.Element) if one.get("Id") == element_id)
             message = f"{count} éléments portent le même Id {shown(element_id)} : leur signature serait ambiguë."
-            yield Hit(first, message)
+            yield Hit(element, message)
 
 
 def long_ids(subject: Subject) -> Iterator[Hit]:

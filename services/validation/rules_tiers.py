@@ -26,11 +26,12 @@ _PARTS = ("CodeEtab", "CodeGuic", "IdCpte", "CleRib")
 def identifier(subject: Subject) -> Iterator[Hit]:
     """The identifier of a tiers is of the kind that it says, and its key is right."""
     for block in subject.blocks:
-        for kind, value in set(rows(block.element, f"{_TIERS}/InfoTiers", ("NatIdTiers", "IdTiers"))):
-            if value and not _is_right(kind, value):
-                for element in block.elements(f"{_TIERS}/InfoTiers[NatIdTiers/@V='{kind}']/IdTiers"):
-                    if element.get("V", "").strip() == value:
-                        yield Hit(element, _wrong_identifier(kind, value))
+        found = set(rows(block.element, f"{_TIERS}/InfoTiers", ("NatIdTiers", "IdTiers")))
+        wrong = {(kind, value) for kind, value in found if value and not _is_right(kind, value)}
+        for element in block.elements(f"{_TIERS}/InfoTiers[NatIdTiers]/IdTiers") if wrong else ():
+            kind, value = value_at(element, "../NatIdTiers"), element.get("V", "")
+            if (kind, value) in wrong:
+                yield Hit(element, _wrong_identifier(kind, value))
 
 
 def _is_right(kind: str, value: str) -> bool:

@@ -5,13 +5,13 @@ and what a person needs to read. A form that is not in the list is still reporte
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lxml import etree
 
-from services.validation.places import VALUE_CHARACTERS_MAX
+from services.validation.places import VALUE_CHARACTERS_MAX, Elements
 from shared.events import Who
 
 TECHNICAL_CHARACTERS_MAX = 1000
@@ -195,31 +195,38 @@ _TYPES = {
 }
 
 
-def violations(schema: etree.XMLSchema, root: etree._Element) -> Iterator[Violation]:
-    """Yield what a schema refuses in a document, in the order of the document; nothing when it is valid.
+def violations(schema: etree.XMLSchema, root: etree._Element, most: int) -> tuple[list[Violation], int]:
+    """Return what a schema refuses in a document, in order, and how much more there is than `most`.
 
     libxml2 says twice what is wrong with a value: which facet it breaks, then that it is not of its type. The first
     says more: the second is left out.
     """
     if schema.validate(root):
-        return
+        return [], 0
+    found: list[Violation] = []
     before: tuple[object, ...] = ()
-    for entry in schema.error_log:
+    elements = Elements(root)
+    for looked_at, entry in enumerate(schema.error_log):
+        if len(found) == most:
+            return found, len(schema.error_log) - looked_at
         code, message, is_value = in_french(entry.message)
         place = (entry.line, entry.path, entry.message.split(": ", 1)[0])
         if code == "schema.type" and place == before:
             continue
         before = place if "[facet " in entry.message else ()
-        yield Violation(
-            code=code,
-            message=message,
-            technical=entry.message[:TECHNICAL_CHARACTERS_MAX],
-            who="ordonnateur" if is_value else "éditeur",
-            next=_NEXT_VALUE if is_value else _NEXT,
-            line=entry.line,
-            xpath=entry.path or "",
-            element=_element_at(root, entry.path),
+        found.append(
+            Violation(
+                code=code,
+                message=message,
+                technical=entry.message[:TECHNICAL_CHARACTERS_MAX],
+                who="ordonnateur" if is_value else "éditeur",
+                next=_NEXT_VALUE if is_value else _NEXT,
+                line=entry.line,
+                xpath=entry.path or "",
+                element=elements.at(entry.path or ""),
+            )
         )
+    return found, 0
 
 
 def in_french(message: str) -> tuple[str, str, bool]:
@@ -280,15 +287,3 @@ def _expected(text: str) -> str:
 def _plain(name: str) -> str:
     """Return a name as people know it, without its namespace."""
     return name.rpartition("}")[2]
-
-
-def _element_at(root: etree._Element, path: str | None) -> etree._Element | None:
-    if not path:
-        return None
-    names = {prefix: uri for prefix, uri in root.nsmap.items() if prefix}
-    try:
-        found = root.xpath(path, namespaces=names)
-    except etree.XPathError:
-        return None  # it uses a prefix that is declared further down
-    first = found[0] if isinstance(found, list) and found else None
-    return first if etree.iselement(first) else None

@@ -147,11 +147,19 @@ class Subject:
 
     def attachment(self, one: Attachment) -> etree._Element:
         """Return the element of a PJ."""
-        return elements(self.root, ATTACHMENTS)[one.position]
+        return self._attachment_elements[one.position]
 
     def reference(self, one: Reference) -> etree._Element:
         """Return the element of a PJRef."""
-        return elements(self.root, REFERENCES)[one.position]
+        return self._reference_elements[one.position]
+
+    @cached_property
+    def _attachment_elements(self) -> list[etree._Element]:
+        return elements(self.root, ATTACHMENTS)
+
+    @cached_property
+    def _reference_elements(self) -> list[etree._Element]:
+        return elements(self.root, REFERENCES)
 
     def bordereaux(self) -> Iterator[tuple[Block, etree._Element]]:
         """Yield every Bordereau with its block, in the order of the document."""

@@ -27,6 +27,7 @@ from services.validation.handler import Judges, on_imported
 from services.validation.packs import BUILT_IN, PackFiles, built_in
 from services.validation.ports import WorkerLostError
 from services.validation.reports import Reports
+from services.validation.work import JudgeOrder, judge_file
 from shared.auth import Role
 from shared.documents import DocumentStore, open_store
 from shared.envelope import Event, new_id
@@ -45,6 +46,7 @@ from shared.lifecycle import State, fold
 from shared.postgres import Database
 from shared.web import caller_dependency, service_app
 from tests import examples as an
+from tests.bad_input import BadFile, bad_files
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.fakes.clamd import MARK, fake_clamd
@@ -524,6 +526,23 @@ async def test_an_order_that_is_given_up_leaves_no_worker_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await pool.run(answer, 1) == 2
+    finally:
+        await pool.aclose()
+
+
+async def test_every_bad_file_is_judged_by_a_worker_within_its_bounds(tmp_path: Path) -> None:
+    pool = Pool(2, seconds_max=30, memory_bytes_max=1024 * MEBIBYTE)
+
+    async def judged(number: int, bad: BadFile) -> str:
+        path = tmp_path / f"{number}.xml"
+        path.write_bytes(bad.content)
+        answered = await pool.run(judge_file, JudgeOrder(path, COMMUNE, datetime.now(UTC).date()))
+        assert bad.code in {finding.code for finding in answered.judgement.findings}, bad.name
+        return answered.judgement.verdict
+
+    try:
+        verdicts = await asyncio.gather(*(judged(*one) for one in enumerate(bad_files(1))))
+        assert set(verdicts) == {"invalid", "unreadable"}
     finally:
         await pool.aclose()
 

@@ -30,7 +30,8 @@ def test_every_bad_file_ends_as_a_finding(bad: BadFile, mute: socket.socket) -> 
     assert nobody_was_called(mute)
     assert_a_person_can_act(judgement.findings[0])
     assert "root:" not in repr(judgement)
-    assert len(repr(judgement.findings)) < 50_000
+    assert len(judgement.findings) < 20_000
+    assert len(repr(judgement.findings[:20])) < 50_000
 
 
 def nobody_was_called(server: socket.socket) -> bool:
