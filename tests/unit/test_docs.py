@@ -11,7 +11,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from cli import life_of_a_flux
+from cli import life_of_a_flux, list_of_controls
 from cli.local.ports import SERVICES
 from cli.main import app
 from shared.events import ALL_FACTS
@@ -107,6 +107,12 @@ def test_the_glossary_has_one_sorted_line_for_each_word() -> None:
 def test_the_lifecycle_in_the_documents_is_printed_from_the_table() -> None:
     assert text_of("docs/life-of-a-flux.md").endswith("\n\n" + life_of_a_flux.document()), (
         "put what `python -m cli.life_of_a_flux` prints at the end of docs/life-of-a-flux.md"
+    )
+
+
+def test_the_controls_in_the_documents_are_printed_from_the_list() -> None:
+    assert text_of("docs/controls.md").endswith("\n\n" + list_of_controls.document()), (
+        "put what `python -m cli.list_of_controls` prints at the end of docs/controls.md"
     )
 
 
@@ -215,7 +221,21 @@ def test_every_route_that_is_documented_exists_and_every_one_is_documented() -> 
     for service in ("ingest", "gateway"):
         for path in re.findall(r'@router\.post\("([^"]*)"', text_of(f"services/{service}/api.py")):
             posts.add(("POST", f"/v1/flux{path.replace('{flux_id}', '{id}')}"))
-    assert said == posts
+    assert said == posts | {("POST", "/v1/checks")}
     reads = re.findall(r'@router\.get\("([^"]*)"', text_of("services/history/api.py"))
     shown = re.findall(r"127\.0\.0\.1:8407(/v1/flux[^?'\"\s]*)", text_of("docs/http.md"))
     assert {path.replace("$ID", "{flux_id}").removeprefix("/v1/flux") for path in shown} == set(reads)
+
+
+def test_every_route_of_validation_is_documented_and_no_other() -> None:
+    prefix = re.compile(r'APIRouter\(prefix="([^"]*)"|@router\.(get|post|put)\(\s*"([^"]*)"')
+    routes = set()
+    for name in ("api", "administration"):
+        base = ""
+        for found in prefix.finditer(text_of(f"services/validation/{name}.py")):
+            base = found[1] or base
+            if found[2]:
+                routes.add((found[2].upper(), re.sub(r"\{(flux_id|pack_id)\}", "{id}", base + found[3])))
+    text = text_of("docs/http.md")
+    said = set(re.findall(r"`(GET|POST|PUT) (/v1/[^`?]*)", text[text.index("## Check without") :]))
+    assert said == routes
