@@ -5,7 +5,8 @@ message is its flux id, so the facts of one kind and flux stay in order.
 
 A flux is handled by one task of a group at a time. All topics have as many partitions; those of one number go to one
 process, whatever the topic (the range assignor), and to one task in it; a process that must give partitions up
-first ends what it is doing.
+first ends the message under way. The group waits for it as long as a handler may take (`HANDLING_SECONDS_MAX`); a
+process that does not answer at all has lost its partitions after `SESSION_SECONDS`.
 """
 
 import asyncio
@@ -39,6 +40,11 @@ logger = logging.getLogger(__name__)
 RECORDS_MAX = 200
 POLL_MILLISECONDS = 250
 REQUEST_MILLISECONDS = 20_000
+SESSION_SECONDS = 10  # heartbeats do not wait for handlers: a process that sends none is dead, or cut off
+# The longest that a handler may take over one message: the largest flux, sent to the slowest server that the gateway
+# puts up with (30 s for each of 128 MiB), and as much again.
+HANDLING_SECONDS_MAX = 2 * 3600
+BATCH_SECONDS_MAX = 60  # no message of a batch is begun later than that; the rest is read again
 EVENT_SOURCE = "/heliotrope"
 
 _REBALANCED = (
@@ -204,7 +210,9 @@ class _Term:
             auto_offset_reset="earliest",
             max_poll_records=RECORDS_MAX,
             partition_assignment_strategy=(RangePartitionAssignor,),
-            session_timeout_ms=10_000,
+            session_timeout_ms=SESSION_SECONDS * 1000,
+            rebalance_timeout_ms=HANDLING_SECONDS_MAX * 1000,
+            max_poll_interval_ms=(BATCH_SECONDS_MAX + HANDLING_SECONDS_MAX) * 1000,
             request_timeout_ms=REQUEST_MILLISECONDS,
         )
         self._parking = _careful_producer(bootstrap)
@@ -230,15 +238,21 @@ class _Term:
             await _stop_quietly(self._parking)
 
     async def _settle_all(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        end = asyncio.get_running_loop().time() + BATCH_SECONDS_MAX
         for partition, records in batch.items():
-            await self._settle_in_order(partition, records)
+            await self._settle_in_order(partition, records, end)
 
-    async def _settle_in_order(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+    async def _settle_in_order(
+        self, partition: TopicPartition, records: Sequence[ConsumerRecord], end: float
+    ) -> None:
         for record in records:
             if self._handover.is_asked:
                 return  # whoever has the partition next begins here
             key = (partition.topic, partition.partition, record.offset)
-            attempt = await self._attempts.attempt(key, record.value or b"")
+            if asyncio.get_running_loop().time() > end:
+                attempt = Attempt(Outcome.RETRY)  # at once, with the next batch
+            else:
+                attempt = await self._attempts.attempt(key, record.value or b"")
             try:
                 with in_our_words():
                     if attempt.outcome is Outcome.RETRY:
@@ -266,6 +280,7 @@ class _Term:
 
     async def _park(self, record: ConsumerRecord, attempt: Attempt) -> None:
         headers = [
+            *_headers_as_it_came(record),
             ("parked_error", attempt.error.encode()),
             ("parked_from", record.topic.encode()),
             ("parked_at", format_time(datetime.now(UTC)).encode()),
@@ -282,8 +297,9 @@ class _Term:
 class KafkaParkedMessages:
     """Parked messages on Kafka; implements `shared.consumer.ParkedMessages`.
 
-    Releasing sends the message again to the topic it came from, then leaves a tombstone in the parked topic. Other
-    groups hear it again too; to them it is a redelivery, which changes nothing.
+    A parked message keeps its headers; its kind is `ce_type`, or the topic it came from when nobody said. Releasing
+    sends it again to that topic as it came, then leaves a tombstone in the parked topic. Other groups hear it again
+    too; to them it is a redelivery, which changes nothing.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -298,7 +314,7 @@ class KafkaParkedMessages:
             ParkedMessage(
                 parked_id=parked_id,
                 group=record.topic.removeprefix(parked_topic_of("")),
-                kind=_header(record, "parked_from"),
+                kind=_header(record, "ce_type") or _header(record, "parked_from"),
                 body=(record.value or b"").decode("utf-8", "replace"),
                 error=_header(record, "parked_error"),
                 parked_at=_header(record, "parked_at"),
@@ -316,7 +332,8 @@ class KafkaParkedMessages:
             await producer.start()
             try:
                 key = _header(record, "parked_key").encode() or None
-                await producer.send_and_wait(_header(record, "parked_from"), value=record.value, key=key)
+                topic, headers = _header(record, "parked_from"), _headers_as_it_came(record)
+                await producer.send_and_wait(topic, value=record.value, key=key, headers=headers)
                 await producer.send_and_wait(record.topic, value=None, key=parked_id.encode())
             finally:
                 await producer.stop()
@@ -393,6 +410,11 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 def _header(record: ConsumerRecord, name: str) -> str:
     return next((value.decode("utf-8", "replace") for key, value in record.headers if key == name), "")
+
+
+def _headers_as_it_came(record: ConsumerRecord) -> list[tuple[str, bytes]]:
+    """Return the headers of a message, without those that parking it added."""
+    return [(name, value) for name, value in record.headers if not name.startswith("parked_")]
 
 
 async def _stop_quietly(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:

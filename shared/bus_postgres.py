@@ -8,6 +8,7 @@ more, and gives up what it has too much of as soon as it is idle.
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
@@ -141,19 +142,25 @@ class _Term:
         listener = Listener(self._dsn, ORDER_CHANNEL)
         try:
             async with self._database.connection() as connection, asyncio.TaskGroup() as tasks:
-                await connection.execute(_BE_THERE, self._lock, MEMBERS)
-                while not connection.is_closed():  # the locks live as long as this connection
+                await self._be_there(connection)
+                while _is_open(connection):  # the locks live as long as this connection
                     share = await self._share(connection)
                     await self._take_shards(connection, tasks, share)
                     await self._give_up_shards(connection, share)
-                    while await self._read_on():
-                        pass
+                    has_more = await self._read_on()
                     await self._deliver_released()
                     await self._save_idle()
-                    await listener.wait(POLL_SECONDS)
+                    if has_more:
+                        await self._wait_for_room()
+                    else:
+                        await listener.wait(POLL_SECONDS)
                 raise UnavailableError("postgresql", "the connection that holds the shards was closed")
         finally:
             await listener.close()
+
+    async def _be_there(self, connection: _Connection) -> None:
+        with in_our_words():
+            await connection.execute(_BE_THERE, self._lock, MEMBERS)
 
     async def _share(self, connection: _Connection) -> int:
         """Return how many shards this process may hold, given how many processes there are."""
@@ -193,7 +200,9 @@ class _Term:
                 await connection.fetchval(_UNLOCK_SHARD, self._lock, shard.number)
 
     async def _read_on(self) -> bool:
-        """Read the next facts and hand them to their shards; say whether there may be more."""
+        """Read the next facts, if there is room, and hand them to their shards; say whether there may be more."""
+        if not self._has_room:
+            return True
         facts = await read_order(self._database, self._read, BATCH)
         for fact in of_kinds(facts, self._subscription.kinds):
             shard = self._shards.get(shard_of(fact.flux_id))
@@ -202,13 +211,20 @@ class _Term:
                 shard.facts.put_nowait(fact)
         if facts:
             self._read = facts[-1].index
-        await self._wait_for_room()
         return len(facts) == BATCH
 
+    @property
+    def _has_room(self) -> bool:
+        return sum(shard.facts.qsize() for shard in self._shards.values()) <= BATCH
+
     async def _wait_for_room(self) -> None:
-        while sum(shard.facts.qsize() for shard in self._shards.values()) > BATCH:
-            self._room.clear()
-            await self._room.wait()
+        """Return as soon as there is room, or to look after the locks: a handler may take long."""
+        if self._has_room:
+            return
+        self._room.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._room.wait()
 
     async def _work(self, shard: _Shard) -> None:
         """Handle the facts of one shard, one after the other."""
@@ -219,7 +235,8 @@ class _Term:
                 shard.cursor = fact.index
                 await self._save({shard.number: fact.index})
             shard.is_idle = shard.facts.empty()
-            self._room.set()
+            if self._has_room:
+                self._room.set()
 
     async def _settle(self, fact: OrderedFact) -> None:
         """Handle one fact until it is done or parked."""
@@ -259,6 +276,12 @@ class _Term:
 
     async def _save(self, cursors: dict[int, int]) -> None:
         await self._database.execute(_SAVE, self._group, list(cursors), list(cursors.values()))
+
+
+def _is_open(connection: _Connection) -> bool:
+    """Say whether a connection still stands; the pool raises `UnavailableError` once it has taken a dead one back."""
+    with in_our_words():
+        return not connection.is_closed()
 
 
 class PostgresParkedMessages:

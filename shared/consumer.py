@@ -15,24 +15,21 @@ This module is the only place where an error of `shared.errors` becomes what hap
 """
 
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
 from shared import metrics
 from shared.envelope import Event, read_event
-from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
+from shared.errors import MalformedMessageError, UnavailableError
 from shared.events import Fact, kind_of
 from shared.logs import current_ids, ids_of
+from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
 
 logger = logging.getLogger(__name__)
-
-CONFLICTS_MAX = 20  # as many writers on one flux at once is a bug
-FIRST_DELAY_SECONDS = 0.1
-LAST_DELAY_SECONDS = 30.0
 
 Handler = Callable[[Event, Any], Awaitable[None]]
 
@@ -154,19 +151,13 @@ class Attempts:
 
     def waits_for(self) -> list[str]:
         """Return the outside parties that messages wait for, for `/readyz`."""
-        return sorted({party for tries, party in self.retrying.values() if tries >= 3})  # a blip is not news
+        return sorted({party for tries, party in self.retrying.values() if tries >= TRIES_BEFORE_NEWS})
 
     async def _handle(self, event: Event) -> None:
         handler = self.subscription.handlers.get(type(event.data))
         if handler is None:
             raise MalformedMessageError(f"{self.subscription.group} does not listen to {event.kind}")
-        for _ in range(CONFLICTS_MAX):
-            try:
-                await handler(event, event.data)
-            except VersionConflictError:
-                continue  # someone appended first: load, decide, append again
-            return
-        raise RuntimeError(f"{CONFLICTS_MAX} version conflicts in a row on {event.flux_id}")
+        await until_no_conflict(partial(handler, event, event.data))
 
     def _park(self, key: object, error: MalformedMessageError) -> Attempt:
         self._forget(key)
@@ -181,8 +172,7 @@ class Attempts:
         self.retrying[key] = (tries, error.party)
         metrics.RETRYING.labels(self.subscription.group, error.party).inc()
         metrics.MESSAGES.labels(self.subscription.group, kind, "retried").inc()
-        delay = min(FIRST_DELAY_SECONDS * 2 ** min(tries - 1, 20), LAST_DELAY_SECONDS)
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311  # so that services do not all knock at once
+        delay = delay_after(tries)
         logger.warning("message.retried", extra={"reason": str(error), "tries": tries, "delay_seconds": delay})
         return Attempt(Outcome.RETRY, delay_seconds=delay)
 

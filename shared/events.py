@@ -239,10 +239,10 @@ class TransmissionFailed(Fact):
 
 
 class TransmissionHeld(Fact):
-    """We cannot tell whether DGFiP has the file (we were cut off). Nothing leaves before we know, or are told.
+    """Nothing leaves for now: we cannot tell whether DGFiP has the file (we were cut off), or its server refused it.
 
-    `until` is when the lack of any reply is taken as proof that the file did not arrive; without it, a person
-    must decide.
+    `until` is when the hold ends by itself: after a cut, the lack of any reply is then taken as proof that the file
+    did not arrive; after a refusal, it is time to try again. Without it, a person must decide.
     """
 
     kind: Literal["transmission.held.v1"] = "transmission.held.v1"

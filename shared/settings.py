@@ -4,10 +4,9 @@ Each service's own settings extend these, with its unit in the name of every bou
 missing or wrong.
 """
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,7 +23,7 @@ class HttpSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    jwks_file: Path
+    jwks_file: FilePath
     token_issuer: str = "heliotrope"  # noqa: S105  # a name, not a secret
     http_host: str = "127.0.0.1"
     http_port: int = Field(ge=1, le=65535)
@@ -40,6 +39,11 @@ class ServiceSettings(HttpSettings):
         kafka_bootstrap: `host:port`, several separated by commas; used when `bus` is `kafka`.
         documents_url: where documents are: `file:///folder` or `s3://bucket`.
         s3_endpoint: address of an S3-compatible store that is not Amazon's; empty for Amazon's.
+        s3_access_key: the name of our key to the S3 store.
+        s3_secret_key: the secret that goes with it. Secret.
+        s3_region: where the bucket is, as the store calls it.
+        database_connections_max: how many connections to PostgreSQL one process opens at most.
+        request_seconds_max: how long PostgreSQL may take over one request, and over one connection.
     """
 
     database_url: SecretStr

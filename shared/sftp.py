@@ -16,10 +16,12 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 
 from shared.errors import UnavailableError
 from shared.settings import ServiceSettings
+from shared.units import MEBIBYTE
 
 PARTY = "sftp"
 KEEPALIVE_SECONDS = 15
 CLOSING_SECONDS = 1
+PIECE_BYTES = MEBIBYTE  # as much of a file as `operation_seconds_max` is for
 _LOST = (
     asyncssh.SFTPConnectionLost,
     asyncssh.SFTPNoConnection,
@@ -30,6 +32,9 @@ _LOST = (
     TimeoutError,
 )
 _NOT_OPENED = (*_LOST, ValueError)  # a key of ours, or the pinned ones, cannot be read
+_FILES = frozenset({asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN})  # not every server says which
+# What lies among the replies and is none: temporary files, and our own files, which a simulator may show.
+_NOT_REPLIES = (".", "PESALR")
 T = TypeVar("T")
 
 
@@ -225,6 +230,11 @@ async def _in_time(operation: Awaitable[T], seconds_max: float) -> T:
 
 def _unavailable(error: Exception) -> UnavailableError:
     return UnavailableError(PARTY, str(error) or type(error).__name__)
+
+
+def is_reply(name: str, attrs: asyncssh.SFTPAttrs) -> bool:
+    """Say whether an entry of the reply directory is a reply: one that `ack` collects and `gateway` waits for."""
+    return attrs.type in _FILES and "/" not in name and not name.startswith(_NOT_REPLIES)
 
 
 def joined(directory: str, name: str) -> str:

@@ -27,6 +27,33 @@ PackOption = Annotated[
     str, typer.Option("--pack", metavar="PACK", help="Pack de schémas : dossier ou archive ZIP (sinon celui fourni).")
 ]
 VERDICTS = {"valid": "valide", "invalid": "invalide", "unreadable": "illisible"}
+# What the fields of a synthèse are called on a screen.
+LABELS = {
+    "nomfic": "NomFic",
+    "typfic": "TypFic",
+    "id_post": "Poste comptable",
+    "label_post": "Nom du poste",
+    "id_coll": "SIRET",
+    "cod_col": "CodCol",
+    "cod_bud": "CodBud",
+    "label": "Budget",
+    "emitted_on": "Émis le",
+    "emitter": "Éditeur",
+    "application": "Application",
+    "element_id": "Id",
+    "is_signed": "Signé",
+    "type": "type",
+    "nature": "nature",
+    "object": "objet",
+    "amount": "montant",
+    "vat": "TVA",
+    "fonction": "fonction",
+    "operation": "opération",
+    "payment": "mode de règlement",
+    "tiers": "tiers",
+    "attachments": "pièces jointes",
+    "ligne": "ligne",
+}
 EXIT_CODES = {"valid": ExitCode.DONE, "invalid": ExitCode.REFUSED, "unreadable": ExitCode.USAGE}
 
 schemas = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les packs de schémas PES.")
@@ -82,7 +109,7 @@ def show_index(index: Json) -> None:
     header = index.get("header")
     for name, value in (header if isinstance(header, dict) else {}).items():
         if value:
-            show(f"{name} : {value}")
+            show(f"{LABELS.get(name, name)} : {'oui' if value is True else value}")
     table = Table()
     for column in ("Domaine", "Exercice", "Bordereau", "Type", "Date", "Pièces", "Lignes", "Montant"):
         table.add_column(column, overflow="fold")
@@ -112,11 +139,21 @@ def show_difference(found: Json) -> None:
             )
             for change in _listed(piece.get("changes")):
                 ligne = f"ligne {change['ligne']}, " if change.get("ligne") else ""
-                show(f"  {ligne}{change['field']} : {change['before']} → {change['after']}")
+                field = LABELS.get(str(change["field"]), str(change["field"]))
+                show(f"  {ligne}{field} : {_brief(change['before'])} → {_brief(change['after'])}")
     totals = found.get("totals")
     for domain, total in (totals if isinstance(totals, dict) else {}).items():
         say(f"Total {domain} : {total['before']} → {total['after']} ({total['difference']})")
-    say(f"{found.get('unchanged')} pièces sans changement.")
+    say(f"Sans changement : {wording.count(int(str(found.get('unchanged') or 0)), 'pièce', 'pièces')}.")
+
+
+def _brief(value: object) -> str:
+    """Say a value in one line: of a ligne its amount, of a list how many there are."""
+    if isinstance(value, dict):
+        return f"{value.get('amount')} €"
+    if isinstance(value, list):
+        return ", ".join(_brief(one.get("name")) if isinstance(one, dict) else str(one) for one in value) or "rien"
+    return "rien" if value is None else str(value)
 
 
 def compiled(pack: str) -> CompiledPack:

@@ -336,6 +336,8 @@ def _show_flux(flux: Mapping[str, object]) -> None:
         if flux.get(name):
             show(f"  {label} : {time_of(str(flux[name]))} ({paris()})")
     show(f"  Version : {flux['version']}")
+    if isinstance(pack := flux.get("pack"), Mapping):
+        show(f"  Pack de schémas : {pack.get('pack_id')}")
     if isinstance(held := flux.get("held"), Mapping):
         show(f"  Envoi suspendu : {held.get('cause', '')}", "  Pour reprendre : heliotrope flux send ID --reason …")
     show_findings(console(), flux.get("findings"))

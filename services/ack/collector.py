@@ -9,10 +9,11 @@ An error on one file does not stop the pass; a party that does not answer does, 
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
+from typing import NoReturn
 
 from services.ack.acquit import read_reply
 from services.ack.decide import Reply, printable
@@ -20,19 +21,12 @@ from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
 from shared.claims import REPLY
-from shared.errors import ClaimTakenError, TooLargeError, UnavailableError, VersionConflictError
+from shared.errors import ClaimTakenError, TooLargeError, UnavailableError
 from shared.events import Document
 from shared.history import History
+from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
 
 logger = logging.getLogger(__name__)
-
-CONFLICTS_MAX = 20  # as many writers on one flux at once is a bug
-FIRST_DELAY_SECONDS = 0.1
-LAST_DELAY_SECONDS = 30.0
-TRIES_BEFORE_NEWS = 3  # a blip is not news
-
-# What is in the directory and is no reply: temporary files, and our own files, which a simulator may show.
-NOT_REPLIES = (".", "PESALR")
 
 
 class Collector:
@@ -49,8 +43,12 @@ class Collector:
         poll_seconds: float,
         settle_seconds: float,
         bytes_max: int,
+        wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Collect from `server`; recorded files go to `done_directory`, or stay where they are if it is empty."""
+        """Collect from `server`; recorded files go to `done_directory`, or stay where they are if it is empty.
+
+        `wait` lets so many seconds pass.
+        """
         self._server = server
         self._documents = documents
         self._history = history
@@ -59,6 +57,7 @@ class Collector:
         self._poll_seconds = poll_seconds
         self._settle_seconds = min(settle_seconds, poll_seconds)
         self._bytes_max = bytes_max
+        self._wait = wait
         self._seen: frozenset[RemoteFile] = frozenset()  # in the last listing
         self._recorded: dict[RemoteFile, str] = {}  # the digest of those still there although they are recorded
         self._away = ""
@@ -68,16 +67,16 @@ class Collector:
         """Return the outside party that keeps replies from being collected, for `/readyz`."""
         return [self._away] if self._tries >= TRIES_BEFORE_NEWS else []
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Collect for ever."""
         while True:
             try:
                 is_growing = await self.collect()
             except UnavailableError as error:
-                await asyncio.sleep(self._delay_after(error))
+                await self._wait(self._delay_after(error))
             else:
                 self._tries = 0
-                await asyncio.sleep(self._settle_seconds if is_growing else self._poll_seconds)
+                await self._wait(self._settle_seconds if is_growing else self._poll_seconds)
 
     async def collect(self) -> bool:
         """Make one pass.
@@ -88,7 +87,7 @@ class Collector:
         Raises:
             UnavailableError: a party does not answer; whatever was not recorded is still there.
         """
-        files = frozenset(file for file in await self._server.listing() if not file.name.startswith(NOT_REPLIES))
+        files = frozenset(await self._server.listing())
         before, self._seen = self._seen, files
         self._recorded = {file: sha256 for file, sha256 in self._recorded.items() if file in files}
         metrics.LAST_COLLECTION.set(self._now().timestamp())
@@ -126,16 +125,12 @@ class Collector:
         return document.sha256
 
     async def _append(self, reply: Reply) -> str:
-        for _ in range(CONFLICTS_MAX):
-            try:
-                return (await on_reply(reply, history=self._history, now=self._now)).outcome
-            except VersionConflictError:
-                continue  # someone appended first: load, decide, append again
-            except ClaimTakenError as error:
-                if error.kind != REPLY:
-                    raise
-                return "duplicate"
-        raise RuntimeError(f"{CONFLICTS_MAX} version conflicts in a row on the reply {reply.document.sha256}")
+        try:
+            return (await until_no_conflict(partial(on_reply, reply, history=self._history, now=self._now))).outcome
+        except ClaimTakenError as error:
+            if error.kind != REPLY:
+                raise
+            return "duplicate"
 
     def _log(self, outcome: str, file: RemoteFile, document: Document) -> None:
         fields = {"outcome": outcome, "remote_name": printable(file.name), "sha256": document.sha256}
@@ -157,8 +152,7 @@ class Collector:
         self._seen = frozenset()  # a file must be the same in two listings that follow one another
         self._away = error.party
         self._tries += 1
-        delay: float = min(FIRST_DELAY_SECONDS * 2 ** min(self._tries - 1, 20), LAST_DELAY_SECONDS)
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311  # so that services do not all knock at once
+        delay = delay_after(self._tries)
         logger.warning(
             "collection.interrupted", extra={"reason": str(error), "tries": self._tries, "delay_seconds": delay}
         )

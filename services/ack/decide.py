@@ -25,6 +25,7 @@ from shared.events import (
     ReplyUnmatched,
 )
 from shared.lifecycle import Flux
+from shared.text import printable as printable_text
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
@@ -180,4 +181,4 @@ def _quoted(text: str) -> str:
 
 def printable(name: str) -> str:
     """Return a file's name as it can be stored and shown: a server may send any bytes as a name."""
-    return "".join(character if character.isprintable() else "?" for character in name[:CHARACTERS_MAX])
+    return printable_text(name, CHARACTERS_MAX)

@@ -33,7 +33,7 @@ class ReplyServer(Protocol):
     """DGFiP's server, as far as replies go. Every method raises `UnavailableError` when it does not answer."""
 
     async def listing(self) -> list[RemoteFile]:
-        """Return the files of the reply directory."""
+        """Return the replies that wait in the reply directory, and nothing else that lies there."""
 
     def read(self, file: RemoteFile) -> AsyncGenerator[bytes, None]:
         """Yield a file piece by piece.

@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from shared.sftp import SftpSettings
+from shared.units import MEBIBYTE
 
-MEBIBYTE = 1024 * 1024
 LEAVE_IN_PLACE = "-"  # an empty variable counts as absent (`ServiceSettings`), so it cannot mean this
 
 
@@ -12,7 +12,8 @@ class Settings(SftpSettings):
     """The settings of `ack`; see `SftpSettings` and `ServiceSettings` for those it shares.
 
     Attributes:
-        done_directory: where a reply is moved once recorded; `-` leaves it where it is.
+        done_directory: where a reply is moved once recorded; `-` leaves it where it is, and the policy `resend` of
+            `gateway` then sends nothing again: a reply always waits.
         poll_seconds: how often to look for replies.
         settle_seconds: how long a new file must stay the same to be taken, if that is less than `poll_seconds`:
             DGFiP's files can be seen while they grow (helios.md 6.5).

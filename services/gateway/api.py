@@ -11,12 +11,9 @@ from pydantic import BaseModel, Field
 
 from services.gateway import decide
 from shared.auth import MAY_SEND, Caller
-from shared.errors import VersionConflictError
+from shared.deciding import decide_on
 from shared.history import History
-from shared.lifecycle import Flux, State, fold
-from shared.web import flux_not_found
-
-CONFLICTS_MAX = 5
+from shared.lifecycle import Flux, State
 
 
 class Order(BaseModel):
@@ -40,24 +37,15 @@ class Orders:
             RequestRefusedError: 404 when the caller may not see the flux, 409 or 422 as `decide.request` says.
             VersionConflictError: the flux moves faster than we can follow.
         """
-        for _ in range(CONFLICTS_MAX):
-            try:
-                return await self._take_once(flux_id, reason.strip(), who)
-            except VersionConflictError as error:
-                conflict = error
-        raise conflict
-
-    async def _take_once(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
-        past = await self._history.load(flux_id)
-        flux = fold(event.data for event in past)
-        if not past or flux.imported is None or not who.may_see(past[0].collectivite):
-            raise flux_not_found(flux_id)
-        facts = decide.request(flux, reason)
-        if not facts:
-            return _answer(flux_id, flux, _already(flux))
-        events = [past[-1].follow(fact, actor=who.subject, at=self._now()) for fact in facts]
-        await self._history.append(events, expected_version=flux.version)
-        return _answer(flux_id, fold(event.data for event in [*past, *events]), "L'envoi est demandé.")
+        decided = await decide_on(
+            flux_id,
+            lambda flux, _: decide.request(flux, reason.strip()),
+            who=who,
+            history=self._history,
+            now=self._now,
+        )
+        detail = "L'envoi est demandé." if decided.recorded else _already(decided.flux)
+        return _answer(flux_id, decided.flux, detail)
 
 
 def routes(orders: Orders, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:

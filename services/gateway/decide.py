@@ -7,9 +7,9 @@ leaves; and an attempt whose end nobody recorded is settled by evidence:
 - the whole file is in the entry directory: it was sent;
 - a shorter one is there: it is not complete, DGFiP has not taken it; sending again overwrites it;
 - none is there: either DGFiP has taken it, or it never came. Nobody can tell: the sending is *held*. A reply from
-  DGFiP settles it. Without any, once `in_doubt_seconds` are over, the policy says who decides: `hold`, a person
-  (production: DGFiP's replies take hours); `resend`, ourselves: for the local platform, whose simulator answers
-  at once, so that silence is proof, as long as no reply waits to be collected.
+  DGFiP settles it. Without any, the policy says who decides: `hold`, a person (production: DGFiP's replies take
+  hours); `resend`, ourselves, once `in_doubt_seconds` are over: for the local platform, whose simulator answers at
+  once, so that silence is proof, as long as no reply waits to be collected.
 
 A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
 waits for a person: whatever is wrong will not mend itself.
@@ -102,8 +102,7 @@ def plan(flux: Flux, evidence: Evidence, *, channel: str, remote_name: str, now:
         if evidence.size_on_server == flux.attempt.document.size:
             return Plan((_found(flux.attempt),))
         if evidence.size_on_server is None:
-            until = now + timedelta(seconds=rules.in_doubt_seconds)
-            return Plan((TransmissionHeld(attempt=flux.attempt.attempt, cause=IN_DOUBT, until=until),))
+            return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
     attempt = TransmissionAttempted(
         attempt=flux.attempt.attempt + 1 if flux.attempt else 1,
         channel=channel,
@@ -172,6 +171,12 @@ def request(flux: Flux, reason: str) -> list[Fact]:
 
 def _found(attempt: TransmissionAttempted) -> FluxTransmitted:
     return FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server")
+
+
+def _in_doubt(attempt: TransmissionAttempted, *, now: datetime, rules: Rules) -> TransmissionHeld:
+    """Hold an attempt of which nobody knows the end; only where silence is proof does the hold end by itself."""
+    until = now + timedelta(seconds=rules.in_doubt_seconds) if rules.in_doubt_policy == "resend" else None
+    return TransmissionHeld(attempt=attempt.attempt, cause=IN_DOUBT, until=until)
 
 
 def _refusals(past: Sequence[Fact]) -> int:

@@ -12,8 +12,9 @@ class Settings(SftpSettings):
     Attributes:
         p_dest: code of the DGFiP server that the files are for (P_DEST, helios.md 6.2).
         p_appli: code of the application: GHELPES2 in production, THELPES2 in test (P_APPLI).
-        in_doubt_seconds: how long a lack of reply must last before it proves that a file did not arrive.
-        in_doubt_policy: what then: `hold` waits for a person, `resend` sends again.
+        in_doubt_policy: who settles what a cut left in doubt, if no reply does: `hold`, a person; `resend`, we do,
+            and send again.
+        in_doubt_seconds: how long a lack of reply must last, under `resend`, to prove that a file did not arrive.
         refusals_max: after how many refusals of one flux by the server it waits for a person.
         refused_retry_seconds: how long after the first refusal it is tried again; twice as long after each next.
         holds_review_seconds: how often suspended flux are looked at.

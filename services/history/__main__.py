@@ -20,7 +20,7 @@ async def serve(settings: Settings) -> None:
             "history", "Montre ce qui est arrivé à chaque flux.", checks={"postgresql": parts.database.check}
         )
         app.include_router(routes(caller=caller_dependency(parts.tokens), history=parts.history, rows=rows))
-        await run_service(app, settings, [projection.run()])
+        await run_service(app, settings, [projection.run(), projection.retry()])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
 """What `history` needs from outside, in its own words."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.history.views import Row
 from shared.order import OrderedFact
+
+
+class Seen(NamedTuple):
+    """A flux that was looked at, and the index of its last fact seen until then."""
+
+    flux_id: UUID
+    last_index: int
 
 
 class Rows(Protocol):
@@ -17,8 +24,21 @@ class Rows(Protocol):
     async def next(self, after: int, limit: int) -> list[OrderedFact]:
         """Return the facts that come after an index, in order."""
 
-    async def save(self, rows: Sequence[Row], index: int) -> None:
-        """Show these rows and remember the index, both or neither."""
+    async def save(
+        self, rows: Sequence[Row], *, read: Sequence[Seen], skipped: Sequence[Seen], index: int = 0
+    ) -> None:
+        """Show these rows and remember the rest, all or nothing.
+
+        Args:
+            rows: what to show.
+            read: the flux that could be read; those among them that were skipped before are so no more, unless
+                they were skipped again at a later fact.
+            skipped: the flux that could not be read.
+            index: that of the last fact that the list shows; the list never goes back.
+        """
+
+    async def skipped(self, after: UUID | None, limit: int) -> list[Seen]:
+        """Return the flux that were skipped and not read since, in the order of their ids, after one of them."""
 
     async def page(
         self,

@@ -1,10 +1,16 @@
-"""Keeps the list of flux up to date, following the one history in order."""
+"""Keeps the list of flux up to date, following the one history in order.
+
+A flux with facts that this version cannot read is skipped, and the list goes on. It is remembered: a version that can
+read it must show it, even if no further fact comes. So skipped flux are tried again, by every process, when it starts
+and from time to time (an older version may still run beside a newer one, and skip).
+"""
 
 import asyncio
 import logging
-from uuid import UUID
+from collections.abc import Iterable
+from typing import NoReturn
 
-from services.history.ports import Rows
+from services.history.ports import Rows, Seen
 from services.history.views import Row, row_of
 from shared import metrics
 from shared.errors import MalformedMessageError, UnavailableError, UnexpectedFactError
@@ -15,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
+RETRY_SECONDS = 60.0
 
 
 class Projection:
@@ -27,7 +34,7 @@ class Projection:
         self._listener = listener
         self._limit = limit
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Follow for ever; an outage only delays."""
         while True:
             try:
@@ -36,7 +43,16 @@ class Projection:
                 logger.warning("projection.interrupted", extra={"reason": str(error)})
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _follow(self) -> None:
+    async def retry(self) -> NoReturn:
+        """Try the skipped flux again for ever, now and every `RETRY_SECONDS`."""
+        while True:
+            try:
+                await self.retry_skipped()
+            except UnavailableError as error:
+                logger.warning("projection.retry_interrupted", extra={"reason": str(error)})
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> NoReturn:
         while True:
             if await self.catch_up() < self._limit:
                 await self._listener.wait(POLL_SECONDS)
@@ -46,15 +62,39 @@ class Projection:
         facts = await self._rows.next(await self._rows.cursor(), self._limit)
         if not facts:
             return 0
-        shown = [await self._row(flux_id) for flux_id in {fact.flux_id for fact in facts}]
-        await self._rows.save([row for row in shown if row is not None], facts[-1].index)
+        last = {fact.flux_id: fact.index for fact in facts}
+        rows, read, skipped = await self._look_at(Seen(*item) for item in last.items())
+        for seen, reason in skipped.items():
+            logger.warning("projection.skipped", extra={"skipped_flux_id": str(seen.flux_id), "reason": reason})
+        await self._rows.save(rows, read=read, skipped=list(skipped), index=facts[-1].index)
         metrics.VIEW_INDEX.set(facts[-1].index)
         return len(facts)
 
-    async def _row(self, flux_id: UUID) -> Row | None:
-        try:
-            return row_of(await self._history.load(flux_id))
-        except (MalformedMessageError, UnexpectedFactError) as error:
-            # Written by a newer version than this one: the list shows it when this service is updated.
-            logger.warning("projection.skipped", extra={"skipped_flux_id": str(flux_id), "reason": str(error)})
-            return None
+    async def retry_skipped(self) -> int:
+        """Show the flux that were skipped and can be read by now; return how many."""
+        shown, after = 0, None
+        while page := await self._rows.skipped(after, self._limit):
+            after = page[-1].flux_id
+            rows, read, _ = await self._look_at(page)
+            if read:
+                await self._rows.save(rows, read=read, skipped=())
+            shown += len(read)
+        if shown:
+            logger.info("projection.no_longer_skipped", extra={"flux": shown})
+        return shown
+
+    async def _look_at(self, flux: Iterable[Seen]) -> tuple[list[Row], list[Seen], dict[Seen, str]]:
+        """Return the rows of some flux, which of them could be read, and why the others could not."""
+        rows: list[Row] = []
+        read: list[Seen] = []
+        skipped: dict[Seen, str] = {}
+        for seen in flux:
+            try:
+                row = row_of(await self._history.load(seen.flux_id))
+            except (MalformedMessageError, UnexpectedFactError) as error:
+                skipped[seen] = str(error)
+                continue
+            read.append(seen)
+            if row is not None:
+                rows.append(row)
+        return rows, read, skipped

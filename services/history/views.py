@@ -22,6 +22,7 @@ from shared.events import (
     TransmissionAttempted,
 )
 from shared.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
+from shared.text import printable
 from shared.web import PROBLEM_TYPE
 
 
@@ -55,7 +56,10 @@ class Row(BaseModel):
 
 
 def row_of(past: Sequence[Event]) -> Row | None:
-    """Return the line of one flux; None for a stream that is not a flux (an unmatched reply)."""
+    """Return the line of one flux; None for a stream that is not a flux (an unmatched reply).
+
+    Texts are made fit for the list: facts are for ever, and one of them may hold what no table takes.
+    """
     flux = fold(event.data for event in past)
     if flux.imported is None or flux.state is None:
         return None
@@ -66,10 +70,10 @@ def row_of(past: Sequence[Event]) -> Row | None:
         state=flux.state,
         version=flux.version,
         is_held=flux.held is not None,
-        filename=flux.imported.filename,
-        nomfic=header.nomfic if header else "",
-        cod_col=header.cod_col if header else "",
-        cod_bud=header.cod_bud if header else "",
+        filename=printable(flux.imported.filename),
+        nomfic=printable(header.nomfic) if header else "",
+        cod_col=printable(header.cod_col) if header else "",
+        cod_bud=printable(header.cod_bud) if header else "",
         sha256=flux.imported.document.sha256,
         size=flux.imported.document.size,
         imported_at=past[0].occurred_at,
@@ -130,8 +134,13 @@ def _details(facts: Iterable[object]) -> dict[str, object]:
                 details |= {"send": fact.send}
             case FluxValidated():
                 shown = fact.model_dump(mode="json", include={"header", "bordereaux", "attachments"})
-                details |= shown | {"findings": _findings(fact.warnings)}
-            case FluxInvalidated() | SignaturesRejected():
+                details |= shown | {
+                    "findings": _findings(fact.warnings),
+                    "pack": fact.pack and fact.pack.model_dump(),
+                }
+            case FluxInvalidated():
+                details |= {"findings": _findings(fact.findings), "pack": fact.pack and fact.pack.model_dump()}
+            case SignaturesRejected():
                 details |= {"findings": _findings(fact.findings)}
             case FluxSigned():
                 details |= {"signatures": fact.model_dump(mode="json")["signatures"]}

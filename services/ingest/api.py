@@ -19,6 +19,7 @@ from services.ingest.ports import Documents
 from shared import metrics
 from shared.auth import MAY_SEND, Caller
 from shared.claims import IDEMPOTENCY_KEY
+from shared.deciding import decide_on
 from shared.documents import bounded
 from shared.envelope import Event, new_id
 from shared.errors import ClaimTakenError, RequestRefusedError, TooLargeError
@@ -26,7 +27,8 @@ from shared.events import FluxImported
 from shared.history import History
 from shared.lifecycle import State, fold
 from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
-from shared.web import flux_not_found, problem_members
+from shared.text import printable
+from shared.web import problem_members
 
 KEY_CHARACTERS_MAX = 200
 FILENAME_CHARACTERS_MAX = 255
@@ -80,7 +82,7 @@ class Importer:
             raise too_large(error.bytes_max) from error
         fact = FluxImported(
             document=document,
-            filename=file.filename[:FILENAME_CHARACTERS_MAX],
+            filename=_label(file),
             send=order.send,
             idempotency_key=order.key,
         )
@@ -100,14 +102,11 @@ class Importer:
 
         Raises:
             RequestRefusedError: 404 when the caller may not see it, 409 when it is too late.
+            VersionConflictError: the flux moves faster than we can follow.
         """
-        past = await self._history.load(flux_id)
-        if not past or not who.may_see(past[0].collectivite):
-            raise flux_not_found(flux_id)
-        flux = fold(event.data for event in past)
-        facts = [past[-1].follow(fact, actor=who.subject, at=self._now()) for fact in decide.cancel(flux, reason)]
-        if facts:
-            await self._history.append(facts, expected_version=flux.version)
+        await decide_on(
+            flux_id, lambda flux, _: decide.cancel(flux, reason), who=who, history=self._history, now=self._now
+        )
 
     async def _record(self, fact: FluxImported, order: Order) -> UUID:
         """Record an import, or find the flux that the same request has already made."""
@@ -184,5 +183,10 @@ async def _take_each(
             taken = await importer.take(file, order.numbered(len(results)))
             results.append({"status": 202, **taken})
         except RequestRefusedError as refused:
-            results.append({"filename": file.filename, **problem_members(refused)})
+            results.append({"filename": _label(file), **problem_members(refused)})
     return results
+
+
+def _label(file: File) -> str:
+    """Return the name of a file as it is kept and shown; a sender may put any character in it."""
+    return printable(file.filename, FILENAME_CHARACTERS_MAX)

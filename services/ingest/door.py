@@ -7,24 +7,32 @@ from fastapi.responses import JSONResponse
 from shared.errors import RequestRefusedError
 
 _MARKUP_STARTS = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe<", b"\xfe\xff\x00<", b"\x00<")
+_START_BYTES_MAX = max(map(len, _MARKUP_STARTS))
+_BLANKS = b" \t\r\n"
 _STATUS_MULTI = 207
 
 
 async def admit(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file as they come, having seen that it holds something and may be XML.
+    """Yield the pieces of a file as they come, unchanged, and see that it holds something and may be XML.
 
-    Blanks in front are kept in memory until something else comes: the caller bounds the stream.
+    What it begins with is known only after the blanks in front, which have been yielded by then: nothing is held in
+    memory, and whoever keeps the pieces throws them away if this raises.
 
     Raises:
         RequestRefusedError: 400 for an empty file, 415 for one that cannot be XML.
     """
-    came: list[bytes] = []
     head = b""
     async for chunk in chunks:
-        came.append(chunk)
-        head = (head + chunk).lstrip(b" \t\r\n")
-        if len(head) >= 4:  # as many bytes as the longest start
-            break
+        if len(head) < _START_BYTES_MAX:
+            head = (head + chunk).lstrip(_BLANKS)[:_START_BYTES_MAX]
+            if len(head) == _START_BYTES_MAX:
+                _check_start(head)
+        yield chunk
+    _check_start(head)
+
+
+def _check_start(head: bytes) -> None:
+    """Return if a file may begin so, blanks aside."""
     if not head:
         raise RequestRefusedError(
             400,
@@ -41,10 +49,6 @@ async def admit(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             "Le fichier reçu n'est pas un document XML. Choisissez le flux PES exporté par le logiciel financier "
             "(extension .xml, non compressé).",
         )
-    for chunk in came:
-        yield chunk
-    async for chunk in chunks:
-        yield chunk
 
 
 def refuse_early(headers: Mapping[str, str], bytes_max: int) -> None:

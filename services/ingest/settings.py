@@ -3,8 +3,7 @@
 from pydantic import Field
 
 from shared.settings import ServiceSettings
-
-MEBIBYTE = 1024 * 1024
+from shared.units import MEBIBYTE
 
 
 class Settings(ServiceSettings):

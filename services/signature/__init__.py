@@ -1,4 +1,1 @@
-"""Signs each bordereau.
-
-Consumes flux.validated; records SignatureRequested, FluxSigned, SignaturesRejected.
-"""
+"""Signs flux and verifies them; consumes flux.validated, records what is to be signed, is signed, or cannot be."""

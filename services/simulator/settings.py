@@ -5,8 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from shared.settings import HttpSettings
-
-MEBIBYTE = 1024 * 1024
+from shared.units import MEBIBYTE
 
 
 class Settings(HttpSettings):

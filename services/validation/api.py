@@ -15,6 +15,7 @@ from services.validation.reports import Reports
 from shared.auth import MAY_READ, MAY_SEND, Caller
 from shared.errors import RequestRefusedError, TooLargeError
 from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.units import MEBIBYTE
 from shared.web import NO_STORE
 
 WhoDependency = Callable[..., Awaitable[Caller]]
@@ -106,7 +107,7 @@ def _too_large(bytes_max: int) -> RequestRefusedError:
         413,
         "too-large",
         "Fichier trop volumineux",
-        f"Le fichier dépasse {bytes_max // (1024 * 1024)} Mio, la taille la plus grande qu'accepte la plateforme.",
+        f"Le fichier dépasse {bytes_max // MEBIBYTE} Mio, la taille la plus grande qu'accepte la plateforme.",
         extra={"bytes_max": bytes_max},
     )
 

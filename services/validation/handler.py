@@ -20,12 +20,13 @@ from shared.errors import ClaimTakenError, MalformedMessageError, VersionConflic
 from shared.events import Document, DuplicateAccepted, Fact, Severity
 from shared.history import History
 from shared.lifecycle import State, fold
+from shared.units import MEBIBYTE
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "validation"
 TRIES = 2  # a worker may be lost for another reason than its order: once is no proof
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = MEBIBYTE
 PARIS = ZoneInfo("Europe/Paris")
 
 Order = TypeVar("Order")

@@ -27,11 +27,12 @@ from services.validation.schema import Violation, violations
 from services.validation.subject import Subject
 from shared.events import Bordereau, Finding, Header, Pack, Severity, Where
 from shared.pes import PES_ALLER
+from shared.units import MEBIBYTE
 
 FINDINGS_MAX = 1000  # of the schema, and of each control: none can drown the others
 SCHEMA = "schema"  # the policy's name for all that the schema refuses
 SHADOW = "schema.shadow"
-ATTACHMENT_BYTES_MAX = 256 * 1024 * 1024
+ATTACHMENT_BYTES_MAX = 256 * MEBIBYTE
 
 Verdict = Literal["valid", "invalid", "unreadable"]
 

@@ -21,11 +21,12 @@ from lxml import etree
 
 from shared.events import Pack
 from shared.pes import ACQUIT_V1, ACQUIT_V2, ALLER
+from shared.units import MEBIBYTE
 
 FILES_MAX = 500
-FILE_BYTES_MAX = 4 * 1024 * 1024
-PACK_BYTES_MAX = 32 * 1024 * 1024
-ARCHIVE_BYTES_MAX = 16 * 1024 * 1024
+FILE_BYTES_MAX = 4 * MEBIBYTE
+PACK_BYTES_MAX = 32 * MEBIBYTE
+ARCHIVE_BYTES_MAX = 16 * MEBIBYTE
 
 BUILT_IN = "heliotrope-5.12"
 PES_ALLER = f"{{{ALLER}}}PES_Aller"

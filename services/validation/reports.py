@@ -3,7 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -18,11 +18,12 @@ from services.validation.ports import Documents, Scratch, WorkerLostError, Worke
 from services.validation.synthese import Json
 from services.validation.work import ExtractOrder, extract_file
 from shared.auth import MAY_READ, Caller
+from shared.deciding import decide_on
 from shared.envelope import Event
 from shared.errors import RequestRefusedError
-from shared.events import Finding, FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.events import Fact, Finding, FluxInvalidated, FluxValidated, SignaturesRejected
 from shared.history import History
-from shared.lifecycle import fold
+from shared.lifecycle import Flux, fold
 from shared.web import NO_STORE, flux_not_found
 
 _FAULTS = {"missing": (404, "Pièce jointe introuvable"), "too-large": (422, "Pièce jointe trop volumineuse")}
@@ -105,15 +106,12 @@ class Reports:
         Raises:
             RequestRefusedError: 404 when the caller may not see the flux, 409 when it is no duplicate.
         """
-        past = await self._visible(flux_id, who)
-        flux = fold(event.data for event in past)
-        blocking = [one.code for one in _blocking(past)]
-        facts = decide.accept(flux, blocking, reason.strip())
-        events = [past[-1].follow(fact, actor=who.subject, at=self.now()) for fact in facts]
-        if events:
-            await self.history.append(events, expected_version=flux.version)
-        after = fold(event.data for event in [*past, *events])
-        return {"flux_id": str(flux_id), "state": after.state, "on_screen": after.on_screen}
+
+        def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
+            return decide.accept(flux, [one.code for one in _blocking(past)], reason.strip())
+
+        decided = await decide_on(flux_id, let_pass, who=who, history=self.history, now=self.now)
+        return {"flux_id": str(flux_id), "state": decided.flux.state, "on_screen": decided.flux.on_screen}
 
     async def _visible(self, flux_id: UUID, who: Caller) -> list[Event]:
         who.require(MAY_READ, "consulter les flux")
@@ -159,7 +157,7 @@ def _in_fact(judged: FluxValidated | FluxInvalidated) -> tuple[Finding, ...]:
     return judged.findings if isinstance(judged, FluxInvalidated) else judged.warnings
 
 
-def _blocking(past: list[Event]) -> list[Finding]:
+def _blocking(past: Sequence[Event]) -> list[Finding]:
     """Return what keeps a flux in error: the findings of the last fact that says so."""
     for event in reversed(past):
         if isinstance(event.data, FluxInvalidated | SignaturesRejected):

@@ -8,6 +8,7 @@ from services.validation.control import Hit
 from services.validation.rules_document import nearest, shown
 from services.validation.subject import Subject
 from shared.pes import value_at
+from shared.units import MEBIBYTE
 
 _ELECTRONIC = "01"
 _NEED_REFERENCE = frozenset({"012", "013"})  # CFU
@@ -24,7 +25,7 @@ def unreadable(subject: Subject) -> Iterator[Hit]:
     """The content of every PJ can be read: base64, then gzip, within bounds."""
     for file, found in subject.inspections:
         if found.fault == "too-large":
-            bound = subject.attachment_bytes_max // (1024 * 1024)
+            bound = subject.attachment_bytes_max // MEBIBYTE
             yield Hit(file, f"Le contenu de la PJ dépasse {bound} Mio une fois décompressé.")
         elif found.fault:
             fault = _FAULTS.get(found.fault, "n'est pas lisible")

@@ -20,7 +20,9 @@ from shared.events import (
 from tests import examples as an
 from tests.stage import PATIENCE_SECONDS, Listener, Stage, document, running, until
 
-JOIN_SECONDS = {"postgres": 2.5, "kafka": 5.0}  # longer than processes take to hear of each other: 1 and 3 seconds
+# Longer than processes take to hear of each other (1 second), or than Kafka waits for one that is busy if not told
+# to wait longer (3 seconds to hear, and the 10 of a session).
+JOIN_SECONDS = {"postgres": 2.5, "kafka": 16.0}
 BACKLOG = 600  # more than either bus reads at a time
 
 

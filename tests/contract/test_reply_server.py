@@ -113,6 +113,12 @@ async def test_files_are_listed_with_their_size(place: Place) -> None:
     assert await only_file(place) == file
 
 
+@pytest.mark.parametrize("name", [".reply.part", "PESALR1_034990.xml"])
+async def test_what_is_no_reply_is_not_listed(place: Place, name: str) -> None:
+    place.put(name, CONTENT)
+    assert await place.server.listing() == []
+
+
 async def test_a_file_is_read_whole(place: Place) -> None:
     place.put(NAME, CONTENT)
     assert await content_of(place, await only_file(place)) == CONTENT

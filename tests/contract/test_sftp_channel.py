@@ -18,6 +18,7 @@ from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.fakes.simulated_channel import SimulatedChannel
 from tests.openssh import OpenSsh
 
+NOT_REPLIES = [".reply.part", "PESALR1_034990.xml"]
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "0" * 40
 CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB
 
@@ -34,7 +35,7 @@ class Place:
     stop: Callable[[], Awaitable[None]]
     start: Callable[[], Awaitable[None]]
     received: Callable[[str], bytes | None]
-    add_reply: Callable[[], None]
+    add_reply: Callable[[str], None]
     server: SftpServer | None = None
 
 
@@ -48,10 +49,7 @@ async def simulated(_: Path) -> AsyncIterator[Place]:
     async def start() -> None:
         channel.is_down = False
 
-    def add_reply() -> None:
-        channel.unread_replies = True
-
-    yield Place(channel, stop, start, lambda name: dict(channel.received).get(name), add_reply)
+    yield Place(channel, stop, start, lambda name: dict(channel.received).get(name), channel.reply_names.append)
 
 
 @asynccontextmanager
@@ -70,8 +68,8 @@ async def simulator(folder: Path) -> AsyncIterator[Place]:
             found = [one for one in helios.folder.waiting() if one.name == name]
             return helios.folder.content(found[-1]) if found else None
 
-        def add_reply() -> None:
-            helios.folder.reply("reply.xml", b"<a/>")
+        def add_reply(name: str) -> None:
+            helios.folder.reply(name, b"<a/>")
 
         channel = SftpChannel(server)
         async with aclosing(channel):
@@ -86,8 +84,8 @@ async def openssh(folder: Path) -> AsyncIterator[Place]:
             file = folder / "entree" / name
             return file.read_bytes() if file.exists() else None
 
-        def add_reply() -> None:
-            (folder / "sortie" / "reply.xml").write_bytes(b"<a/>")
+        def add_reply(name: str) -> None:
+            (folder / "sortie" / name).write_bytes(b"<a/>")
 
         channel = SftpChannel(sshd.server)
         async with aclosing(channel):
@@ -200,8 +198,14 @@ async def test_a_connection_lost_in_the_middle_is_unavailable_and_leaves_an_inco
 
 async def test_replies_that_wait_are_seen(place: Place) -> None:
     assert not await place.channel.has_unread_replies()
-    place.add_reply()
+    place.add_reply("reply.xml")
     assert await place.channel.has_unread_replies()
+
+
+@pytest.mark.parametrize("name", NOT_REPLIES)
+async def test_what_is_no_reply_does_not_wait(place: Place, name: str) -> None:
+    place.add_reply(name)
+    assert not await place.channel.has_unread_replies()
 
 
 @on_real_servers

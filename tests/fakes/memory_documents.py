@@ -1,10 +1,10 @@
-"""The document store in memory, as far as services read from it."""
+"""The document store in memory."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
-from shared.errors import CorruptDocumentError, DocumentMissingError
+from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError
 from shared.events import Document
 
 
@@ -14,6 +14,13 @@ class MemoryDocuments:
 
     contents: dict[str, bytes] = field(default_factory=dict)
     chunk_bytes: int = 64
+
+    async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
+        """See `DocumentStore.put`."""
+        content = b"".join([chunk async for chunk in chunks])
+        if len(content) > bytes_max:
+            raise TooLargeError(bytes_max)
+        return await self.put_bytes(content)
 
     async def put_bytes(self, content: bytes) -> Document:
         """See `DocumentStore.put_bytes`."""

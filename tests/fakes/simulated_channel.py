@@ -3,8 +3,11 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import asyncssh
+
 from services.gateway.ports import RefusedError
 from shared.errors import UnavailableError
+from shared.sftp import is_reply
 
 NAME_CHARACTERS_MAX = 255
 
@@ -22,6 +25,7 @@ class SimulatedChannel:
         refusal: what the server says to every file, if anything.
         files: what lies in the entry directory.
         received: the complete files, in order, by name.
+        reply_names: what lies in the reply directory.
     """
 
     name: str = "passtrans-sftp"
@@ -31,9 +35,9 @@ class SimulatedChannel:
     cut_after_bytes: int | None = None
     is_last_word_lost: bool = False
     refusal: str = ""
-    unread_replies: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
     received: list[tuple[str, bytes]] = field(default_factory=list)
+    reply_names: list[str] = field(default_factory=list)
 
     async def open(self) -> None:
         """See `Channel.open`."""
@@ -48,7 +52,8 @@ class SimulatedChannel:
     async def has_unread_replies(self) -> bool:
         """See `Channel.has_unread_replies`."""
         await self.open()
-        return self.unread_replies
+        regular = asyncssh.SFTPAttrs(type=asyncssh.FILEXFER_TYPE_REGULAR)
+        return any(is_reply(name, regular) for name in self.reply_names)
 
     async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         """See `Channel.put`."""

@@ -3,8 +3,11 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+import asyncssh
+
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile
 from shared.errors import UnavailableError
+from shared.sftp import is_reply
 
 
 @dataclass
@@ -33,7 +36,11 @@ class SimulatedReplies:
     async def listing(self) -> list[RemoteFile]:
         """See `ReplyServer.listing`."""
         self._answer()
-        return [RemoteFile(at, name, len(content)) for name, (at, content) in self.files.items()]
+        return [
+            RemoteFile(at, name, len(content))
+            for name, (at, content) in self.files.items()
+            if is_reply(name, asyncssh.SFTPAttrs(type=asyncssh.FILEXFER_TYPE_REGULAR))
+        ]
 
     async def read(self, file: RemoteFile) -> AsyncGenerator[bytes, None]:
         """See `ReplyServer.read`."""

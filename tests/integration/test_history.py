@@ -1,6 +1,8 @@
 """What the history shows: lists, one flux now and then, its facts; to those who may see them, and to nobody else."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -8,13 +10,16 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.history import projection as projection_module
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes
+from services.history.ports import Seen
 from services.history.projection import Projection
-from services.history.views import row_of
+from services.history.views import Row, row_of
 from shared.auth import Role
 from shared.envelope import Event, new_id
-from shared.events import Document, Fact, FluxImported
+from shared.errors import MalformedMessageError
+from shared.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
 from shared.history import PostgresHistory
 from shared.order import ORDER_CHANNEL
 from shared.postgres import Database, Listener
@@ -23,8 +28,10 @@ from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.ordering import order_all
+from tests.stage import PATIENCE_SECONDS
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+BATCH = 10
 SENT: list[Fact] = [an.validated, an.signature_requested, an.signed, an.requested, an.attempted, an.transmitted]
 ACKNOWLEDGED = [*SENT, an.reply_received, an.acknowledged]
 
@@ -38,11 +45,12 @@ class Shown:
     owner: Database
     projection: Projection
     number: int = 0
+    filename: str = "flux.xml"
 
     async def happen(self, facts: list[Fact], collectivite: str = COMMUNE) -> UUID:
         """Record a flux: an import, then these facts, one second apart; order it, and let the list catch up."""
         self.number += 1
-        imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename="flux.xml")
+        imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename=self.filename)
         first = Event.first(
             imported, flux_id=new_id(), collectivite=collectivite, actor="amina", correlation_id=new_id(), at=NOON
         )
@@ -79,7 +87,7 @@ async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
     async with Database(role) as database, Database(test_database.dsn()) as owner:
         history, rows = PostgresHistory(database), PostgresRows(database)
         listener = Listener(role, ORDER_CHANNEL)
-        projection = Projection(rows, history, listener, limit=10)
+        projection = Projection(rows, history, listener, limit=BATCH)
         app = service_app("history", "", checks={})
         app.include_router(routes(caller=caller_dependency(checker()), history=history, rows=rows))
         transport = httpx.ASGITransport(app)
@@ -218,6 +226,17 @@ async def test_the_list_made_again_from_the_facts_is_the_same(shown: Shown) -> N
         assert folded.shown() == row
 
 
+async def test_a_name_that_no_table_takes_does_not_stop_the_list(shown: Shown) -> None:
+    shown.filename = "a\x00b\r.xml"
+    odd = await shown.happen([])
+    following = await shown.happen([])
+    rows = (await shown.get("")).json()["flux"]
+    assert [(UUID(row["flux_id"]), row["filename"]) for row in rows] == [
+        (following, "a?b?.xml"),
+        (odd, "a?b?.xml"),
+    ]
+
+
 async def test_a_fact_from_a_newer_version_does_not_stop_the_list(shown: Shown) -> None:
     await shown.owner.execute(
         "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
@@ -225,3 +244,82 @@ async def test_a_fact_from_a_newer_version_does_not_stop_the_list(shown: Shown) 
     )
     flux_id = await shown.happen([])
     assert await shown.ids() == [flux_id]
+
+
+async def test_what_an_older_version_could_not_read_is_shown_once_one_can(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(projection_module, "row_of", older_than(FluxValidated))
+        known, unknown = await shown.happen([]), await shown.happen([an.validated])
+        assert await shown.ids() == [known]
+        assert await shown.projection.retry_skipped() == 0
+        assert await shown.ids() == [known]
+    assert await shown.projection.retry_skipped() == 1
+    rows = (await shown.get("")).json()["flux"]
+    assert [(UUID(row["flux_id"]), row["state"]) for row in rows] == [(unknown, "draft"), (known, "imported")]
+    assert await shown.projection.retry_skipped() == 0
+
+
+async def test_a_state_that_an_older_version_left_as_it_was_is_put_right(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flux_id = await shown.happen([])
+    with monkeypatch.context() as older:
+        older.setattr(projection_module, "row_of", older_than(FluxCancelled))
+        (imported,) = await shown.history.load(flux_id)
+        cancelled = imported.follow(an.cancelled, actor="x", at=NOON)
+        await shown.history.append([cancelled], expected_version=1)
+        await shown.catch_up()
+        assert await shown.ids("?state=imported") == [flux_id]
+    await shown.projection.retry_skipped()
+    assert await shown.ids("?state=cancelled") == [flux_id]
+
+
+async def test_every_skipped_flux_is_tried_again_however_many_they_are(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(projection_module, "row_of", older_than(FluxImported))
+        flux = [await shown.happen([]) for _ in range(2 * BATCH + 5)]
+        assert await shown.ids() == []
+    assert await shown.projection.retry_skipped() == len(flux)
+    assert await shown.ids() == flux[::-1]
+
+
+async def test_a_flux_skipped_again_while_it_is_tried_stays_to_be_tried(shown: Shown) -> None:
+    rows = PostgresRows(shown.owner)
+    flux_id = new_id()
+    await rows.save([], read=[], skipped=[Seen(flux_id, 5)])
+    (seen,) = await rows.skipped(None, 10)
+    await rows.save([], read=[], skipped=[Seen(flux_id, 7)])  # by an older version that runs beside
+    await rows.save([], read=[seen], skipped=[])
+    assert await rows.skipped(None, 10) == [Seen(flux_id, 7)]
+    await rows.save([], read=[Seen(flux_id, 7)], skipped=[])
+    assert await rows.skipped(None, 10) == []
+
+
+async def test_the_service_tries_skipped_flux_again_when_it_starts(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(projection_module, "row_of", older_than(FluxImported))
+        flux_id = await shown.happen([])
+    retrying = asyncio.create_task(shown.projection.retry())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await shown.ids() != [flux_id]:
+            await asyncio.sleep(0.02)
+    retrying.cancel()
+    with suppress(asyncio.CancelledError):
+        await retrying
+
+
+def older_than(unknown: type[Fact]) -> Callable[[Sequence[Event]], Row | None]:
+    """Return `row_of` as a version has it that does not know this class of fact yet."""
+
+    def row_of_older(past: Sequence[Event]) -> Row | None:
+        if any(isinstance(event.data, unknown) for event in past):
+            raise MalformedMessageError(f"{unknown.__name__} is not known here")
+        return row_of(past)
+
+    return row_of_older

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from services.ingest.api import Importer, routes
+from services.ingest.door import admit
 from shared.auth import Role
 from shared.documents import DocumentStore, open_store
 from shared.events import FluxCancelled, FluxImported
@@ -71,6 +72,11 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
         yield http
+
+
+async def pieces(content: bytes, size: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
 
 
 def problem_of(answer: httpx.Response, status: int, slug: str) -> dict[str, object]:
@@ -226,6 +232,51 @@ async def test_what_may_be_xml_is_taken_and_judged_later(ingest: Ingest, content
     assert (await ingest.send(content)).status_code == 202
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000], ids=["byte by byte", "a few bytes", "at once"])
+async def test_blanks_in_front_are_kept_as_they_came(ingest: Ingest, size: int) -> None:
+    content = b" \r\n\t\n" + PES[:90]
+    taken = (await ingest.send(pieces(content, size))).json()
+    assert (taken["sha256"], taken["size"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert ingest.documents() == [taken["sha256"]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000], ids=["byte by byte", "a few bytes", "at once"])
+async def test_what_comes_after_blanks_is_looked_at_too(ingest: Ingest, size: int) -> None:
+    problem_of(await ingest.send(pieces(b" \r\n\t\n" + b"%PDF-1.7" * 9, size)), 415, "not-xml")
+    assert ingest.documents() == []
+
+
+async def test_blanks_in_front_are_bounded_like_the_rest(ingest: Ingest) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 10 * BYTES_MAX:
+            read += 1000
+            yield b" " * 1000
+
+    problem_of(await ingest.send(endless()), 413, "too-large")
+    assert read <= 2 * BYTES_MAX + 2000  # up to the bound, then what is thrown away so that the refusal is read
+    assert ingest.documents() == []
+
+
+async def test_blanks_in_front_are_not_held_in_memory() -> None:
+    came = 0
+
+    async def blanks() -> AsyncIterator[bytes]:
+        nonlocal came
+        while came < 100:
+            came += 1
+            yield b" " * 1000
+        yield PES
+
+    passed_on = 0
+    async for _ in admit(blanks()):
+        passed_on += 1
+        assert came - passed_on <= 1
+    assert passed_on == 101
+
+
 async def test_a_file_that_says_it_is_too_large_is_refused_before_it_is_read(ingest: Ingest) -> None:
     problem = problem_of(await ingest.send(b"<a/>" + b" " * BYTES_MAX), 413, "too-large")
     assert problem["bytes_max"] == BYTES_MAX
@@ -271,7 +322,8 @@ async def test_who_may_not_import_is_told_why(
         ("..%2F..%2Fetc%2Fpasswd", "../../etc/passwd"),
         ("", "flux.xml"),
         ("x" * 400, "x" * 255),
-        ("%00%ff", "\x00\ufffd"),
+        ("%00%ff", "?\ufffd"),
+        ("a%00b%0D%0A%1B%C2%85.xml", "a?b????.xml"),
     ],
 )
 async def test_any_filename_is_a_label_and_nothing_more(ingest: Ingest, sent: str, kept: str) -> None:
@@ -279,6 +331,13 @@ async def test_any_filename_is_a_label_and_nothing_more(ingest: Ingest, sent: st
     assert answer.status_code == 202, answer.text
     assert answer.json()["filename"] == kept
     assert ingest.documents() == [hashlib.sha256(PES).hexdigest()]
+
+
+async def test_the_filename_of_a_file_that_is_refused_is_shown_as_one_that_is_taken(ingest: Ingest) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="%b"\r\n\r\n%b\r\n'
+    body = head % (b"a\x01.pdf", b"%PDF-1.7") + head % (b"b\x01.xml", PES) + b"--x--\r\n"
+    answer = await ingest.send(body, **{"Content-Type": "multipart/form-data; boundary=x"})
+    assert [result["filename"] for result in answer.json()["results"]] == ["a?.pdf", "b?.xml"]
 
 
 async def test_a_flux_that_has_not_left_is_cancelled_with_a_reason(ingest: Ingest) -> None:

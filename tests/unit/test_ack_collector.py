@@ -1,7 +1,7 @@
 """Collecting replies: each once, whole, recorded before it is moved, whatever fails in between."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,10 +11,11 @@ import pytest
 from services.ack.collector import Collector
 from services.simulator.acquit import DEPENSE, Element, write_acquit
 from shared.envelope import Event, new_id
-from shared.errors import TooLargeError, UnavailableError
-from shared.events import Document, Fact, FluxAcknowledged, Header, ReplyReceived, ReplyUnmatched
+from shared.errors import UnavailableError, VersionConflictError
+from shared.events import Fact, FluxAcknowledged, Header, ReplyReceived, ReplyUnmatched
 from shared.lifecycle import State, fold
 from shared.pes import parse, value_at
+from shared.retrying import ATTEMPTS_MAX, LAST_DELAY_SECONDS, TRIES_BEFORE_NEWS
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
@@ -25,6 +26,7 @@ NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 FLUX = parse(sample(1))
 NOMFIC = value_at(FLUX, "Enveloppe/Parametres/NomFic")
 HEADER = Header.model_validate({**an.header.model_dump(), "nomfic": NOMFIC})
+POLL_SECONDS, SETTLE_SECONDS = 3600.0, 600.0
 NAME = "034990_260202120000-ACK-1.xml"
 ACQUIT = write_acquit(FLUX, "flux.xml", [Element(DEPENSE, number="100", exercice="2026")])
 SENT: list[Fact] = [
@@ -38,14 +40,20 @@ SENT: list[Fact] = [
 
 
 @dataclass
-class StoringDocuments(MemoryDocuments):
-    """Stores as they come, too."""
+class ContestedHistory(MemoryHistory):
+    """A journal in which someone else appends first, so many times."""
 
-    async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
-        content = b"".join([chunk async for chunk in chunks])
-        if len(content) > bytes_max:
-            raise TooLargeError(bytes_max)
-        return await self.put_bytes(content)
+    conflicts: int = 0
+
+    async def append(self, events: Sequence[Event], *, expected_version: int) -> list[Event]:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise VersionConflictError(events[0].flux_id, expected_version)
+        return await super().append(events, expected_version=expected_version)
+
+
+class SeenEnoughError(Exception):
+    """Ends a collector that would go on for ever."""
 
 
 @dataclass
@@ -53,14 +61,14 @@ class Bench:
     """A collector, and all that it touches."""
 
     server: SimulatedReplies = field(default_factory=SimulatedReplies)
-    history: MemoryHistory = field(default_factory=MemoryHistory)
-    documents: StoringDocuments = field(default_factory=StoringDocuments)
+    history: ContestedHistory = field(default_factory=ContestedHistory)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     done: str = "/traite"
 
     def __post_init__(self) -> None:
         self.collector = self.new_collector()
 
-    def new_collector(self) -> Collector:
+    def new_collector(self, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Collector:
         """Return the collector of a process that has just started."""
         return Collector(
             self.server,
@@ -68,9 +76,10 @@ class Bench:
             self.history,
             now=lambda: NOW,
             done_directory=self.done,
-            poll_seconds=0.001,
-            settle_seconds=0.001,
+            poll_seconds=POLL_SECONDS,
+            settle_seconds=SETTLE_SECONDS,
             bytes_max=100_000,
+            wait=wait,
         )
 
     async def flux(self, facts: list[Fact]) -> UUID:
@@ -224,17 +233,55 @@ async def test_replies_may_be_left_where_they_are_and_are_read_once() -> None:
     assert bench.server.moved == {}
 
 
+async def test_someone_who_appends_first_does_not_lose_a_reply(bench: Bench) -> None:
+    await bench.flux(SENT)
+    bench.server.put(NAME, ACQUIT)
+    bench.history.conflicts = ATTEMPTS_MAX - 1
+    await bench.pass_twice()
+    assert bench.kinds() == [ReplyReceived, FluxAcknowledged]
+
+
+async def test_conflicts_without_end_are_a_bug_and_the_reply_stays(bench: Bench) -> None:
+    await bench.flux(SENT)
+    bench.server.put(NAME, ACQUIT)
+    bench.history.conflicts = ATTEMPTS_MAX
+    with pytest.raises(VersionConflictError):
+        await bench.pass_twice()
+    assert NAME in bench.server.files
+
+
+async def test_a_new_file_is_looked_at_again_soon_then_the_usual_time_passes(bench: Bench) -> None:
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise SeenEnoughError
+
+    bench.server.put(NAME, ACQUIT)
+    with pytest.raises(SeenEnoughError):
+        await bench.new_collector(wait).run()
+    assert waited == [SETTLE_SECONDS, POLL_SECONDS, POLL_SECONDS]
+
+
 async def test_a_server_that_is_away_is_told_and_waited_for(bench: Bench) -> None:
     await bench.flux(SENT)
     bench.server.put(NAME, ACQUIT)
     bench.server.is_down = True
-    task = asyncio.create_task(bench.collector.run())
-    async with asyncio.timeout(20):
-        while bench.collector.waits_for() != ["sftp"]:
-            await asyncio.sleep(0.005)
-        bench.server.is_down = False
-        while not bench.server.moved:
-            await asyncio.sleep(0.005)
-        assert bench.collector.waits_for() == []
-    task.cancel()
+    waited: list[float] = []
+    told: list[list[str]] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        told.append(collector.waits_for())
+        bench.server.is_down = len(waited) < TRIES_BEFORE_NEWS
+        if bench.server.moved:
+            raise SeenEnoughError
+
+    collector = bench.new_collector(wait)
+    with pytest.raises(SeenEnoughError):
+        await collector.run()
+    assert told == [[], [], ["sftp"], [], []]
+    assert max(waited[:TRIES_BEFORE_NEWS]) < LAST_DELAY_SECONDS
+    assert waited[TRIES_BEFORE_NEWS:] == [SETTLE_SECONDS, POLL_SECONDS]
     assert bench.kinds() == [ReplyReceived, FluxAcknowledged]

@@ -8,9 +8,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.consumer import (
-    CONFLICTS_MAX,
-    FIRST_DELAY_SECONDS,
-    LAST_DELAY_SECONDS,
     Attempts,
     Outcome,
     Subscription,
@@ -19,6 +16,7 @@ from shared.envelope import Event, new_id
 from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
 from shared.events import FluxImported, FluxValidated
 from shared.logs import JsonFormatter
+from shared.retrying import ATTEMPTS_MAX, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS
 from tests import examples as an
 
 EVENT = Event.first(
@@ -79,10 +77,10 @@ async def test_after_a_conflict_the_handler_decides_again_at_once() -> None:
 
 
 async def test_conflicts_without_end_are_a_bug() -> None:
-    handler = Handler(*[VersionConflictError(new_id(), 1)] * CONFLICTS_MAX)
-    with pytest.raises(RuntimeError, match="version conflicts"):
+    handler = Handler(*[VersionConflictError(new_id(), 1)] * ATTEMPTS_MAX)
+    with pytest.raises(VersionConflictError):
         await attempts_with(handler).attempt(1, BODY)
-    assert handler.calls == CONFLICTS_MAX
+    assert handler.calls == ATTEMPTS_MAX
 
 
 async def test_what_is_logged_while_a_message_is_handled_names_its_flux_and_nothing_does_after() -> None:

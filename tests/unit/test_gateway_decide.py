@@ -30,9 +30,9 @@ HELD_FOR_A_PERSON = [*IN_FLIGHT, an.held]
 SIZE = an.signed_document.size
 
 
-def planned(past: list[Fact], evidence: Evidence = Evidence()) -> Plan:  # noqa: B008  # frozen
+def planned(past: list[Fact], evidence: Evidence = Evidence(), rules: Rules = HOLD) -> Plan:  # noqa: B008  # frozen
     return decide.plan(
-        fold(past), evidence, channel="passtrans-sftp", remote_name=an.remote_name, now=NOW, rules=HOLD
+        fold(past), evidence, channel="passtrans-sftp", remote_name=an.remote_name, now=NOW, rules=rules
     )
 
 
@@ -89,8 +89,14 @@ def test_an_incomplete_file_on_the_server_is_sent_again(size: int) -> None:
 def test_a_file_that_is_not_there_after_a_cut_may_have_been_taken() -> None:
     (held,) = planned(IN_FLIGHT).record
     assert isinstance(held, TransmissionHeld)
-    assert held.until == NOW + timedelta(seconds=3)
     assert "doute" in held.cause
+
+
+@pytest.mark.parametrize(("rules", "until"), [(HOLD, None), (RESEND, NOW + timedelta(seconds=3))])
+def test_a_doubt_has_an_end_only_where_silence_is_proof(rules: Rules, until: datetime | None) -> None:
+    (held,) = planned(IN_FLIGHT, rules=rules).record
+    assert isinstance(held, TransmissionHeld)
+    assert held.until == until
 
 
 def test_an_attempt_that_this_process_never_began_is_made_again() -> None:

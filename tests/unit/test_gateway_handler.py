@@ -308,7 +308,7 @@ async def test_silence_for_long_enough_releases_a_sending_in_doubt_where_the_pol
 
 async def test_replies_not_yet_collected_keep_a_sending_in_doubt(bench: Bench) -> None:
     await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt()]))
-    bench.channel.unread_replies = True
+    bench.channel.reply_names.append("reply.xml")
     await bench.review_after(IN_DOUBT_SECONDS + 1)
     assert bench.kinds() == [TransmissionHeld]
 

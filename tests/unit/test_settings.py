@@ -1,7 +1,9 @@
 """Every service starts only with all it needs, and names what is missing; no secret is ever shown."""
 
 import importlib
+import inspect
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from cli.local.ports import SERVICES
 from shared.logs import JsonFormatter
 from shared.service import EXIT_BAD_SETTINGS, read_settings
 from shared.settings import HttpSettings, ServiceSettings
+from shared.sftp import SftpSettings
 
 GOOD = {
     "DATABASE_URL": "postgresql://heliotrope_service:hidden@db/heliotrope",
@@ -102,6 +105,53 @@ def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> 
     settings = read_settings(settings_of("ingest"), "ingest")
     assert isinstance(settings, ServiceSettings)
     assert settings.s3_region == "us-east-1"
+
+
+SETTINGS = [HttpSettings, ServiceSettings, SftpSettings, *map(settings_of, SERVICES)]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__module__)
+def test_each_setting_is_explained_where_it_is_defined(settings: type[HttpSettings]) -> None:
+    explained = set(re.findall(r"^ {8}(\w+): ", settings.__doc__ or "", re.MULTILINE))
+    assert explained >= own_fields(settings)
+
+
+def own_fields(settings: type[HttpSettings]) -> set[str]:
+    """Return what a class defines itself; a port is its service's own, but explained once for all."""
+    fields = settings.model_fields.keys() & inspect.get_annotations(settings).keys()
+    return fields if settings is HttpSettings else fields - {"http_port"}
+
+
+@pytest.mark.parametrize("name", ["JWKS_FILE", "SEAL_KEY_FILE", "SEAL_CERTIFICATE_FILE"])
+def test_a_file_that_is_not_there_stops_the_start_and_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv(name, str(tmp_path / "absent"))
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(settings_of("signature"), "signature")
+    assert stopped.value.code == EXIT_BAD_SETTINGS
+    assert f"signature: setting {name}:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("SEAL_KEY_FILE", "SEAL_CERTIFICATE_FILE"), ("SEAL_CERTIFICATE_FILE", "SEAL_KEY_FILE")],
+)
+def test_half_a_seal_stops_the_start_and_the_other_half_is_named(
+    given: str,
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "half.pem").touch()
+    monkeypatch.setenv(given, str(tmp_path / "half.pem"))
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(settings_of("signature"), "signature")
+    assert stopped.value.code == EXIT_BAD_SETTINGS
+    said = capsys.readouterr().err
+    assert missing in said
+    assert given not in said
 
 
 def test_ports_by_default_are_each_service_s_own() -> None:

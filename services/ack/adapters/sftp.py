@@ -8,11 +8,7 @@ import asyncssh
 
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, SftpConnection, SftpServer, SftpSession, joined, said
-
-CHUNK_BYTES = 1024 * 1024
-# Not every server says what a name stands for.
-_FILES = frozenset({asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN})
+from shared.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
 
 class SftpReplies:
@@ -30,8 +26,8 @@ class SftpReplies:
             entries = [entry async for entry in session.entries(self._directory)]
         except asyncssh.SFTPError as error:  # without the directory there is nothing to go on with
             raise UnavailableError(PARTY, f"the replies cannot be listed: {said(error)}") from error
-        files = [_file(str(entry.filename), entry.attrs) for entry in entries if entry.attrs.type in _FILES]
-        return [file for file in files if "/" not in file.name]
+        files = [(str(entry.filename), entry.attrs) for entry in entries]
+        return [_file(name, attrs) for name, attrs in files if is_reply(name, attrs)]
 
     async def read(self, file: RemoteFile) -> AsyncGenerator[bytes, None]:
         """See `ReplyServer.read`."""
@@ -42,7 +38,7 @@ class SftpReplies:
             left = file.size
             while left:
                 with _refused():
-                    chunk = await session.within(handle.read(min(left, CHUNK_BYTES)))
+                    chunk = await session.within(handle.read(min(left, PIECE_BYTES)))
                 if not chunk:
                     raise FileChangedError("it is shorter than it was listed")
                 left -= len(chunk)

@@ -6,16 +6,14 @@ other side that it is complete; the connection is cut instead.
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from stat import S_ISREG
 
 import asyncssh
 
 from services.gateway.ports import RefusedError
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, SftpConnection, SftpServer, SftpSession, joined, said
+from shared.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
 CHANNEL = "passtrans-sftp"
-PIECE_BYTES = 1024 * 1024  # what `operation_seconds_max` is for
 
 
 class SftpChannel:
@@ -52,7 +50,7 @@ class SftpChannel:
         try:
             async with aclosing(session.entries(self._server.reply_directory)) as entries:
                 async for entry in entries:
-                    if S_ISREG(entry.attrs.permissions or 0) and not str(entry.filename).startswith("."):
+                    if is_reply(str(entry.filename), entry.attrs):
                         return True
         except asyncssh.SFTPError as error:
             raise UnavailableError(PARTY, f"the replies cannot be listed: {said(error)}") from error

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.history.ports import Seen
 from services.history.views import Row
 from shared.order import OrderedFact, read_order
 from shared.postgres import Database
@@ -28,6 +29,20 @@ where flux_view.version < excluded.version
 _ADVANCE = """
 insert into consumer_cursor (consumer_group, shard, index) values ($1, 0, $2)
 on conflict (consumer_group, shard) do update set index = greatest(consumer_cursor.index, excluded.index)
+"""
+
+_SKIP = """
+insert into flux_skipped (flux_id, index) values ($1, $2)
+on conflict (flux_id) do update set index = greatest(flux_skipped.index, excluded.index)
+"""
+
+_READ = "delete from flux_skipped where flux_id = $1 and index <= $2"
+
+_SKIPPED = """
+select flux_id, index from flux_skipped
+where $1::uuid is null or flux_id > $1
+order by flux_id
+limit $2
 """
 
 _PAGE = """
@@ -58,11 +73,19 @@ class PostgresRows:
         """See `Rows.next`."""
         return await read_order(self._database, after, limit)
 
-    async def save(self, rows: Sequence[Row], index: int) -> None:
+    async def save(
+        self, rows: Sequence[Row], *, read: Sequence[Seen], skipped: Sequence[Seen], index: int = 0
+    ) -> None:
         """See `Rows.save`."""
         async with self._database.connection() as connection, connection.transaction():
             await connection.executemany(_SAVE, [tuple(row.model_dump().values()) for row in rows])
+            await connection.executemany(_READ, read)
+            await connection.executemany(_SKIP, skipped)
             await connection.execute(_ADVANCE, _GROUP, index)
+
+    async def skipped(self, after: UUID | None, limit: int) -> list[Seen]:
+        """See `Rows.skipped`."""
+        return [Seen(row["flux_id"], row["index"]) for row in await self._database.fetch(_SKIPPED, after, limit)]
 
     async def page(
         self, *, perimeter: Collection[str] | None, states: Collection[str], before: UUID | None, limit: int

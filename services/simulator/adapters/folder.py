@@ -19,12 +19,13 @@ from pydantic import ValidationError
 
 from services.simulator.ports import Receipt, Reception
 from shared.envelope import new_id
+from shared.units import MEBIBYTE
 
 ENTRY = "entree"
 REPLIES = "sortie"
 COLLECTED = "traite"
 _DIGEST = re.compile(r"%%([0-9a-f]{40})$")
-_BLOCK_BYTES = 1024 * 1024
+_BLOCK_BYTES = MEBIBYTE
 
 
 class Folder:

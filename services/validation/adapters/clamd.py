@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from shared.errors import UnavailableError
+from shared.text import printable
 
 PARTY = "clamd"
 ANSWER_BYTES_MAX = 4096
@@ -100,7 +101,7 @@ def verdict_of(answer: str) -> str | None:
         return None
     if answer.startswith("stream: ") and answer.endswith(_FOUND):
         name = answer.removeprefix("stream: ").removesuffix(_FOUND)
-        return "".join(character if character.isprintable() else "?" for character in name[:NAME_CHARACTERS_MAX])
+        return printable(name, NAME_CHARACTERS_MAX)
     if _TOO_LARGE in answer:
         raise UnavailableError(PARTY, "its StreamMaxLength is too small: raise it above the largest flux (128 MiB)")
     raise UnavailableError(PARTY, f"it answers {answer[:NAME_CHARACTERS_MAX]!r}" if answer else "it gave no answer")
