@@ -4,27 +4,35 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 from rich.table import Table
 
 from cli import wording
+from cli.api import Api
+from cli.client_config import read_client_config
 from cli.collectivite import collectivite_of
 from cli.errors import ExitCode, UsageProblemError
 from cli.findings import show_findings
 from cli.french import FrenchCommand, FrenchGroup
-from cli.options import AsJson
+from cli.options import AsJson, environ
 from cli.output import console, emit, reporting, say, show
 from services.validation.difference import differences
 from services.validation.judge import Judgement, Rules, judge, judge_by_schema, told
-from services.validation.packs import CompiledPack, PackError, built_in, read_pack
+from services.validation.packs import CompiledPack, PackError, PackFiles, built_in, read_archive, read_pack
 from services.validation.reader import Unreadable, missing, read_document, wrong_root
 from services.validation.synthese import Json, Synthese, read_synthese
 from shared.pes import PES_ALLER
 
 Files = Annotated[list[Path], typer.Argument(metavar="FICHIER…", help="Fichiers PES.")]
 PackOption = Annotated[
-    str, typer.Option("--pack", metavar="PACK", help="Pack de schémas : dossier ou archive ZIP (sinon celui fourni).")
+    str,
+    typer.Option(
+        "--pack",
+        metavar="PACK",
+        help="Pack de schémas : dossier, archive ZIP, ou nom d'un pack de la plateforme (sinon celui fourni).",
+    ),
 ]
 VERDICTS = {"valid": "valide", "invalid": "invalide", "unreadable": "illisible"}
 # What the fields of a synthèse are called on a screen.
@@ -165,11 +173,19 @@ def compiled(pack: str) -> CompiledPack:
     if not pack or pack == built_in().pack_id:
         return CompiledPack(built_in())
     try:
+        if not Path(pack).exists() and "/" not in pack:
+            return CompiledPack(_installed(pack))
         return CompiledPack(read_pack(Path(pack)))
     except PackError as error:
         raise UsageProblemError("Ce n'est pas un pack de schémas", f"{pack} : {error}") from error
     except OSError as error:
         raise UsageProblemError("Pack de schémas illisible", f"{pack} : {error.strerror or error}.") from error
+
+
+def _installed(pack_id: str) -> PackFiles:
+    """Return a pack of the platform, which must answer then."""
+    with Api(read_client_config(environ())) as api:
+        return read_archive(api.download("validation", f"/v1/schemas/{quote(pack_id)}"), pack_id)
 
 
 def _judged(path: Path, rules: Rules) -> Judgement:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from services.validation.controls import ALL, BY_CODE
@@ -16,6 +17,7 @@ from services.validation.work import compile_files
 from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
 from shared.documents import bounded
 from shared.errors import RequestRefusedError, TooLargeError
+from shared.web import NO_STORE
 
 EVERYONE = "*"
 
@@ -71,12 +73,17 @@ class Administration:
             return await self._already(pack)
         return _shown(installed)
 
+    async def archive(self, pack_id: str) -> bytes:
+        """Return the files of a pack, as the archive that `install` takes."""
+        for pack in await self.packs.all():
+            if pack.pack_id == pack_id:
+                return (await self.packs.files(pack.digest)).archive()
+        raise _unknown(pack_id)
+
     async def change(self, pack_id: str, change: PackChange) -> dict[str, object]:
         """Change when and how a pack applies."""
         if not await self.packs.change(pack_id, change.role, change.effective_from, change.effective_until):
-            raise RequestRefusedError(
-                404, "pack-not-found", "Pack inconnu", f"Aucun pack de schémas « {pack_id} » n'est installé."
-            )
+            raise _unknown(pack_id)
         return next(_shown(pack) for pack in await self.packs.all() if pack.pack_id == pack_id)
 
     async def controls(self, collectivite: str) -> dict[str, object]:
@@ -150,6 +157,11 @@ def administration_routes(administration: Administration, *, caller: Callable[..
         who.require(MAY_READ, "consulter les packs de schémas")
         return {"packs": [_shown(pack) for pack in await administration.packs.all()]}
 
+    @router.get("/schemas/{pack_id}", summary="Télécharger un pack de schémas (archive ZIP)")
+    async def pack_archive(pack_id: str, who: Annotated[Caller, Depends(caller)]) -> Response:
+        who.require(MAY_READ, "consulter les packs de schémas")
+        return Response(await administration.archive(pack_id), headers=NO_STORE, media_type="application/zip")
+
     @router.post("/schemas/{pack_id}", status_code=201, summary="Installer un pack de schémas (archive ZIP)")
     async def install_pack(
         pack_id: str,
@@ -197,6 +209,11 @@ def _checked_id(pack_id: str) -> str:
             400, "pack-id-invalid", "Nom invalide", "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / »."
         )
     return pack_id
+
+
+def _unknown(pack_id: str) -> RequestRefusedError:
+    detail = f"Aucun pack de schémas « {pack_id} » n'est installé. Voyez la liste des packs."
+    return RequestRefusedError(404, "pack-not-found", "Pack inconnu", detail)
 
 
 def _no_pack(reason: str) -> RequestRefusedError:

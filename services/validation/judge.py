@@ -126,7 +126,8 @@ def told(name: str, judgement: Judgement) -> dict[str, object]:
     return {
         "file": name,
         "verdict": judgement.verdict,
-        "pack": judgement.pack.model_dump() if judgement.pack else None,
+        "pack": judgement.pack.pack_id if judgement.pack else None,
+        "pack_digest": judgement.pack.digest if judgement.pack else None,
         "findings": [finding.model_dump(mode="json") for finding in judgement.findings],
         "header": judgement.header.model_dump() if judgement.header else None,
     }

@@ -24,7 +24,7 @@ from services.validation.administration import Administration, administration_ro
 from services.validation.api import check_routes, flux_routes
 from services.validation.checks import Checks
 from services.validation.handler import Judges, on_imported
-from services.validation.packs import BUILT_IN, PackFiles, built_in
+from services.validation.packs import BUILT_IN, PackFiles, built_in, read_archive
 from services.validation.ports import WorkerLostError
 from services.validation.reports import Reports
 from services.validation.work import JudgeOrder, judge_file
@@ -315,6 +315,15 @@ async def test_a_pack_never_changes_under_its_name(bench: Bench) -> None:
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:pack-id-taken")
 
 
+async def test_a_pack_is_handed_out_as_it_was_installed(bench: Bench) -> None:
+    await bench.http.post("/v1/schemas/p", content=built_in().archive(), headers=OPERATOR)
+    for name in ("p", BUILT_IN):
+        handed = await bench.http.get(f"/v1/schemas/{name}")
+        assert handed.headers["content-type"] == "application/zip"
+        assert read_archive(handed.content, name).digest == built_in().digest
+    assert (await bench.http.get("/v1/schemas/absent")).status_code == 404
+
+
 async def test_only_an_operator_touches_packs(bench: Bench) -> None:
     for method, path in (("POST", "/v1/schemas/x"), ("PUT", f"/v1/schemas/{BUILT_IN}")):
         answer = await bench.http.request(method, path, json={"role": "inactive"})
@@ -371,7 +380,7 @@ async def test_a_file_is_checked_without_being_imported(bench: Bench) -> None:
     assert answer.status_code == 200
     (told,) = answer.json()
     assert (told["file"], told["verdict"], told["findings"]) == ("mandats été.xml", "valid", [])
-    assert told["pack"]["pack_id"] == BUILT_IN
+    assert (told["pack"], told["pack_digest"]) == (BUILT_IN, built_in().digest)
     assert told["header"]["cod_col"] == "123"
     assert bench.scratch_files() == []
     assert [path for path in (bench.folder / "documents").rglob("*") if path.is_file()] == []
