@@ -19,6 +19,7 @@ from shared.events import (
     ReplyReceived,
     SignaturesRejected,
 )
+from shared.numbers import number_of, year_of
 
 DOCUMENT = "document"
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -27,7 +28,6 @@ NOMFIC = "nomfic"
 BORDEREAU = "bordereau"
 
 DGFIP = "dgfip"  # the scope of what is unique for the whole platform
-_DOMAINS_ACK = {"5": "depense", "6": "recette"}  # DomaineAck (helios.md 7.1)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ def claims_of(fact: Fact, collectivite: str) -> tuple[Claim, ...]:
                 return (document,)
             return (Claim(collectivite, IDEMPOTENCY_KEY, fact.idempotency_key), document)
         case FluxValidated():
-            first_seen = dict.fromkeys(_business_claims(fact, collectivite))
-            return tuple(first_seen)
+            # In one order for everybody: two appends that take the same names never wait for each other.
+            return tuple(
+                sorted(set(_business_claims(fact, collectivite)), key=lambda claim: (claim.kind, claim.value))
+            )
         case ReplyReceived():
             # Replies are told apart by content, never by name (helios.md 6.5); DGFiP is one for the platform.
             return (Claim(DGFIP, REPLY, fact.document.sha256),)
@@ -88,7 +90,8 @@ def releases_of(fact: Fact) -> tuple[Release, ...]:
         case FluxRejected():
             return (Release(BORDEREAU),)  # DGFiP has seen its NomFic, and might answer to it again
         case FluxPartiallyRejected():
-            return tuple(dict.fromkeys(_refused_bordereaux(fact)))
+            refused = (Release(BORDEREAU, _named(one.domain, one.number, one.exercice)) for one in fact.refused)
+            return tuple(dict.fromkeys(refused))
         case _:
             return ()
 
@@ -101,13 +104,6 @@ def _business_claims(fact: FluxValidated, collectivite: str) -> Iterator[Claim]:
             yield bordereau_claim(collectivite, fact.header, bordereau)
 
 
-def _refused_bordereaux(fact: FluxPartiallyRejected) -> Iterator[Release]:
-    for error in fact.errors:
-        domain = _DOMAINS_ACK.get(error.domain)
-        if domain and error.bordereau and error.exercice:
-            yield Release(BORDEREAU, _named(domain, error.bordereau, error.exercice))
-
-
 def _named(domain: str, number: str, exercice: str) -> str:
     """Return how the value of a bordereau's claim begins; "02" and "2" are one number (helios.md 2.2)."""
-    return f"{domain}/{exercice}/{number.lstrip('0') or '0'}/"
+    return f"{domain}/{year_of(exercice)}/{number_of(number)}/"

@@ -128,6 +128,14 @@ class ReplyError(Value):
     id_unique: str = ""
 
 
+class RefusedBordereau(Value):
+    """A bordereau that DGFiP refused (EtatAck 0), as its answer names it: it does not say the type."""
+
+    domain: Literal["depense", "recette"]
+    exercice: str
+    number: str
+
+
 Verdict = Literal["acknowledged", "partially_rejected", "rejected"]
 
 
@@ -285,11 +293,12 @@ class FluxAcknowledged(Fact):
 
 
 class FluxPartiallyRejected(Fact):
-    """DGFiP took a part and refused the rest."""
+    """DGFiP took a part and refused the rest: of the bordereaux, those in `refused`."""
 
     kind: Literal["flux.partially-rejected.v1"] = "flux.partially-rejected.v1"
     reply: Document
     errors: tuple[ReplyError, ...]
+    refused: tuple[RefusedBordereau, ...] = ()
 
 
 class FluxRejected(Fact):

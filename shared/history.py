@@ -145,6 +145,8 @@ class PostgresHistory:
         except asyncpg.UniqueViolationError as error:
             await self._raise_what_was_taken(error, claims, flux_id, expected_version)
             raise
+        except asyncpg.TransactionRollbackError as error:  # a deadlock all the same: PostgreSQL undid this append
+            raise VersionConflictError(flux_id, expected_version) from error
         if len(recorded) != len(numbered):
             raise VersionConflictError(flux_id, expected_version)
         return numbered

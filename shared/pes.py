@@ -31,6 +31,7 @@ _PLAIN_ENCODINGS = frozenset(
     {"", "ISO-8859-1", "ISO-8859-15", "LATIN1", "WINDOWS-1252", "US-ASCII", "ASCII", "UTF-8"}
 )
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?\?>")
+_BEGINS_AS_DECLARATION = re.compile(rb"<\?xml\s")
 _ENCODING = re.compile(rb"""encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _MISC = re.compile(rb"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 
@@ -79,6 +80,9 @@ def read_prolog(document: bytes) -> Prolog:
     if declaration := _DECLARATION.match(document, at):
         encoding = _ENCODING.search(declaration.group())
         declared = encoding.group(1).decode("ascii").upper() if encoding else ""
+    elif _BEGINS_AS_DECLARATION.match(document, at):
+        # What it says would be read by the parser, and not by us: a DOCTYPE might hide behind it.
+        raise UnreadableError("malformed", "the XML declaration is not one, or is too long", 1)
     if declared not in _PLAIN_ENCODINGS:
         raise UnreadableError("encoding", f"the document says it is encoded in {declared}", 1)
     while skipped := _MISC.match(document, at):

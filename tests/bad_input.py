@@ -65,6 +65,12 @@ def _too_much() -> Iterator[BadFile]:
     yield BadFile("a text of 20 MB", _LATIN + b"<a>" + b"x" * 20_000_000 + b"</a>", "pes.root")
     yield BadFile("a name of 2 MB", _LATIN + b"<" + b"a" * 2_000_000 + b"/>", "pes.root")
     declaration = b'<?xml version="1.0" encoding="' + b"X" * 100_000 + b'"?>'
+    padded = (
+        b'<?xml version="1.0"'
+        + b" " * 300
+        + b'encoding="UTF-7"?><!-- +AC0ALQA+- <!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'
+    )
+    yield BadFile("a declaration that hides its encoding", padded, "reader.malformed")
     yield BadFile("a long declaration", declaration + b"<a/>", "reader.malformed")
 
 

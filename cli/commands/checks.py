@@ -20,7 +20,15 @@ from cli.options import AsJson, environ
 from cli.output import console, emit, reporting, say, show
 from services.validation.difference import differences
 from services.validation.judge import Judgement, Rules, judge, judge_by_schema, told
-from services.validation.packs import CompiledPack, PackError, PackFiles, built_in, read_archive, read_pack
+from services.validation.packs import (
+    CompiledPack,
+    PackError,
+    PackFiles,
+    built_in,
+    compile_pack,
+    read_archive,
+    read_pack,
+)
 from services.validation.reader import Unreadable, missing, read_document, wrong_root
 from services.validation.synthese import Json, Synthese, read_synthese
 from shared.pes import PES_ALLER
@@ -174,8 +182,8 @@ def compiled(pack: str) -> CompiledPack:
         return CompiledPack(built_in())
     try:
         if not Path(pack).exists() and "/" not in pack:
-            return CompiledPack(_installed(pack))
-        return CompiledPack(read_pack(Path(pack)))
+            return compile_pack(_installed(pack))
+        return compile_pack(read_pack(Path(pack)))
     except PackError as error:
         raise UsageProblemError("Ce n'est pas un pack de schémas", f"{pack} : {error}") from error
     except OSError as error:

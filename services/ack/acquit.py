@@ -15,14 +15,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Literal
 
 from lxml import etree
 
-from shared.events import ReplyError, Verdict
+from shared.events import RefusedBordereau, ReplyError, Verdict
 from shared.pes import ACQUIT_V1, ACQUIT_V2, UnreadableError, parse, read_prolog, value_at
 
 # At its largest, a fact must still be carried by Kafka (`MESSAGE_BYTES_MAX`); the document keeps everything.
 ERRORS_MAX = 1000
+BORDEREAUX_MAX = 1000  # as many as a flux has at most
 LABEL_CHARACTERS_MAX = 500  # LibelleAnoAck, in both schemas
 FIELD_CHARACTERS_MAX = 50  # IdUnique; every other field that is read here is shorter
 HEAD_BYTES = 64 * 1024  # where the root element is looked for
@@ -30,6 +32,7 @@ HEAD_BYTES = 64 * 1024  # where the root element is looked for
 _ACQUIT = frozenset({f"{{{ACQUIT_V1}}}PES_ACQUIT", f"{{{ACQUIT_V2}}}PES_ACQUIT"})
 _NON_ACQUIT = "PES_NonAcquit"
 _TECHNICAL = frozenset({"0", "1", "2", "3", "99"})  # technique, the three of signature, paramétrage (7.1)
+_BORDEREAUX: dict[str, Literal["depense", "recette"]] = {"5": "depense", "6": "recette"}  # 7.1
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}  # xs:boolean
 _NO_REASON_GIVEN = "Hélios n'a pas indiqué de motif."
 
@@ -59,6 +62,7 @@ class Reading:
     id_post: str = ""
     verdict: Verdict | None = None
     errors: tuple[ReplyError, ...] = ()
+    refused: tuple[RefusedBordereau, ...] = ()
     reason: str = ""
 
 
@@ -107,6 +111,7 @@ def _read_answer(root: etree._Element) -> Reading:
         id_post=value_at(root, "EnTetePES/IdPost"),
         verdict=verdict,
         errors=_bounded(_errors(root)),
+        refused=tuple(islice(_refused(root), BORDEREAUX_MAX)),
         reason=reason,
     )
 
@@ -164,6 +169,15 @@ def _errors_of(element: etree._Element) -> Iterator[ReplyError]:
             of_ligne = of_piece.model_copy(update={"ligne": _field(ligne, "NumLigne")})
             for error in ligne.iterfind("Erreur"):
                 yield from _stated(error, of_ligne)
+
+
+def _refused(root: etree._Element) -> Iterator[RefusedBordereau]:
+    """Yield the bordereaux whose EtatAck is KO; an anomaly stated of one that was taken is no refusal."""
+    for element in _elements(root):
+        domain = _BORDEREAUX.get(_field(element, "DomaineAck"))
+        number, exercice = _field(element, "NumBord"), _field(element, "ExerciceBord")
+        if domain and number and exercice and _BOOLEANS.get(value_at(element, "EtatAck")) is False:
+            yield RefusedBordereau(domain=domain, exercice=exercice, number=number)
 
 
 def _place(element: etree._Element) -> ReplyError:

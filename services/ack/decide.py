@@ -140,7 +140,9 @@ def _verdict(reply: Reply) -> Fact:
         case "acknowledged":
             return FluxAcknowledged(reply=reply.document)
         case "partially_rejected":
-            return FluxPartiallyRejected(reply=reply.document, errors=reply.reading.errors)
+            return FluxPartiallyRejected(
+                reply=reply.document, errors=reply.reading.errors, refused=reply.reading.refused
+            )
         case _:
             return FluxRejected(reply=reply.document, errors=reply.reading.errors)
 

@@ -1,18 +1,19 @@
 """The HTTP API for those who run `validation`: schema packs, and how serious each control is."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from services.validation.controls import ALL, BY_CODE
 from services.validation.judge import SCHEMA
 from services.validation.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
-from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, Workers
+from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, WorkerLostError, Workers
 from services.validation.work import compile_files
 from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
 from shared.documents import bounded
@@ -28,6 +29,12 @@ class PackChange(BaseModel):
     role: Role = "active"
     effective_from: date | None = None
     effective_until: date | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.effective_from and self.effective_until and self.effective_until <= self.effective_from:
+            raise ValueError("effective_until must come after effective_from")
+        return self
 
 
 class ControlChange(BaseModel):
@@ -54,10 +61,12 @@ class Administration:
             RequestRefusedError: 422 for an archive that is no pack, 409 when its id is taken.
         """
         try:
-            pack = read_archive(content, pack_id)
+            pack = await asyncio.to_thread(read_archive, content, pack_id)
             fault = await self.workers.run(compile_files, pack)
         except PackError as error:
             raise _no_pack(str(error)) from error
+        except WorkerLostError as error:
+            raise _no_pack(f"Sa compilation échoue ({error}).") from error
         if fault:
             raise _no_pack(fault)
         installed = InstalledPack(

@@ -80,6 +80,16 @@ READER = (
         is_fixed=True,
     ),
     Control(
+        "reader.too-costly",
+        "blocking",
+        "Le contrôle du fichier tient dans le temps et la mémoire prévus",
+        "conception",
+        "éditeur",
+        "Vérifiez le fichier : il contient sans doute un très grand nombre d'anomalies. Sinon, répartissez ses "
+        "pièces sur plusieurs flux.",
+        is_fixed=True,
+    ),
+    Control(
         "antivirus.infected",
         "blocking",
         "L'antivirus ne trouve rien dans le fichier",
@@ -129,6 +139,15 @@ CONTROLS = (
         document.not_said_latin,
     ),
     Control(
+        "pes.encoding-lying",
+        "warning",
+        "Les octets du fichier sont ceux de l'ISO-8859-1 qu'il annonce",
+        "A5, helios.md 2.1, 12",
+        "éditeur",
+        "Demandez à l'éditeur du logiciel financier un export réellement encodé en ISO-8859-1.",
+        document.lying,
+    ),
+    Control(
         "pes.empty",
         "blocking",
         "Le flux contient une dépense, une recette, une facture, un marché ou une PJ",
@@ -145,6 +164,7 @@ CONTROLS = (
         "ordonnateur",
         _SETTINGS,
         document.header,
+        is_fixed=True,
     ),
     Control(
         "pes.siret", "warning", "IdColl est un SIRET", "A13, helios.md 2.2", "ordonnateur", _SETTINGS, document.siret
@@ -472,6 +492,7 @@ NOMFIC_USED = Control(
     "A12, helios.md 3.2",
     "ordonnateur",
     "Exportez de nouveau le flux : le logiciel financier doit lui donner un nouveau NomFic.",
+    is_fixed=True,
 )
 ALREADY_SENT = Control(
     "bordereau.already-sent",
@@ -481,6 +502,7 @@ ALREADY_SENT = Control(
     "ordonnateur",
     "Vérifiez s'il faut vraiment l'envoyer de nouveau. Si oui, acceptez le doublon en disant pourquoi ; sinon, "
     "annulez ce flux.",
+    is_fixed=True,
 )
 CONTEXT = (NOMFIC_USED, ALREADY_SENT)
 

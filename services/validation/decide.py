@@ -92,6 +92,13 @@ def infected(name: str) -> Judgement:
     return Judgement("invalid", (_finding(control, f"L'antivirus a trouvé « {name} » dans le fichier.", Where()),))
 
 
+def too_costly(reason: str) -> Judgement:
+    """Return the judgement of a file whose reading takes more time or memory than a worker has."""
+    message = "Le contrôle de ce fichier demande plus de temps ou de mémoire que la plateforme n'en donne à un flux."
+    finding = _finding(BY_CODE["reader.too-costly"], message, Where())
+    return Judgement("unreadable", (finding.model_copy(update={"source": "reader", "technical": reason}),))
+
+
 def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:
     """Turn a judgement, in its context, into the facts to record."""
     if flux.state is not State.IMPORTED:

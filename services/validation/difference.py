@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from services.validation.synthese import Json
+from shared.numbers import number_of
 
 _KEY = ("domain", "exercice", "bordereau_type", "bordereau", "number")
 _COMPARED = ("type", "nature", "object", "amount", "attachments")
@@ -99,8 +100,7 @@ def _totals(before: Iterable[Json], after: Iterable[Json]) -> Json:
 
 
 def _number(value: object) -> str:
-    text = str(value or "")
-    return text.lstrip("0") or "0" if text.isdigit() else text
+    return number_of(str(value or ""))
 
 
 def _value(value: object) -> object:

@@ -9,9 +9,27 @@ from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.validation.decide import Beside, Holder, decide, in_context, infected, names_of, needs_report
+from services.validation.decide import (
+    Beside,
+    Holder,
+    decide,
+    in_context,
+    infected,
+    names_of,
+    needs_report,
+    too_costly,
+)
 from services.validation.packs import PackFiles
-from services.validation.ports import Antivirus, Documents, Packs, Policies, Scratch, WorkerLostError, Workers
+from services.validation.ports import (
+    Antivirus,
+    Documents,
+    Packs,
+    Policies,
+    Scratch,
+    TooCostlyError,
+    WorkerLostError,
+    Workers,
+)
 from services.validation.work import Judged, JudgeOrder, judge_file, to_json
 from shared import metrics
 from shared.claims import Claim
@@ -73,7 +91,11 @@ class Judges:
             return Judged(infected(found))
         policy = await self.policies.of(collectivite)
         order = await self._order(path, collectivite, policy, pack_id)
-        judged = await run_twice(self.workers, judge_file, order)
+        try:
+            judged = await run_twice(self.workers, judge_file, order)
+        except TooCostlyError as error:
+            metrics.JUDGED.labels("unreadable").inc()
+            return Judged(too_costly(str(error)))
         names = names_of(judged.judgement, collectivite)
         taken = await self._holders(names, flux_id)
         judgement = in_context(
@@ -168,6 +190,8 @@ async def run_twice(workers: Workers, do: Callable[[Order], Answer], order: Orde
     for _ in range(TRIES - 1):
         try:
             return await workers.run(do, order)
+        except TooCostlyError:
+            raise  # it would cost as much again
         except WorkerLostError as error:
             logger.warning("worker.lost", extra={"reason": str(error)})
     return await workers.run(do, order)

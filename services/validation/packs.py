@@ -137,6 +137,8 @@ def _in_archive(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
             raise PackError(f"« {path} » est un lien ou un fichier spécial : un pack ne contient que des fichiers.")
         if entry.is_dir() or not path.lower().endswith(".xsd"):
             continue
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise PackError(f"« {path} » est compressé d'une manière inhabituelle : refaites l'archive.")
         with archive.open(entry) as file:
             yield posixpath.normpath(path), _bounded(file.read(FILE_BYTES_MAX + 1), path)
 

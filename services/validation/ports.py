@@ -20,6 +20,10 @@ class WorkerLostError(PesError):
     """The worker died of its order, or did not end it in time. Try once more; then the order is to blame: park it."""
 
 
+class TooCostlyError(WorkerLostError):
+    """The worker did not end its order within its time or its memory. It would not another time: say so to people."""
+
+
 class Documents(Protocol):
     """Where the imported files are, and what is kept beside them."""
 

@@ -11,6 +11,7 @@ from services.validation.control import Hit
 from services.validation.domains import ORMC
 from services.validation.rules_document import day, nearest, shown
 from services.validation.subject import Subject, column, count, elements
+from shared.numbers import number_of, year_of
 from shared.pes import value_at
 
 _AMOUNT_CHARACTERS_MAX = 30  # longer than any amount may be (helios.md 2.2): a hostile one would cost time
@@ -24,9 +25,9 @@ def same_bordereau(subject: Subject) -> Iterator[Hit]:
         by_key: dict[tuple[str, ...], list[etree._Element]] = defaultdict(list)
         for bordereau in block.bordereaux:
             bloc = bordereau.find("BlocBordereau")
-            number = value_at(bloc, "IdBord").lstrip("0")
+            number = number_of(value_at(bloc, "IdBord"))
             if number:
-                by_key[value_at(bloc, "Exer"), value_at(bloc, "TypBord"), number].append(bordereau)
+                by_key[year_of(value_at(bloc, "Exer")), value_at(bloc, "TypBord"), number].append(bordereau)
         for (exercice, kind, number), found in by_key.items():
             if len(found) > 1:
                 message = (
@@ -49,7 +50,7 @@ def number_of_pieces(subject: Subject) -> Iterator[Hit]:
     for _, bordereau in subject.bordereaux():
         value = value_at(bordereau, "BlocBordereau/NbrPce")
         pieces = count(bordereau, "Piece")
-        if value.lstrip("0") != str(pieces):
+        if number_of(value) != str(pieces):
             message = f"NbrPce vaut {shown(value)} ; le bordereau contient {pieces} pièce{'s' if pieces > 1 else ''}."
             yield _hit(bordereau, "NbrPce", message)
 
@@ -162,7 +163,7 @@ def _repeated(element: etree._Element, path: str) -> Iterator[etree._Element]:
         return
     seen: dict[str, int] = Counter()
     for one in elements(element, path):
-        number = one.get("V", "").lstrip("0")
+        number = number_of(one.get("V", ""))
         seen[number] += 1
         if seen[number] == 2:
             yield one

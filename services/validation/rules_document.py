@@ -10,11 +10,14 @@ from lxml import etree
 from services.validation.control import Hit
 from services.validation.keys import is_siret
 from services.validation.subject import Subject
+from shared.numbers import number_of
 from shared.pes import SIGNATURE, value_at
 
 BORDEREAUX_MAX = 1000
 ID_CHARACTERS_MAX = 100
 SHOWN_CHARACTERS_MAX = 100
+HEAD_BYTES = 50  # where S2LOW looks for the encoding (A5)
+_C1 = bytes(range(0x80, 0xA0))
 
 _LATIN = frozenset({"ISO-8859-1", "LATIN1"})
 _TYPES = ("PESALR1", "PESALR2", "PESORMC")
@@ -50,14 +53,41 @@ def not_latin(subject: Subject) -> Iterator[Hit]:
 
 
 def not_said_latin(subject: Subject) -> Iterator[Hit]:
-    """The declared encoding is not ISO-8859-1, but every character is the same in both."""
-    if _says_latin(subject) or not subject.document.isascii():
+    """The declared encoding is not ISO-8859-1 in so many words, but every character is the same in both."""
+    if _says_latin(subject):
+        if b"iso-8859-1" not in subject.document[:HEAD_BYTES].lower():
+            told = "pas « ISO-8859-1 » dans ses 50 premiers caractères, où des plateformes le cherchent"
+            yield Hit(subject.root, f"Le fichier n'annonce {told}.")
+        return
+    if not subject.document.isascii():
         return
     yield Hit(
         subject.root,
         f"Le fichier annonce {_encoding(subject)} ; un PES doit annoncer ISO-8859-1. Ses caractères sont tous "
         "communs aux deux : il reste lisible.",
     )
+
+
+def lying(subject: Subject) -> Iterator[Hit]:
+    """The bytes are those of ISO-8859-1 where it is declared: not UTF-8, not the additions of Windows-1252."""
+    document = subject.document
+    if not _says_latin(subject) or document.isascii():
+        return
+    if len(document.translate(None, _C1)) != len(document):
+        told = "des octets qui n'existent pas en ISO-8859-1 (sans doute du Windows-1252 ou de l'UTF-8)"
+    elif _is_utf8(document):
+        told = "de l'UTF-8 : ses accents seraient lus de travers"
+    else:
+        return
+    yield Hit(subject.root, f"Le fichier annonce ISO-8859-1, mais contient {told}.")
+
+
+def _is_utf8(document: bytes) -> bool:
+    try:
+        document.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _says_latin(subject: Subject) -> bool:
@@ -205,7 +235,7 @@ def day(text: str) -> date | None:
 def _number(element: etree._Element, path: str, expected: int) -> Iterator[Hit]:
     """Numbers are compared as numbers: "02" is 2 (helios.md 2.2)."""
     value = value_at(element, path)
-    if value.lstrip("0") == str(expected):
+    if number_of(value) == str(expected):
         return
     name = path.rpartition("/")[2]
     found = f"vaut {shown(value)}" if value else "est absent"

@@ -6,6 +6,7 @@ from lxml import etree
 
 from services.validation.control import Hit
 from services.validation.keys import is_bic, is_iban, is_nir, is_rib, is_siren, is_siret
+from services.validation.privacy import NIR, masked_iban
 from services.validation.rules_document import shown
 from services.validation.subject import Block, Subject, column, rows
 from shared.pes import value_at
@@ -40,7 +41,7 @@ def _is_right(kind: str, value: str) -> bool:
 
 def _wrong_identifier(kind: str, value: str) -> str:
     # A NIR is not repeated: the message is read by more people than the file (helios.md 2.3).
-    found = "est faux" if kind == "04" else f"vaut {shown(value)}"
+    found = "est faux" if kind == NIR else f"vaut {shown(value)}"
     return f"IdTiers {found} : NatIdTiers dit {kind}, et ce n'est pas {_KINDS[kind][0]} valide."
 
 
@@ -71,7 +72,7 @@ def iban(subject: Subject) -> Iterator[Hit]:
         for element in _wrong(block, f"{_TIERS}/CpteBancaire/IBAN", is_iban):
             value = element.get("V", "")
             why = "il doit être en majuscules" if is_iban(value.upper()) else "sa clé de contrôle est fausse"
-            yield Hit(element, f"L'IBAN {shown(value)} n'est pas valide : {why}.")
+            yield Hit(element, f"L'IBAN {masked_iban(value)} n'est pas valide : {why}.")
 
 
 def bic(subject: Subject) -> Iterator[Hit]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lxml import etree
 
 from services.validation.places import VALUE_CHARACTERS_MAX, Elements
+from services.validation.privacy import is_private, masked
 from shared.events import Who
 
 TECHNICAL_CHARACTERS_MAX = 1000
@@ -214,16 +215,21 @@ def violations(schema: etree.XMLSchema, root: etree._Element, most: int) -> tupl
         if code == "schema.type" and place == before:
             continue
         before = place if "[facet " in entry.message else ()
+        element = elements.at(entry.path or "")
+        technical = entry.message[:TECHNICAL_CHARACTERS_MAX]
+        if element is not None and is_private(element):
+            value = element.get("V", "")
+            message, technical = masked(message, value), masked(technical, value)
         found.append(
             Violation(
                 code=code,
                 message=message,
-                technical=entry.message[:TECHNICAL_CHARACTERS_MAX],
+                technical=technical,
                 who="ordonnateur" if is_value else "éditeur",
                 next=_NEXT_VALUE if is_value else _NEXT,
                 line=entry.line,
                 xpath=entry.path or "",
-                element=elements.at(entry.path or ""),
+                element=element,
             )
         )
     return found, 0

@@ -14,6 +14,7 @@ from lxml import etree
 
 from services.validation.contents import header_of
 from services.validation.domains import DOMAINS, Domain
+from services.validation.privacy import MASK, NIR, masked_iban
 from services.validation.rules_bordereaux import amount
 from shared.pes import SIGNATURE
 
@@ -22,8 +23,6 @@ PAGE_PIECES = 200
 FIELD_CHARACTERS_MAX = 500
 ATTACHMENTS_MAX = 10_000  # in the index; pièces name theirs all the same
 TIERS_MAX = 100  # of one ligne
-_NIR = "04"
-_MASK = "•••"
 _OTHER_DOMAINS = {"facture": "PES_Facture", "marche": "PES_Marche"}
 _TRUE = frozenset({"1", "true"})
 
@@ -150,14 +149,14 @@ def _tiers(element: etree._Element) -> Json:
     identifier = _at(info, "IdTiers")
     iban = _at(account, "IBAN")
     return {
-        "id": _MASK if kind == _NIR and identifier else identifier,
+        "id": MASK if kind == NIR and identifier else identifier,
         "id_kind": kind,
         "reference": _at(info, "RefTiers"),
         "name": _at(info, "Nom"),
         "first_name": _at(info, "Prenom"),
         "town": _at(address, "Ville"),
         "country": _at(address, "CodPays"),
-        "iban": f"{iban[:4]}{_MASK}{iban[-4:]}" if iban and len(iban) > 8 else iban and _MASK,
+        "iban": iban and masked_iban(iban),
         "bic": _at(account, "BIC"),
     }
 

@@ -94,11 +94,11 @@ def test_what_was_accepted_is_a_warning_and_is_not_taken_again() -> None:
     assert fact.bordereaux[0].is_repeated
 
 
-def test_the_policy_counts_for_duplicates_too() -> None:
+def test_no_policy_lets_duplicates_pass_someone_must_answer_for_each() -> None:
     judgement = in_context(
         VALID, {NOMFIC: HOLDER}, collectivite=an.collectivite, policy={"pes.nomfic-used": "warning"}
     )
-    assert judgement.verdict == "valid"
+    assert judgement.verdict == "invalid"
 
 
 def test_a_virus_makes_a_flux_invalid_and_is_named() -> None:

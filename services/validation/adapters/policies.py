@@ -6,11 +6,16 @@ from services.validation.ports import PolicyChange
 from shared.events import Severity
 from shared.postgres import Database
 
-# What was said of a collectivité itself comes before what was said of all.
+# The last word on each; what was said of a collectivité itself, unless taken back, comes before what was said of all.
 _OF = """
-select distinct on (code) code, severity from control_policy
-where collectivite in ($1, '*')
-order by code, collectivite = '*', position desc
+with last_word as (
+    select distinct on (collectivite, code) collectivite, code, severity from control_policy
+    where collectivite in ($1, '*')
+    order by collectivite, code, position desc
+)
+select distinct on (code) code, severity from last_word
+where severity is not null
+order by code, collectivite = '*'
 """
 _CHANGES = """
 select collectivite, code, severity, reason, changed_by, changed_at from control_policy
@@ -32,7 +37,7 @@ class PostgresPolicies:
     async def of(self, collectivite: str) -> Mapping[str, Severity]:
         """See `Policies.of`."""
         rows = await self._database.fetch(_OF, collectivite)
-        return {row["code"]: row["severity"] for row in rows if row["severity"]}
+        return {row["code"]: row["severity"] for row in rows}
 
     async def changes(self, collectivite: str) -> Sequence[PolicyChange]:
         """See `Policies.changes`."""

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
-from services.validation.ports import WorkerLostError
+from services.validation.ports import TooCostlyError, WorkerLostError
 from shared import metrics
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,26 @@ logger = logging.getLogger(__name__)
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
 END_SECONDS_MAX = 2.0
+OUT_OF_MEMORY = 75  # how a worker ends that could not have the memory it asked for
 
-# A fresh interpreter: nothing of the service (its sockets, its secrets in memory) is in the process that parses.
+# A fresh interpreter: the service's sockets and memory are not in the process that parses. Its environment would be:
+# it is emptied first. (The network is still within its reach, as it is for any process of the container.)
 _processes = multiprocessing.get_context("spawn")
+
+
+class _Worker:
+    """One process, and our end of its pipe."""
+
+    def __init__(self, memory_bytes_max: int) -> None:
+        self.pipe, theirs = _processes.Pipe()
+        self.process = _processes.Process(target=_work, args=(theirs, memory_bytes_max), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(END_SECONDS_MAX)
+        self.pipe.close()
 
 
 class Pool:
@@ -48,40 +65,32 @@ class Pool:
         Raises:
             WorkerLostError: the worker died, took too long, or raised: it said nothing useful.
         """
-        worker = await self._idle.get()
+        worker = self._alive(await self._idle.get())
         try:
             call = _Call(worker, do, order, self._seconds_max)
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except BaseException:
-            self._workers.remove(worker)
-            worker.end()
-            worker = _Worker(self._memory_bytes_max)
-            self._workers.append(worker)
             metrics.WORKERS_LOST.inc()
+            worker = self._replaced(worker)
             raise
         finally:
             self._idle.put_nowait(worker)
+
+    def _alive(self, worker: _Worker) -> _Worker:
+        """Return a worker that lives: one that the system killed while it did nothing is no order's fault."""
+        return worker if worker.process.is_alive() else self._replaced(worker)
+
+    def _replaced(self, worker: _Worker) -> _Worker:
+        worker.end()
+        fresh = _Worker(self._memory_bytes_max)
+        self._workers[self._workers.index(worker)] = fresh
+        return fresh
 
     async def aclose(self) -> None:
         """End every worker."""
         for worker in self._workers:
             worker.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-class _Worker:
-    """One process, and our end of its pipe."""
-
-    def __init__(self, memory_bytes_max: int) -> None:
-        self.pipe, theirs = _processes.Pipe()
-        self.process = _processes.Process(target=_work, args=(theirs, memory_bytes_max), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join(END_SECONDS_MAX)
-        self.pipe.close()
 
 
 class _Call(Generic[Order, Answer]):
@@ -98,10 +107,14 @@ class _Call(Generic[Order, Answer]):
         try:
             pipe.send((self._do, self._order))
             if not pipe.poll(self._seconds_max):
-                raise WorkerLostError(f"no answer after {self._seconds_max:g} seconds")
+                raise TooCostlyError(f"no answer after {self._seconds_max:g} seconds")
             answer, failure = pipe.recv()
         except (EOFError, OSError) as error:
-            raise WorkerLostError(f"the worker died (exit code {self._worker.process.exitcode})") from error
+            self._worker.process.join(END_SECONDS_MAX)
+            code = self._worker.process.exitcode
+            if code == OUT_OF_MEMORY:
+                raise TooCostlyError("the worker had not enough memory") from error
+            raise WorkerLostError(f"the worker died (exit code {code})") from error
         if failure:
             raise WorkerLostError(f"the worker failed: {failure}")
         return answer  # type: ignore[no-any-return]  # what `do` returned in the other process
@@ -109,6 +122,7 @@ class _Call(Generic[Order, Answer]):
 
 def _work(pipe: Connection, memory_bytes_max: int) -> None:
     """Do orders until nobody sends any."""
+    os.environ.clear()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends us
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the document
@@ -120,6 +134,6 @@ def _work(pipe: Connection, memory_bytes_max: int) -> None:
         try:
             pipe.send((do(order), ""))
         except MemoryError:
-            os._exit(os.EX_SOFTWARE)  # nothing can be trusted any more, least of all another allocation
+            os._exit(OUT_OF_MEMORY)  # nothing can be trusted any more, least of all another allocation
         except Exception:  # noqa: BLE001  # the other side reports it: a worker has no logs of its own
             pipe.send((None, traceback.format_exc(limit=-5)))
