@@ -41,7 +41,9 @@ def place_of(where: object) -> str:
         "column": "colonne",
         "xpath": "XPath",
     }
-    return ", ".join(f"{label} {where[name]}" for name, label in labels.items() if where.get(name))
+    words = {"depense": "dépense", "marche": "marché"}
+    said = {name: words.get(str(where[name]), where[name]) for name in labels if where.get(name)}
+    return ", ".join(f"{labels[name]} {value}" for name, value in said.items())
 
 
 def rejection_lines(error: Mapping[str, object]) -> Iterator[str]:

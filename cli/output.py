@@ -45,6 +45,19 @@ def emit_line(document: object) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
+def reason_of(error: OSError) -> str:
+    """Say in French why a file cannot be read or written."""
+    match error:
+        case FileNotFoundError():
+            return "il n'existe pas"
+        case IsADirectoryError():
+            return "c'est un dossier"
+        case PermissionError():
+            return "vos droits ne le permettent pas"
+        case _:
+            return error.strerror or str(error)
+
+
 @contextmanager
 def reporting(*, as_json: bool = False) -> Iterator[None]:
     """Turn a `CommandError` into what the caller reads, and into the exit code."""

@@ -11,12 +11,12 @@ from cli import wording
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
-from cli.commands.checks import show_difference, show_index
+from cli.commands.checks import differ, show_difference, show_index
 from cli.errors import CommandError, ExitCode, RefusedError
 from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, FluxId, environ, moment_of
-from cli.output import console, emit, emit_line, reporting, say, show
+from cli.output import console, emit, emit_line, reason_of, reporting, say, show
 from cli.timeline import members_of, paris, steps_of, table_of, time_of
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
@@ -221,13 +221,15 @@ def difference(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Compare deux versions d'un flux : pièces ajoutées, retirées, modifiées."""
+    """Compare deux versions d'un flux : pièces ajoutées, retirées, modifiées. Rend 1 si elles diffèrent."""
     with reporting(as_json=as_json):
         answer = _of_validation(f"/v1/flux/{flux_id}/difference", {"since": since})
         if as_json:
             emit(answer)
         else:
             show_difference(answer)
+        if differ(answer):
+            raise typer.Exit(ExitCode.REFUSED)
 
 
 @app.command("attachment", cls=FrenchCommand)
@@ -244,7 +246,7 @@ def attachment(
         try:
             output.write_bytes(content)
         except OSError as error:
-            raise RefusedError("Écriture impossible", f"{output} : {error.strerror or error}.") from error
+            raise RefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
         if as_json:
             emit({"file": str(output), "size": len(content)})
         else:
@@ -282,7 +284,7 @@ def _collectivite_of(path: Path, asked: str, default: str) -> str:
     try:
         return choose_collectivite(path, asked=asked, environ=environ(), default=default)
     except OSError as error:
-        raise RefusedError("Fichier illisible", f"{path} : {error.strerror or error}.") from error
+        raise RefusedError("Fichier illisible", f"{path} : {reason_of(error)}.") from error
 
 
 def _show_import(path: Path, answer: Mapping[str, object], *, as_json: bool) -> None:

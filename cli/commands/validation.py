@@ -1,6 +1,7 @@
 """Commands for those who run the validation: schema packs on a platform, and how serious each control is."""
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,21 @@ from cli.commands.checks import schemas
 from cli.errors import UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import emit, reporting, say, show
+from cli.output import emit, reason_of, reporting, say, show
 from services.validation.packs import PackError, PackFiles, read_pack
 
 controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")
 
+# In the words of the screens, or of the API.
+_SEVERITIES = {
+    "bloquant": "blocking",
+    "avertissement": "warning",
+    "origine": "default",
+    "blocking": "blocking",
+    "warning": "warning",
+    "default": "default",
+}
+_ROLES = ("active", "shadow", "inactive")
 DAY = "AAAA-MM-JJ"
 FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu'à ce jour, exclu.")]
@@ -69,7 +80,7 @@ def install_pack(
 @schemas.command("activate", cls=FrenchCommand)
 def activate_pack(
     pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
-    role: RoleOption = "active",
+    role: RoleOption = "",
     since: FromOption = "",
     until: UntilOption = "",
     *,
@@ -106,6 +117,8 @@ def list_controls(
         table.add_row("schema", _severity(answer.get("schema")), "Le flux respecte le schéma du PES v2", "A4")
         for control in _members(answer.get("controls")):
             severity = _severity(control["severity"]) + (" (fixe)" if control["is_fixed"] else "")
+            if control["severity"] != control["default"]:
+                severity += f" (d'origine : {_severity(control['default'])})"
             table.add_row(str(control["code"]), severity, str(control["checks"]), str(control["source"]))
         show(table)
 
@@ -113,7 +126,7 @@ def list_controls(
 @controls.command("set", cls=FrenchCommand)
 def set_control(
     code: Annotated[str, typer.Argument(metavar="CONTRÔLE", help="Code du contrôle ; schema pour tout le schéma.")],
-    severity: Annotated[str, typer.Argument(metavar="GRAVITÉ", help="blocking, warning ou default.")],
+    severity: Annotated[str, typer.Argument(metavar="GRAVITÉ", help="bloquant, avertissement ou origine.")],
     reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi.")],
     collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Une collectivité ; * pour toutes.")] = "*",
     *,
@@ -121,10 +134,16 @@ def set_control(
 ) -> None:
     """Change la gravité d'un contrôle, pour une collectivité ou pour toutes."""
     with reporting(as_json=as_json), _api() as api:
-        body = {"severity": severity, "reason": reason, "collectivite": collectivite}
+        wanted = _SEVERITIES.get(severity.lower())
+        if wanted is None:
+            raise UsageProblemError("Gravité inconnue", f"« {severity} » : écrivez {', '.join(_SEVERITIES)}.")
+        if len(reason.strip()) < 3:
+            raise UsageProblemError("Motif trop court", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        body = {"severity": wanted, "reason": reason, "collectivite": collectivite}
         url = f"{api.url('validation')}/v1/controls/{code}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
-        _told(answer, f"{code} : {severity}, pour {collectivite}.", as_json=as_json)
+        whom = "toutes les collectivités" if collectivite == "*" else collectivite
+        _told(answer, f"{code} : {_severity(wanted)}, pour {whom}.", as_json=as_json)
 
 
 def _api() -> Api:
@@ -137,10 +156,22 @@ def _read(path: Path, pack_id: str) -> PackFiles:
     except PackError as error:
         raise UsageProblemError("Ce n'est pas un pack de schémas", f"{path} : {error}") from error
     except OSError as error:
-        raise UsageProblemError("Pack de schémas illisible", f"{path} : {error.strerror or error}.") from error
+        raise UsageProblemError("Pack de schémas illisible", f"{path} : {reason_of(error)}.") from error
 
 
 def _given(values: Mapping[str, str]) -> dict[str, str]:
+    """Return what is given, having seen that it can be.
+
+    Raises:
+        UsageProblemError: a role or a day that is none.
+    """
+    if values.get("role") and values["role"] not in _ROLES:
+        raise UsageProblemError("Rôle inconnu", f"« {values['role']} » : écrivez {', '.join(_ROLES)}.")
+    for name in ("effective_from", "effective_until"):
+        try:
+            date.fromisoformat(values.get(name) or "2000-01-01")
+        except ValueError as error:
+            raise UsageProblemError("Jour illisible", f"« {values[name]} » : écrivez {DAY}.") from error
     return {name: value for name, value in values.items() if value}
 
 
@@ -152,7 +183,8 @@ def _told(answer: Mapping[str, object], sentence: str, *, as_json: bool) -> None
 
 
 def _severity(value: object) -> str:
-    return {"blocking": "bloquant", "warning": "avertissement"}.get(str(value), str(value))
+    words = {"blocking": "bloquant", "warning": "avertissement", "default": "gravité d'origine"}
+    return words.get(str(value), str(value))
 
 
 def _members(value: object) -> list[Mapping[str, object]]:

@@ -37,6 +37,7 @@ async def serve(settings: Settings) -> None:
             packs=PostgresPacks(parts.database),
             policies=PostgresPolicies(parts.database),
             workers=pool,
+            scratch=scratch,
             antivirus=antivirus,
             now=utc_now,
             attachment_bytes_max=settings.attachment_bytes_max,

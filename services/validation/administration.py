@@ -26,7 +26,7 @@ EVERYONE = "*"
 class PackChange(BaseModel):
     """When and how a pack applies from now on."""
 
-    role: Role = "active"
+    role: Role | None = None
     effective_from: date | None = None
     effective_until: date | None = None
 
@@ -72,7 +72,7 @@ class Administration:
         installed = InstalledPack(
             pack.pack_id,
             pack.digest,
-            change.role,
+            change.role or "active",
             change.effective_from or self.now().date(),
             change.effective_until,
             self.now(),
@@ -91,6 +91,15 @@ class Administration:
 
     async def change(self, pack_id: str, change: PackChange) -> dict[str, object]:
         """Change when and how a pack applies."""
+        known = next((pack for pack in await self.packs.all() if pack.pack_id == pack_id), None)
+        since = change.effective_from or (known and known.effective_from)
+        if since and change.effective_until and change.effective_until <= since:
+            raise RequestRefusedError(
+                422,
+                "dates-invalid",
+                "Période impossible",
+                f"La fin ({change.effective_until}) précède le début ({since}).",
+            )
         if not await self.packs.change(pack_id, change.role, change.effective_from, change.effective_until):
             raise _unknown(pack_id)
         return next(_shown(pack) for pack in await self.packs.all() if pack.pack_id == pack_id)

@@ -31,7 +31,7 @@ class Checks:
             )
         async with self.scratch.keep(bounded(file.chunks, self.bytes_max)) as path:
             try:
-                judged = await self.judges.judge(path, collectivite, pack_id=pack_id)
+                judged = await self.judges.judge(path, collectivite, pack_id=pack_id, with_synthese=False)
             except WorkerLostError as error:
                 raise RequestRefusedError(
                     422,

@@ -35,6 +35,15 @@ READER = (
         is_fixed=True,
     ),
     Control(
+        "reader.too-large",
+        "blocking",
+        "Le fichier ne dépasse pas 128 Mio",
+        "U4",
+        "ordonnateur",
+        "Répartissez les bordereaux ou les pièces jointes sur plusieurs flux.",
+        is_fixed=True,
+    ),
+    Control(
         "reader.empty",
         "blocking",
         "Le fichier contient quelque chose",
@@ -75,7 +84,7 @@ READER = (
         "blocking",
         "Le XML est bien formé et complet",
         "A6",
-        "éditeur",
+        "ordonnateur",
         "Exportez de nouveau le flux ; si l'erreur revient, transmettez ce message à l'éditeur.",
         is_fixed=True,
     ),
@@ -491,7 +500,8 @@ NOMFIC_USED = Control(
     "Aucun autre flux n'a ce NomFic et ce CodCol",
     "A12, helios.md 3.2",
     "ordonnateur",
-    "Exportez de nouveau le flux : le logiciel financier doit lui donner un nouveau NomFic.",
+    "Exportez de nouveau le flux : le logiciel financier doit lui donner un nouveau NomFic. Si c'est voulu, "
+    "acceptez le doublon en disant pourquoi.",
     is_fixed=True,
 )
 ALREADY_SENT = Control(

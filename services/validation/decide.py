@@ -25,6 +25,7 @@ from shared.lifecycle import ON_SCREEN, Flux, State
 
 FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them
 MESSAGE_CHARACTERS_MAX = 1000
+_DOMAINS = {"depense": "dépense", "recette": "recette"}
 DUPLICATES = frozenset({NOMFIC_USED.code, ALREADY_SENT.code})
 
 
@@ -77,7 +78,8 @@ def in_context(
     found = [*_nomfic_findings(header, taken, collectivite), *_bordereau_findings(judgement, taken, collectivite)]
     serious = with_policy(found, policy)
     if is_accepted:
-        serious = [finding.model_copy(update={"severity": "warning"}) for finding in serious]
+        accepted = {"severity": "warning", "next": "Rien : ce doublon a été accepté."}
+        serious = [finding.model_copy(update=accepted) for finding in serious]
     findings = (*judgement.findings, *serious)
     bordereaux = tuple(
         one.model_copy(update={"is_repeated": bordereau_claim(collectivite, header, one) in taken})
@@ -146,7 +148,7 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         return [DuplicateAccepted(reason=reason)]
     where = ON_SCREEN[flux.state] if flux.state else ""
     others = sorted(set(codes) - DUPLICATES)
-    because = f" ; il y a aussi d'autres anomalies ({', '.join(others)}), à corriger d'abord" if others else ""
+    because = f" ; ses anomalies sont à corriger d'abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
         409,
         "not-a-duplicate",
@@ -188,7 +190,7 @@ def _bordereau_findings(judgement: Judgement, taken: Mapping[Claim, Holder], col
 
 
 def _repeated(one: Bordereau, holder: Holder, collectivite: str) -> str:
-    named = f"Le bordereau {one.number} de type {one.type} ({one.domain}, exercice {one.exercice})"
+    named = f"Le bordereau {one.number} de type {one.type} ({_DOMAINS[one.domain]}, exercice {one.exercice})"
     return f"{named} est déjà dans un autre flux : {_told(holder, collectivite)}."
 
 

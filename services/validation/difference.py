@@ -13,6 +13,8 @@ from shared.numbers import number_of
 
 _KEY = ("domain", "exercice", "bordereau_type", "bordereau", "number")
 _COMPARED = ("type", "nature", "object", "amount", "attachments")
+_OF_BORDEREAU = ("domain", "exercice", "type", "number")
+_IN_BORDEREAU = ("emitted_on", "amount", "vat", "cumulative", "pieces_declared", "is_signed")
 _OF_LIGNE = ("nature", "fonction", "operation", "amount", "vat", "label", "payment", "tiers", "attachments")
 
 Key = tuple[str, ...]
@@ -43,6 +45,38 @@ def differences(old: Iterable[Json], new: Iterable[Json]) -> Json:
     }
 
 
+def index_differences(old: Json, new: Json) -> Json:
+    """Compare what two indices of synthèses say beside the pièces: the header, and each bordereau's own fields."""
+    before, after = _bordereaux(old), _bordereaux(new)
+    changed = [
+        {**dict(zip(_OF_BORDEREAU, key, strict=True)), "changes": changes}
+        for key in before.keys() & after.keys()
+        if (changes := list(_fields(before[key], after[key], _IN_BORDEREAU)))
+    ]
+    header, other = old.get("header"), new.get("header")
+    names = sorted(header) if isinstance(header, dict) else []
+    return {
+        "header": list(_fields(header, other, names)) if isinstance(header, dict) and isinstance(other, dict) else [],
+        "bordereaux": sorted(changed, key=repr),
+    }
+
+
+def _bordereaux(index: Json) -> dict[Key, Json]:
+    found: dict[Key, Json] = {}
+    domains = index.get("domains")
+    for domain in domains if isinstance(domains, list) else ():
+        for one in domain.get("bordereaux", ()):
+            key = (str(domain["domain"]), *(_number(one.get(name)) for name in _OF_BORDEREAU[1:]))
+            found[key] = one
+    return found
+
+
+def _fields(was: Json, now: Json, names: Iterable[str]) -> Iterator[Json]:
+    for name in names:
+        if _value(was.get(name)) != _value(now.get(name)):
+            yield {"field": name, "before": was.get(name), "after": now.get(name)}
+
+
 def _by_key(pieces: Iterable[Json]) -> dict[Key, Json]:
     """Give each pièce a key; pièces that share one (which DGFiP would refuse) are told apart by their order."""
     found: dict[Key, Json] = {}
@@ -55,9 +89,7 @@ def _by_key(pieces: Iterable[Json]) -> dict[Key, Json]:
 
 
 def _changes(was: Json, now: Json) -> Iterator[Json]:
-    for name in _COMPARED:
-        if _value(was.get(name)) != _value(now.get(name)):
-            yield {"field": name, "before": was.get(name), "after": now.get(name)}
+    yield from _fields(was, now, _COMPARED)
     before, after = _lignes(was), _lignes(now)
     for number in before.keys() | after.keys():
         one, other = before.get(number), after.get(number)

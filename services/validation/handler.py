@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +30,8 @@ from services.validation.ports import (
     WorkerLostError,
     Workers,
 )
-from services.validation.work import Judged, JudgeOrder, judge_file, to_json
+from services.validation.synthese import to_json
+from services.validation.work import ExtractAllOrder, Judged, JudgeOrder, extract_all, judge_file
 from shared import metrics
 from shared.claims import Claim
 from shared.envelope import Event
@@ -59,6 +60,7 @@ class Judges:
     packs: Packs
     policies: Policies
     workers: Workers
+    scratch: Scratch
     antivirus: Antivirus | None
     now: Callable[[], datetime]
     attachment_bytes_max: int
@@ -71,6 +73,7 @@ class Judges:
         flux_id: UUID | None = None,
         is_accepted: bool = False,
         pack_id: str = "",
+        with_synthese: bool = True,
     ) -> Judged:
         """Judge the file at a path.
 
@@ -80,22 +83,26 @@ class Judges:
             flux_id: the flux that it is, if it is one: what it holds itself is no duplicate.
             is_accepted: a person answers for duplicates.
             pack_id: judge with this pack instead of those in force.
+            with_synthese: read the synthèse too.
 
         Raises:
             UnavailableError: the antivirus or the database does not answer. Try again.
             WorkerLostError: no worker survives this file.
         """
-        found = await self.antivirus.scan(read_pieces(path)) if self.antivirus is not None else None
+        try:
+            found = await self._virus(path)
+        except TooCostlyError as error:
+            return self._too_costly(error)
         if found is not None:
             metrics.JUDGED.labels("infected").inc()
             return Judged(infected(found))
         policy = await self.policies.of(collectivite)
         order = await self._order(path, collectivite, policy, pack_id)
+        order = replace(order, with_synthese=with_synthese)
         try:
             judged = await run_twice(self.workers, judge_file, order)
         except TooCostlyError as error:
-            metrics.JUDGED.labels("unreadable").inc()
-            return Judged(too_costly(str(error)))
+            return self._too_costly(error)
         names = names_of(judged.judgement, collectivite)
         taken = await self._holders(names, flux_id)
         judgement = in_context(
@@ -103,6 +110,26 @@ class Judges:
         )
         metrics.JUDGED.labels(judgement.verdict).inc()
         return Judged(judgement, judged.index, judged.pages)
+
+    async def _virus(self, path: Path) -> str | None:
+        """Return the name of what the antivirus finds in the file as it is, or in its unpacked attachments."""
+        if self.antivirus is None:
+            return None
+        if found := await self.antivirus.scan(read_pieces(path)):
+            return found
+        async with self.scratch.folder() as folder:
+            order = ExtractAllOrder(path, folder, self.attachment_bytes_max)
+            count = await run_twice(self.workers, extract_all, order)
+            for number in range(1, count + 1):
+                attachment = folder / str(number)
+                if attachment.exists() and (found := await self.antivirus.scan(read_pieces(attachment))):
+                    return found
+        return None
+
+    def _too_costly(self, error: TooCostlyError) -> Judged:
+        logger.warning("worker.too_costly", extra={"reason": str(error)})
+        metrics.JUDGED.labels("unreadable").inc()
+        return Judged(too_costly(str(error)))
 
     async def _order(self, path: Path, collectivite: str, policy: Mapping[str, Severity], pack_id: str) -> JudgeOrder:
         today = self.now().astimezone(PARIS).date()

@@ -178,6 +178,7 @@ class CompiledPack:
             PackError: a file is not a schema, or no file declares a root that we know.
         """
         self.pack = pack.pack
+        self.pack_files = pack
         self._files = pack.files
         self._entries = _entries(pack.files)
         self._schemas: dict[str, etree.XMLSchema] = {}

@@ -53,6 +53,9 @@ class Scratch(Protocol):
     def room(self) -> AbstractAsyncContextManager[Path]:
         """Give the path of a file that may be written, for as long as the context lasts."""
 
+    def folder(self) -> AbstractAsyncContextManager[Path]:
+        """Give an empty folder, for as long as the context lasts."""
+
 
 class Workers(Protocol):
     """Processes that do what takes long or is dangerous."""
@@ -102,8 +105,8 @@ class Packs(Protocol):
     async def install(self, pack: PackFiles, installed: InstalledPack) -> bool:
         """Keep a pack; False when another has its id."""
 
-    async def change(self, pack_id: str, role: Role, effective_from: date | None, until: date | None) -> bool:
-        """Change when and how a pack applies; False when there is none of that id."""
+    async def change(self, pack_id: str, role: Role | None, effective_from: date | None, until: date | None) -> bool:
+        """Change when and how a pack applies (None: as before); False when there is none of that id."""
 
 
 class Policies(Protocol):

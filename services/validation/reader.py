@@ -6,6 +6,7 @@ from services.validation.controls import BY_CODE
 from services.validation.places import VALUE_CHARACTERS_MAX
 from shared.events import Finding, Where
 from shared.pes import PES_ALLER, Prolog, UnreadableError, parse, read_prolog
+from shared.units import MEBIBYTE
 
 TECHNICAL_CHARACTERS_MAX = 1000
 
@@ -16,6 +17,24 @@ _MESSAGES = {
     "externe.",
     "encoding": "L'encodage du fichier n'est pas accepté : un PES est encodé en ISO-8859-1.",
     "malformed": "Le fichier est tronqué ou mal formé : sa lecture s'arrête à l'endroit indiqué.",
+}
+
+
+_NEXT_NAMESPACE = (
+    "Transmettez ce message à l'éditeur du logiciel financier : l'espace de noms n'est pas celui du PES."
+)
+# What libxml2 says of XML that is not well formed, and what it means to a person.
+_WRONG_BYTES = "Le fichier contient des octets qui n'existent pas dans l'encodage qu'il annonce."
+_CAUSES = {
+    "Invalid bytes in character encoding": _WRONG_BYTES,
+    "not proper UTF-8": _WRONG_BYTES,
+    "xmlParseEntityRef: no name": "Un « & » n'est pas écrit « &amp; » à l'endroit indiqué : le XML est mal formé.",
+    "not defined": "Le fichier emploie une entité que le XML ne connaît pas (« &eacute; » par exemple).",
+    "tag mismatch": "Une balise n'est pas refermée comme elle a été ouverte, à l'endroit indiqué.",
+    "attributes construct error": "Un attribut est mal écrit à l'endroit indiqué (guillemets, signe =).",
+    "invalid xmlChar": "Le fichier contient, à l'endroit indiqué, un caractère que le XML interdit.",
+    "PCDATA invalid Char": "Le fichier contient, à l'endroit indiqué, un caractère que le XML interdit.",
+    "Extra content at the end": "Le fichier contient encore quelque chose après la fin du document.",
 }
 
 
@@ -56,11 +75,23 @@ def missing(path: str, reason: str) -> Finding:
     )
 
 
+def too_large(size: int) -> Finding:
+    """Return the finding of a file with more bytes than a flux may have."""
+    message = f"Le fichier fait {size // MEBIBYTE} Mio ; un flux en fait 128 au plus."
+    return missing("", "").model_copy(update=_of("reader.too-large") | {"message": message})
+
+
+def _of(code: str) -> dict[str, object]:
+    control = BY_CODE[code]
+    return {"code": code, "severity": control.severity, "who": control.who, "next": control.next}
+
+
 def wrong_root(root: etree._Element) -> Finding:
     """Return the finding of a document that is not a PES Aller."""
     name = etree.QName(root)
+    is_by_namespace = name.localname == etree.QName(PES_ALLER).localname
     found = name.localname[:VALUE_CHARACTERS_MAX]
-    if found == etree.QName(PES_ALLER).localname:
+    if is_by_namespace:
         found += f", dans un espace de noms inconnu ({(name.namespace or 'aucun')[:VALUE_CHARACTERS_MAX]})"
     control = BY_CODE["pes.root"]
     return Finding(
@@ -69,8 +100,8 @@ def wrong_root(root: etree._Element) -> Finding:
         severity=control.severity,
         message=f"Ce document n'est pas un PES Aller : sa racine est {found}.",
         where=Where(element=name.localname[:VALUE_CHARACTERS_MAX], line=root.sourceline),
-        who=control.who,
-        next=control.next,
+        who="éditeur" if is_by_namespace else control.who,
+        next=_NEXT_NAMESPACE if is_by_namespace else control.next,
     )
 
 
@@ -85,11 +116,13 @@ def unknown_root(root: etree._Element) -> Finding:
 
 def _finding(error: UnreadableError) -> Finding:
     control = BY_CODE[f"reader.{error.code}"]
+    causes = _CAUSES if error.code == "malformed" else {}
+    cause = next((said for sign, said in causes.items() if sign in str(error)), "")
     return Finding(
         source="reader",
         code=control.code,
         severity=control.severity,
-        message=_MESSAGES[error.code],
+        message=cause or _MESSAGES[error.code],
         where=Where(line=error.line, column=error.column),
         who=control.who,
         next=control.next,

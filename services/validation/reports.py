@@ -12,11 +12,10 @@ from uuid import UUID
 from fastapi.responses import Response
 
 from services.validation import decide
-from services.validation.difference import differences
 from services.validation.handler import run_twice
 from services.validation.ports import Documents, Scratch, WorkerLostError, Workers
 from services.validation.synthese import Json
-from services.validation.work import ExtractOrder, extract_file
+from services.validation.work import CompareOrder, ExtractOrder, compare, extract_file
 from shared.auth import MAY_READ, Caller
 from shared.deciding import decide_on
 from shared.envelope import Event
@@ -26,7 +25,11 @@ from shared.history import History
 from shared.lifecycle import Flux, fold
 from shared.web import NO_STORE, flux_not_found
 
-_FAULTS = {"missing": (404, "Pièce jointe introuvable"), "too-large": (422, "Pièce jointe trop volumineuse")}
+_FAULTS = {
+    "missing": (404, "Pièce jointe introuvable"),
+    "too-large": (422, "Pièce jointe trop volumineuse"),
+    "infected": (422, "Fichier infecté"),
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,15 @@ class Reports:
 
     async def difference(self, old: UUID, new: UUID, who: Caller) -> dict[str, object]:
         """Return what changed from one flux to another."""
-        before, after = [await self._pieces(await self._visible(one, who)) for one in (old, new)]
-        found = await asyncio.to_thread(differences, before, after)
-        return {"since": str(old), "flux_id": str(new), **found}
+        was, now = [await self._index(await self._visible(one, who)) for one in (old, new)]
+        order = CompareOrder(was, await self._pages(was), now, await self._pages(now))
+        try:
+            found = await run_twice(self.workers, compare, order)
+        except WorkerLostError as error:
+            raise RequestRefusedError(
+                422, "not-comparable", "Comparaison impossible", "Ces flux sont trop gros pour être comparés."
+            ) from error
+        return {"since": str(old), "flux_id": str(new), **json.loads(found)}
 
     async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Response:
         """Return the original bytes of one PJ.
@@ -81,6 +90,8 @@ class Reports:
         flux = fold(event.data for event in past)
         if flux.imported is None:
             raise flux_not_found(flux_id)
+        if any(finding.code == "antivirus.infected" for finding in _blocking(past)):
+            raise _not_extracted(position, "infected")
         chunks = self.documents.stream(flux.imported.document.sha256)
         async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
             order = ExtractOrder(path, max(position, 0), into, self.attachment_bytes_max)
@@ -132,13 +143,9 @@ class Reports:
         index: Json = json.loads(await self.documents.read(judged.synthese.sha256))
         return index
 
-    async def _pieces(self, past: list[Event]) -> list[Json]:
-        index = await self._index(past)
+    async def _pages(self, index: Json) -> tuple[bytes, ...]:
         digests = index["pages"]
-        pieces: list[Json] = []
-        for digest in digests if isinstance(digests, list) else ():
-            pieces.extend(json.loads(await self.documents.read(digest)))
-        return pieces
+        return tuple([await self.documents.read(one) for one in digests]) if isinstance(digests, list) else ()
 
 
 def _last_judgement(past: list[Event]) -> FluxValidated | FluxInvalidated:

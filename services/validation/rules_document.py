@@ -104,7 +104,8 @@ def empty(subject: Subject) -> Iterator[Hit]:
     if not any(isinstance(child.tag, str) and child.tag not in around for child in subject.root):
         yield Hit(
             subject.root,
-            "Le flux ne contient ni dépense, ni recette, ni pièce jointe : Hélios n'y répondrait jamais.",
+            "Le flux ne contient ni dépense, ni recette, ni facture, ni marché, ni pièce jointe : Hélios n'y "
+            "répondrait jamais.",
         )
 
 
@@ -156,7 +157,7 @@ def emitted_later(subject: Subject) -> Iterator[Hit]:
     value = value_at(subject.root, "EnTetePES/DteStr")
     emitted_on = day(value)
     if emitted_on is not None and emitted_on > subject.today:
-        message = f"DteStr vaut {shown(value)}, une date à venir (nous sommes le {subject.today.isoformat()})."
+        message = f"DteStr vaut {shown(value)}, une date à venir (nous sommes le {subject.today:%d/%m/%Y})."
         yield Hit(nearest(subject.root, "EnTetePES/DteStr"), message)
 
 

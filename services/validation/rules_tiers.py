@@ -71,7 +71,8 @@ def iban(subject: Subject) -> Iterator[Hit]:
     for block in subject.blocks:
         for element in _wrong(block, f"{_TIERS}/CpteBancaire/IBAN", is_iban):
             value = element.get("V", "")
-            why = "il doit être en majuscules" if is_iban(value.upper()) else "sa clé de contrôle est fausse"
+            is_badly_written = is_iban("".join(value.upper().split()))
+            why = "écrivez-le en majuscules, sans blanc" if is_badly_written else "sa clé de contrôle est fausse"
             yield Hit(element, f"L'IBAN {masked_iban(value)} n'est pas valide : {why}.")
 
 

@@ -176,9 +176,15 @@ _FORMS = (
     _form("type", r"^'(?P<value>.*)$", "{subject} vaut « {value} », qui n'est pas admis."),
 )
 
+_UNKNOWN_TYPE = "une valeur du type attendu"
+_SIGNS = {"Dte": "date", "Date": "date", "Exer": "gYear", "Mt": "decimal", "Montant": "decimal", "Tx": "decimal"}
 # The patterns of the base types (helios.md 2.2), which say little as they are written.
 _PATTERNS = {
     ".*[^0]+.*": "au moins un caractère autre que 0",
+    "[A-Z]{6,6}[A-Z2-9][A-NP-Z0-9]([A-Z0-9]{3,3}){0,1}": "un BIC : 8 ou 11 caractères, en majuscules",
+    "[A-Z]{2,2}[0-9]{2,2}[a-zA-Z0-9]{1,30}": "un IBAN : deux lettres, deux chiffres, puis le compte, sans blanc",
+    r"(.+\.[A-Za-z0-9]{2,4})": "un nom de fichier avec une extension de 2 à 4 caractères",
+    "(02[A-B][0-9]{3,4}|[0-9]{6,7})": "un codique : 6 ou 7 chiffres",
     r"[^ \.]|n[^c]|[^n]c|[^n][^c]|...+": "ni un blanc, ni un point, ni « nc » seuls",
 }
 _TYPES = {
@@ -249,6 +255,8 @@ def in_french(message: str) -> tuple[str, str, bool]:
     for form in _FORMS:
         if found := form.pattern.match(rest):
             said = {name: _said(name, text or "") for name, text in found.groupdict().items()}
+            if said.get("bound") == _UNKNOWN_TYPE and parts:
+                said["bound"] = _type_by_name(_plain(parts["element"]))
             return f"schema.{form.code}", form.say({"subject": subject, **said}), form.is_value
     return "schema.other", f"{subject} ne respecte pas le schéma : {rest[:VALUE_CHARACTERS_MAX]}", False
 
@@ -280,7 +288,12 @@ def _type(name: str) -> str:
     if name in _TYPES:
         return _TYPES[name]
     known = {"bool": "boolean", "date": "date", "annee": "gYear", "montant": "decimal", "num": "decimal"}
-    return next((_TYPES[kind] for sign, kind in known.items() if sign in name.lower()), "une valeur du type attendu")
+    return next((_TYPES[kind] for sign, kind in known.items() if sign in name.lower()), _UNKNOWN_TYPE)
+
+
+def _type_by_name(element: str) -> str:
+    """Return what a value is by the name of its element: libxml2 does not name the types that have no name."""
+    return next((_TYPES[kind] for sign, kind in _SIGNS.items() if element.startswith(sign)), _UNKNOWN_TYPE)
 
 
 def _expected(text: str) -> str:

@@ -5,10 +5,13 @@ field that is absent from the PES is null. A number of social security is never 
 fields and their meaning are in `docs/synthese.md`; names follow helios.md 2.
 """
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 
 from lxml import etree
 
@@ -20,10 +23,13 @@ from shared.pes import SIGNATURE
 
 FORMAT = "heliotrope.synthese/1"
 PAGE_PIECES = 200
+PAGE_LIGNES = 2000  # of a page, and of one pièce; what is left out is counted
 FIELD_CHARACTERS_MAX = 500
+REFERENCES_MAX = 100
 ATTACHMENTS_MAX = 10_000  # in the index; pièces name theirs all the same
 TIERS_MAX = 100  # of one ligne
 _OTHER_DOMAINS = {"facture": "PES_Facture", "marche": "PES_Marche"}
+_WHO = ("id", "reference", "name", "first_name")
 _TRUE = frozenset({"1", "true"})
 
 Json = dict[str, object]
@@ -31,10 +37,15 @@ Json = dict[str, object]
 
 @dataclass(frozen=True)
 class Synthese:
-    """The index, and the pièces of all domains in the order of the document, `PAGE_PIECES` to a page."""
+    """The index, and the pages: JSON lists of pièces, in the order of the document, each of a bounded size."""
 
     index: Json
-    pages: tuple[tuple[Json, ...], ...]
+    pages: tuple[bytes, ...]
+
+    def pieces(self) -> Iterator[Json]:
+        """Yield every pièce."""
+        for page in self.pages:
+            yield from json.loads(page)
 
 
 def read_synthese(root: etree._Element, encoded_bytes: Sequence[int] = ()) -> Synthese:
@@ -44,24 +55,78 @@ def read_synthese(root: etree._Element, encoded_bytes: Sequence[int] = ()) -> Sy
         root: the tree.
         encoded_bytes: how long the text of each Fichier was, when the tree no longer holds it.
     """
+    seen = _Seen({_at(one, "IdUnique") for one in root.iterfind("PES_PJ/PJ")} - {None})
     domains: list[Json] = []
-    pieces: list[Json] = []
     for domain in DOMAINS:
         block = root.find(domain.element)
         if block is not None:
-            domains.append(_domain(domain, block, pieces))
+            domains.append(_domain(domain, block, seen))
     domains.extend(_other_domains(root))
+    seen.end_page()
     index: Json = {
         "format": FORMAT,
         "header": _header(root),
         "domains": domains,
-        "totals": _totals(root, domains, pieces),
-        **_attachments(root, pieces, encoded_bytes),
+        "totals": {
+            "bordereaux": sum(len(_list(domain, "bordereaux")) for domain in domains),
+            "pieces": seen.pieces,
+            "lignes": seen.lignes,
+            "tiers": len(seen.tiers),
+            "attachments": len(root.findall("PES_PJ/PJ")),
+            "amounts": {name: _written(amount) for name, amount in seen.amounts.items()},
+        },
+        "attachments": _attachments(root, seen, encoded_bytes),
+        "missing_attachments": list(seen.missing),
         "page_pieces": PAGE_PIECES,
-        "pieces_total": len(pieces),
+        "pieces_total": seen.pieces,
     }
-    starts = range(0, len(pieces), PAGE_PIECES)
-    return Synthese(index, tuple(tuple(pieces[start : start + PAGE_PIECES]) for start in starts))
+    return Synthese(index, tuple(seen.pages))
+
+
+def to_json(value: object) -> bytes:
+    """Return the JSON that documents beside a PES are made of: UTF-8, compact."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _Seen:
+    """What the pièces come to. Each is written as soon as it is read: a large flux is never held as a whole."""
+
+    def __init__(self, enclosed: set[str | None]) -> None:
+        self.pages: list[bytes] = []
+        self.pieces = 0
+        self.lignes = 0
+        self.amounts: dict[str, Decimal] = {}
+        self.tiers: set[tuple[object, ...]] = set()
+        self.referred: dict[str, list[Json]] = {}
+        self.missing: dict[str, None] = {}
+        self._enclosed = enclosed
+        self._page: list[Json] = []
+        self._lignes_in_page = 0
+
+    def add(self, piece: Json, amount: Decimal) -> None:
+        """Take a pièce, whose lignes were taken one by one (`refer`)."""
+        self.pieces += 1
+        self.amounts[str(piece["domain"])] = self.amounts.get(str(piece["domain"]), Decimal(0)) + amount
+        self._page.append(piece)
+        self._lignes_in_page += len(_list(piece, "lignes"))
+        if len(self._page) == PAGE_PIECES or self._lignes_in_page >= PAGE_LIGNES:
+            self.end_page()
+
+    def end_page(self) -> None:
+        """Write what was read since the last page."""
+        if self._page:
+            self.pages.append(to_json(self._page))
+        self._page, self._lignes_in_page = [], 0
+
+    def refer(self, ids: Sequence[str], place: Json) -> None:
+        """Take the references of a pièce or of a ligne."""
+        for id_unique in ids:
+            if id_unique in self._enclosed:
+                places = self.referred.setdefault(id_unique, [])
+                if len(places) < REFERENCES_MAX:
+                    places.append(place)
+            elif len(self.missing) < ATTACHMENTS_MAX:
+                self.missing[id_unique] = None
 
 
 def _header(root: etree._Element) -> Json:
@@ -74,18 +139,19 @@ def _header(root: etree._Element) -> Json:
     }
 
 
-def _domain(domain: Domain, block: etree._Element, pieces: list[Json]) -> Json:
-    bordereaux: list[Json] = []
-    for position, element in enumerate(block.iterfind("Bordereau"), start=1):
-        own = list(_pieces(domain, element))
-        pieces.extend(own)
-        bordereaux.append(_bordereau(domain, element, position, own))
+def _domain(domain: Domain, block: etree._Element, seen: _Seen) -> Json:
+    bordereaux = [
+        _bordereau(domain, element, position, seen)
+        for position, element in enumerate(block.iterfind("Bordereau"), start=1)
+    ]
     said = _at(block, f"{domain.header}/InfoDematerialisee")
     return {"domain": domain.name, "is_dematerialised": said in _TRUE, "bordereaux": bordereaux}
 
 
-def _bordereau(domain: Domain, element: etree._Element, position: int, pieces: list[Json]) -> Json:
+def _bordereau(domain: Domain, element: etree._Element, position: int, seen: _Seen) -> Json:
     bloc = element.find("BlocBordereau")
+    pieces, lignes = seen.pieces, seen.lignes
+    total = sum((_piece(domain, bloc, piece, seen) for piece in element.iterfind("Piece")), Decimal(0))
     return {
         "position": position,
         "exercice": _at(bloc, "Exer"),
@@ -95,42 +161,58 @@ def _bordereau(domain: Domain, element: etree._Element, position: int, pieces: l
         "element_id": (element.get("Id") or "")[:FIELD_CHARACTERS_MAX] or None,
         "is_signed": element.find(SIGNATURE) is not None,
         "pieces_declared": _at(bloc, "NbrPce"),
-        "pieces": len(pieces),
-        "lignes": sum(len(_list(piece, "lignes")) for piece in pieces),
+        "pieces": seen.pieces - pieces,
+        "lignes": seen.lignes - lignes,
         "amount": _amount(bloc, domain.amount),
         "vat": _amount(bloc, "MtBordTVA"),
         "cumulative": _amount(bloc, "MtCumulAnnuel"),
-        "lignes_total": _sum(piece["amount"] for piece in pieces),
+        "lignes_total": _written(total),
     }
 
 
-def _pieces(domain: Domain, bordereau: etree._Element) -> Iterator[Json]:
-    bloc = bordereau.find("BlocBordereau")
+def _piece(domain: Domain, bloc: etree._Element | None, element: etree._Element, seen: _Seen) -> Decimal:
+    """Take a pièce, and return what its lignes come to."""
+    info = element.find(domain.piece)
     place: Json = {
         "domain": domain.name,
         "exercice": _at(bloc, "Exer"),
         "bordereau": _at(bloc, "IdBord"),
         "bordereau_type": _at(bloc, "TypBord"),
+        "number": _at(info, "IdPce"),
     }
-    for element in bordereau.iterfind("Piece"):
-        info = element.find(domain.piece)
-        lignes = [_ligne(domain, one) for one in element.iterfind("LigneDePiece")]
-        yield place | {
-            "number": _at(info, "IdPce"),
-            "type": _at(info, "TypPce"),
-            "nature": _at(info, "NatPce"),
-            "object": _at(info, "Obj") or _at(info, "ObjPce"),
-            "amount": _sum(ligne["amount"] for ligne in lignes),
-            "lignes": lignes,
-            "attachments": _referred(info),
-        }
+    total = Decimal(0)
+    shown: list[Json] = []
+    lignes = 0
+    for lignes, one in enumerate(element.iterfind("LigneDePiece"), start=1):
+        ligne = _ligne(domain, one, place, seen)
+        total += Decimal(str(ligne["amount"] or 0))
+        if lignes <= PAGE_LIGNES:
+            shown.append(ligne)
+    seen.lignes += lignes
+    attachments = _referred(info)
+    seen.refer(attachments, place | {"ligne": None})
+    piece = place | {
+        "type": _at(info, "TypPce"),
+        "nature": _at(info, "NatPce"),
+        "object": _at(info, "Obj") or _at(info, "ObjPce"),
+        "amount": _written(total),
+        "lignes": shown,
+        "lignes_left_out": lignes - len(shown),
+        "attachments": attachments,
+    }
+    seen.add(piece, total)
+    return total
 
 
-def _ligne(domain: Domain, element: etree._Element) -> Json:
+def _ligne(domain: Domain, element: etree._Element, place: Json, seen: _Seen) -> Json:
     info = element.find(domain.ligne)
+    number, attachments = _at(info, "IdLigne"), _referred(info)
+    seen.refer(attachments, place | {"ligne": number})
+    tiers = [_tiers(one) for _, one in zip(range(TIERS_MAX), element.iterfind("Tiers"), strict=False)]
+    seen.tiers.update(tuple(one[name] for name in _WHO) for one in tiers)
     labels = [text for name in ("LibVir1", "LibVir2") if (text := _at(info, name))]
     return {
-        "number": _at(info, "IdLigne"),
+        "number": number,
         "nature": _at(info, "Nature"),
         "fonction": _at(info, "Fonction"),
         "operation": _at(info, "Operation"),
@@ -138,8 +220,8 @@ def _ligne(domain: Domain, element: etree._Element) -> Json:
         "vat": _amount(info, "MtTVA"),
         "label": " ".join(labels) or None,
         "payment": _at(info, "ModRegl"),
-        "tiers": [_tiers(one) for _, one in zip(range(TIERS_MAX), element.iterfind("Tiers"), strict=False)],
-        "attachments": _referred(info),
+        "tiers": tiers,
+        "attachments": attachments,
     }
 
 
@@ -157,6 +239,8 @@ def _tiers(element: etree._Element) -> Json:
         "town": _at(address, "Ville"),
         "country": _at(address, "CodPays"),
         "iban": iban and masked_iban(iban),
+        # So that a change in what is masked is seen: eight digits of its SHA-256.
+        "iban_mark": hashlib.sha256(iban.encode()).hexdigest()[:8] if iban else None,
         "bic": _at(account, "BIC"),
     }
 
@@ -169,25 +253,10 @@ def _other_domains(root: etree._Element) -> Iterator[Json]:
             yield {"domain": name, "elements": dict(kinds.most_common(50))}
 
 
-def _attachments(root: etree._Element, pieces: list[Json], encoded_bytes: Sequence[int]) -> Json:
-    referred: dict[str, list[Json]] = {}
-    for piece in pieces:
-        place = {name: piece[name] for name in ("domain", "exercice", "bordereau", "bordereau_type", "number")}
-        for id_unique in _list(piece, "attachments"):
-            referred.setdefault(str(id_unique), []).append(place | {"ligne": None})
-        for ligne in _list(piece, "lignes"):
-            if isinstance(ligne, dict):
-                for id_unique in _list(ligne, "attachments"):
-                    referred.setdefault(str(id_unique), []).append(place | {"ligne": ligne["number"]})
+def _attachments(root: etree._Element, seen: _Seen, encoded_bytes: Sequence[int]) -> list[Json]:
     lengths = iter(encoded_bytes)
-    shown = [
-        _attachment(position, one, referred, lengths)
-        for position, one in enumerate(root.iterfind("PES_PJ/PJ"), start=1)
-        if position <= ATTACHMENTS_MAX
-    ]
-    enclosed = {_at(one, "IdUnique") for one in root.iterfind("PES_PJ/PJ")}
-    missing = [id_unique for id_unique in referred if id_unique not in enclosed]
-    return {"attachments": shown, "missing_attachments": missing[:ATTACHMENTS_MAX]}
+    numbered = enumerate(root.iterfind("PES_PJ/PJ"), start=1)
+    return [_attachment(position, one, seen.referred, lengths) for position, one in islice(numbered, ATTACHMENTS_MAX)]
 
 
 def _attachment(
@@ -203,37 +272,11 @@ def _attachment(
         "mime": (file.get("MIMEType") or "")[:FIELD_CHARACTERS_MAX] or None if file is not None else None,
         "encoded_bytes": next(lengths, len(file.text or "")) if file is not None else 0,
         "description": _at(element, "Description"),
-        "referenced_by": referred.get(id_unique or "", [])[:100],
+        "referenced_by": referred.get(id_unique or "", []),
         "references": [
             {name: _at(one, name) for name in ("Domaine", "Exercice", "TypeObjet", "Identifiant")}
-            for _, one in zip(range(100), element.iterfind("RefCompta"), strict=False)
+            for _, one in zip(range(REFERENCES_MAX), element.iterfind("RefCompta"), strict=False)
         ],
-    }
-
-
-def _totals(root: etree._Element, domains: list[Json], pieces: list[Json]) -> Json:
-    lignes = [ligne for piece in pieces for ligne in _list(piece, "lignes") if isinstance(ligne, dict)]
-    names = ("id", "reference", "name", "first_name")
-    tiers = {
-        tuple(one[name] for name in names)
-        for ligne in lignes
-        for one in _list(ligne, "tiers")
-        if isinstance(one, dict)
-    }
-    amounts = {
-        str(domain["domain"]): _sum(
-            one["lignes_total"] for one in _list(domain, "bordereaux") if isinstance(one, dict)
-        )
-        for domain in domains
-        if "bordereaux" in domain
-    }
-    return {
-        "bordereaux": sum(len(_list(domain, "bordereaux")) for domain in domains),
-        "pieces": len(pieces),
-        "lignes": len(lignes),
-        "tiers": len(tiers),
-        "attachments": len(root.findall("PES_PJ/PJ")),
-        "amounts": amounts,
     }
 
 
@@ -251,11 +294,6 @@ def _at(element: etree._Element | None, path: str) -> str | None:
 def _amount(element: etree._Element | None, path: str) -> str | None:
     found = amount(_at(element, path) or "")
     return None if found is None else _written(found)
-
-
-def _sum(texts: Iterable[object]) -> str:
-    """Return what amounts come to, exactly; those that are null count for nothing."""
-    return _written(sum((Decimal(str(text)) for text in texts if text is not None), Decimal(0)))
 
 
 def _written(value: Decimal) -> str:

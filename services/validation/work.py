@@ -5,7 +5,7 @@ the document store. Files come and go through a folder that only the service rea
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -13,10 +13,11 @@ from pathlib import Path
 from lxml import etree
 
 from services.validation.attachments import AttachmentError, extract
+from services.validation.difference import differences, index_differences
 from services.validation.judge import ATTACHMENT_BYTES_MAX, Judgement, Rules, judge
 from services.validation.packs import BUILT_IN, CompiledPack, PackError, PackFiles, built_in, compile_pack
 from services.validation.reader import Unreadable, read_document
-from services.validation.synthese import read_synthese
+from services.validation.synthese import Json, read_synthese, to_json
 from shared.events import Severity
 
 PACKS_MAX = 8  # compiled at a time; a platform has two or three
@@ -90,7 +91,7 @@ def judge_file(order: JudgeOrder) -> Judged:
     if root is None or not order.with_synthese:
         return Judged(judgement)
     synthese = read_synthese(root, judgement.encoded_bytes)
-    return Judged(judgement, to_json(synthese.index), tuple(to_json(page) for page in synthese.pages))
+    return Judged(judgement, to_json(synthese.index), synthese.pages)
 
 
 def extract_file(order: ExtractOrder) -> Extract:
@@ -110,11 +111,6 @@ def extract_file(order: ExtractOrder) -> Extract:
         order.into.unlink(missing_ok=True)
         return Extract(error.fault)
     return Extract("", _name(found[0]), file.get("MIMEType", ""), taken.size, taken.sha256)
-
-
-def to_json(value: object) -> bytes:
-    """Return the JSON that documents beside a PES are made of: UTF-8, compact."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _name(attachment: etree._Element) -> str:
@@ -144,6 +140,54 @@ def _kept(pack: CompiledPack) -> CompiledPack:
         del _compiled[next(iter(_compiled))]
     _compiled[pack.pack.digest] = pack
     return pack
+
+
+@dataclass(frozen=True)
+class ExtractAllOrder:
+    """Every attachment of a file, each to be written into a folder under its number."""
+
+    path: Path
+    into: Path
+    bytes_max: int = ATTACHMENT_BYTES_MAX
+
+
+def extract_all(order: ExtractAllOrder) -> int:
+    """Take every attachment out of a file, and return how many there are; what cannot be opened is left out."""
+    try:
+        _, root = read_document(order.path.read_bytes())
+    except Unreadable:
+        return 0
+    count = 0
+    for file in root.iter("Fichier"):
+        count += 1
+        place = order.into / str(count)
+        try:
+            with place.open("wb") as into:
+                extract(file.text, into.write, bytes_max=order.bytes_max)
+        except AttachmentError:
+            place.unlink(missing_ok=True)  # the control says why
+    return count
+
+
+@dataclass(frozen=True)
+class CompareOrder:
+    """Two versions to compare: the index and the pages of their synthèses."""
+
+    old_index: Json
+    old: tuple[bytes, ...]
+    new_index: Json
+    new: tuple[bytes, ...]
+
+
+def compare(order: CompareOrder) -> bytes:
+    """Return the difference of two versions, as JSON."""
+    of_pieces = differences(_pieces(order.old), _pieces(order.new))
+    return to_json(index_differences(order.old_index, order.new_index) | of_pieces)
+
+
+def _pieces(pages: Iterable[bytes]) -> Iterator[Json]:
+    for page in pages:
+        yield from json.loads(page)
 
 
 def compile_files(pack: PackFiles) -> str:

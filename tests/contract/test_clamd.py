@@ -58,13 +58,13 @@ async def test_many_questions_at_once_are_answered(clamd: Clamd) -> None:
     assert answers == [NAME if content == MARK else None for content in contents]
 
 
-@pytest.mark.parametrize("mood", ["mute", "cut", "rubbish", "error"])
+@pytest.mark.parametrize("mood", ["mute", "cut", "cut short", "hasty", "rubbish", "error"])
 async def test_what_is_no_answer_is_never_clean(tmp_path: Path, mood: Mood) -> None:
     async with fake_clamd(tmp_path / "clamd.ctl") as fake:
         fake.mood = mood
         asked = Clamd(fake.address, seconds_max=0.5)
         with pytest.raises(UnavailableError) as caught:
-            await asked.scan(pieces(b"x"))
+            await asked.scan(pieces(b"x" * 20 * MEBIBYTE))
         assert caught.value.party == "clamd"
         with pytest.raises(UnavailableError):
             await asked.check()
@@ -85,6 +85,9 @@ async def test_a_question_that_is_given_up_leaves_no_connection(tmp_path: Path) 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        async with asyncio.timeout(5):
+            while fake.writers:
+                await asyncio.sleep(0.001)
 
 
 def fake_has_heard(fake: FakeClamd, task: asyncio.Task[str | None]) -> bool:

@@ -1,8 +1,9 @@
 """Makes documents from a schema pack: valid ones first, walking the schemas with a seeded chance."""
 
+import posixpath
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lxml import etree
@@ -54,10 +55,7 @@ class Component:
 
     element: Node
     schema: Node
-
-    @property
-    def namespace(self) -> str:
-        return self.schema.get("targetNamespace", "")
+    namespace: str
 
     def named(self, qname: str) -> tuple[str, str]:
         """Resolve a prefixed name as it stands in this schema."""
@@ -73,12 +71,25 @@ class Generator:
         self._parts: dict[tuple[str, str, str], Component] = {}
         self._ids = 0
         self._good: dict[tuple[str, str, str], list[str]] = {}
-        for content in pack.files.values():
-            schema = etree.fromstring(content)
-            for child in schema.iterchildren(etree.Element):
-                kind = etree.QName(child).localname.replace("simpleType", "type").replace("complexType", "type")
-                key = (kind, schema.get("targetNamespace", ""), child.get("name", ""))
-                self._parts[key] = Component(child, schema)
+        parser = etree.XMLParser(remove_comments=True, no_network=True)
+        schemas = {path: etree.fromstring(content, parser) for path, content in pack.files.items()}
+        for path, schema in schemas.items():
+            if schema.get("targetNamespace"):
+                self._take(path, schema.get("targetNamespace", ""), schemas, set())
+
+    def _take(self, path: str, namespace: str, schemas: Mapping[str, Node], seen: set[str]) -> None:
+        """Take the parts of a schema and of those that it includes, which have its namespace."""
+        if path in seen or path not in schemas:
+            return
+        seen.add(path)
+        schema = schemas[path]
+        for child in schema.iterchildren(etree.Element):
+            kind = etree.QName(child).localname.replace("simpleType", "type").replace("complexType", "type")
+            if kind == "include":
+                beside = posixpath.join(posixpath.dirname(path), child.get("schemaLocation", ""))
+                self._take(posixpath.normpath(beside), namespace, schemas, seen)
+            else:
+                self._parts.setdefault((kind, namespace, child.get("name", "")), Component(child, schema, namespace))
 
     def document(self, namespace: str, name: str, *, fullness: float) -> Node:
         """Return a document whose root is this element; `fullness` is the chance of what is optional."""
@@ -92,7 +103,7 @@ class Generator:
         element = part.element
         inline = next((child for child in element if child.tag in (f"{XS}complexType", f"{XS}simpleType")), None)
         if inline is not None:
-            self._fill_type(into, Component(inline, part.schema), depth)
+            self._fill_type(into, Component(inline, part.schema, part.namespace), depth)
         elif element.get("type"):
             namespace, name = part.named(element.get("type", ""))
             if namespace == XS[1:-1]:
@@ -105,7 +116,7 @@ class Generator:
             into.text = self._value(into, "text()")
             return
         for child in part.element:
-            self._fill_content(into, Component(child, part.schema), depth)
+            self._fill_content(into, Component(child, part.schema, part.namespace), depth)
 
     def _fill_content(self, into: Node, part: Component, depth: int) -> None:
         element = part.element
@@ -118,7 +129,7 @@ class Generator:
                 derived = element[0]
                 if derived.tag == f"{XS}restriction" and len(derived):
                     for child in derived:
-                        self._fill_content(into, Component(child, part.schema), depth)
+                        self._fill_content(into, Component(child, part.schema, part.namespace), depth)
                     return
                 namespace, name = part.named(derived.get("base", ""))
                 if namespace == XS[1:-1]:
@@ -126,7 +137,7 @@ class Generator:
                 else:
                     self._fill_type(into, self._parts["type", namespace, name], depth)
                 for child in derived:
-                    self._fill_content(into, Component(child, part.schema), depth)
+                    self._fill_content(into, Component(child, part.schema, part.namespace), depth)
             case _:
                 pass
 
@@ -135,16 +146,18 @@ class Generator:
             match etree.QName(part.element).localname:
                 case "sequence":
                     for child in part.element:
-                        self._particle(into, Component(child, part.schema), depth)
+                        self._particle(into, Component(child, part.schema, part.namespace), depth)
                 case "choice":
                     options = list(part.element)
                     if options:
-                        self._particle(into, Component(self.random.choice(options), part.schema), depth)
+                        self._particle(
+                            into, Component(self.random.choice(options), part.schema, part.namespace), depth
+                        )
                 case "group":
                     namespace, name = part.named(part.element.get("ref", ""))
                     group = self._parts["group", namespace, name]
                     for child in group.element:
-                        self._particle(into, Component(child, group.schema), depth)
+                        self._particle(into, Component(child, group.schema, group.namespace), depth)
                 case "element":
                     self._element(into, part, depth)
                 case _:

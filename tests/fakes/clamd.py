@@ -10,7 +10,7 @@ from typing import Literal
 
 MARK = b"HELIOTROPE-TEST-VIRUS"
 NAME = "Heliotrope.Test.UNOFFICIAL"
-Mood = Literal["well", "mute", "cut", "rubbish", "error"]
+Mood = Literal["well", "mute", "cut", "cut short", "hasty", "rubbish", "error"]
 
 
 @dataclass
@@ -35,6 +35,9 @@ class FakeClamd:
             command = await reader.readuntil(b"\0")
             if self.mood == "mute":
                 await reader.read()
+            elif self.mood in ("cut short", "hasty"):
+                writer.write(b"stream: OK" if self.mood == "cut short" else b"stream: OK\0")
+                await writer.drain()
             elif self.mood != "cut":
                 writer.write(await self._answer(command, reader) + b"\0")
                 await writer.drain()

@@ -128,7 +128,7 @@ async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> Asyn
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
         scratch = ScratchFolder(tmp_path)
         packs, policies = PostgresPacks(database), PostgresPolicies(database)
-        judges = Judges(history, packs, policies, pool, None, lambda: datetime.now(UTC), 64 * MEBIBYTE)
+        judges = Judges(history, packs, policies, pool, scratch, None, lambda: datetime.now(UTC), 64 * MEBIBYTE)
         reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
         app = service_app("validation", "", checks={})
         caller = caller_dependency(checker())
@@ -237,6 +237,20 @@ async def test_the_same_bordereau_at_the_same_instant_passes_once(bench: Bench) 
     await asyncio.gather(*(hear(event) for event in events))
     states = [fold(one.data for one in await bench.history.load(event.flux_id)).state for event in events]
     assert sorted(str(state) for state in states) == ["draft", "invalid", "invalid", "invalid"]
+
+
+async def test_two_flux_that_hold_the_same_bordereaux_in_other_orders_do_not_lock_each_other(bench: Bench) -> None:
+    bordereaux = tuple(an.bordereau.model_copy(update={"number": str(number)}) for number in range(300))
+    events: list[Event] = []
+    for order in (bordereaux, bordereaux[::-1]):
+        header = an.header.model_copy(update={"nomfic": f"PES_{len(events)}"})
+        fact = an.validated.model_copy(update={"bordereaux": order, "header": header})
+        imported = await bench.imported(sample(len(events) + 1))
+        events.append(imported.follow(fact, actor="x", at=datetime.now(UTC)))
+    results = await asyncio.gather(
+        *(bench.history.append([event], expected_version=1) for event in events), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in results) == ["ClaimTakenError", "list"]
 
 
 async def test_only_a_duplicate_can_be_accepted(bench: Bench) -> None:
@@ -481,6 +495,13 @@ async def test_the_antivirus_refuses_what_is_infected_and_makes_wait_what_it_can
         bench.judges = replace(bench.judges, antivirus=Clamd(clamd.address, seconds_max=5))
         _, fact = await bench.judged(sample(1).replace(b"</n:PES_Aller>", b"<!-- " + MARK + b" --></n:PES_Aller>"))
         assert codes(fact) == {"antivirus.infected"}
+        packed = b64encode(gzip.compress(b"%PDF-1.7 " + MARK)).decode()
+        flux_id, fact = await bench.judged(
+            changed_sample(replacing(r'(?<="application/pdf">)[^<]*', packed), number=3)
+        )
+        assert codes(fact) == {"antivirus.infected"}
+        refused = await bench.http.get(f"/v1/flux/{flux_id}/attachments/1")
+        assert (refused.status_code, refused.json()["title"]) == (422, "Fichier infecté")
         event = await bench.imported(sample(2))
         clamd.mood = "error"
         with pytest.raises(UnavailableError):
@@ -524,6 +545,67 @@ async def test_a_worker_that_is_lost_is_replaced_and_nobody_else_notices(do: obj
         assert results[1:] == [1, 2, 3, 4, 5, 6]
     finally:
         await pool.aclose()
+
+
+async def test_workers_that_the_system_killed_while_they_did_nothing_are_no_order_s_fault() -> None:
+    pool = Pool(2, seconds_max=30, memory_bytes_max=1024 * MEBIBYTE)
+    try:
+        for worker in pool._workers:
+            worker.process.kill()
+            worker.process.join()
+        assert await asyncio.gather(*(pool.run(answer, number) for number in range(4))) == [1, 2, 3, 4]
+    finally:
+        await pool.aclose()
+
+
+async def test_a_worker_has_nothing_of_the_service_s_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "secret")
+    pool = Pool(1, seconds_max=30, memory_bytes_max=1024 * MEBIBYTE)
+    try:
+        assert await pool.run(os.getenv, "DATABASE_URL") is None
+    finally:
+        await pool.aclose()
+
+
+@pytest.mark.parametrize("do", [sleep_for_ever, eat_memory])
+async def test_a_file_that_costs_too_much_is_refused_at_once_with_a_finding(bench: Bench, do: object) -> None:
+    small = Pool(1, seconds_max=1.5, memory_bytes_max=1024 * MEBIBYTE)
+
+    class Costly:
+        tries = 0
+
+        async def run(self, _: object, order: object) -> object:
+            self.tries += 1
+            return await small.run(do, order)  # type: ignore[arg-type]  # each of them takes anything
+
+    costly = Costly()
+    try:
+        bench.judges = replace(bench.judges, workers=costly)  # type: ignore[arg-type]  # it answers nothing
+        _, fact = await bench.judged(sample(1))
+    finally:
+        await small.aclose()
+    assert codes(fact) == {"reader.too-costly"}
+    assert costly.tries == 1
+
+
+async def test_a_collectivite_that_takes_back_its_policy_has_that_of_all(bench: Bench) -> None:
+    async def say(collectivite: str, severity: str) -> None:
+        change = {"collectivite": collectivite, "severity": severity, "reason": "pour voir"}
+        assert (await bench.http.put("/v1/controls/pes.siret", json=change, headers=OPERATOR)).status_code == 200
+
+    for collectivite, severity, expected in (
+        ("*", "blocking", "blocking"),
+        (COMMUNE, "warning", "warning"),
+        (COMMUNE, "default", "blocking"),
+        ("*", "default", None),
+    ):
+        await say(collectivite, severity)
+        assert (await bench.judges.policies.of(COMMUNE)).get("pes.siret") == expected
+
+
+async def test_the_dates_of_a_pack_follow_each_other(bench: Bench) -> None:
+    dates = {"role": "active", "effective_from": "2026-02-01", "effective_until": "2026-01-01"}
+    assert (await bench.http.put(f"/v1/schemas/{BUILT_IN}", json=dates, headers=OPERATOR)).status_code == 422
 
 
 async def test_an_order_that_is_given_up_leaves_no_worker_behind() -> None:

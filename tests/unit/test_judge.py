@@ -54,7 +54,7 @@ BREAKING: list[tuple[str, dict[str, Any], list[Change]]] = [
     ("pes.encoding-lying", {}, [lambda text: text.encode("utf-8").decode("latin-1")]),
     ("pes.encoding-lying", {}, [value("Obj", "oeuvre \x92\x9c")]),
     ("pes.encoding-said", {}, [replacing("ISO-8859-1", "latin1")]),
-    ("pes.encoding-said", {}, [replacing(' encoding=', " " * 40 + "encoding=")]),
+    ("pes.encoding-said", {}, [replacing(" encoding=", " " * 40 + "encoding=")]),
     ("pes.empty", {}, [replacing("<PES_DepenseAller>.*</PES_PJ>", "")]),
     ("pes.header", {}, [value("NomFic", "x" * 101)]),
     ("pes.header", {}, [value("CodCol", "000")]),
@@ -285,6 +285,44 @@ def test_a_pack_that_asks_more_of_a_content_is_asked_itself() -> None:
     assert not stricter_pack.takes_any_base64
     judgement = judge(GOOD, Rules(packs=(stricter_pack,)), today=TODAY)
     assert {finding.where.element for finding in judgement.findings} == {"Fichier"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replacing("Emetteur>", "Emetteur>&", count=1), "&amp;"),
+        (replacing("Emetteur>", "Emetteur>&eacute;", count=1), "entité"),
+        (replacing("</Emetteur>", "</Emeteur>"), "refermée"),
+        (replacing("ISO-8859-1", "UTF-8"), "encodage"),
+        (replacing("</n:PES_Aller>", ""), "tronqué"),
+        (replacing("<Emetteur>", "<Emetteur>\x02"), "caractère"),
+    ],
+)
+def test_xml_that_is_not_well_formed_is_told_with_its_cause(change: Change, told: str) -> None:
+    (finding,) = judged_sample(change).findings
+    assert (finding.code, finding.who) == ("reader.malformed", "ordonnateur")
+    assert told in finding.message
+    assert finding.where.line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [("DteBordEm", "16/09/2015", "AAAA-MM-JJ"), ("MtBordHT", "55,22", "point"), ("Exer", "15", "année")],
+)
+def test_a_value_of_the_wrong_type_is_told_with_the_form_it_should_have(name: str, text: str, told: str) -> None:
+    assert any(told in finding.message for finding in judged_sample(value(name, text)).findings)
+
+
+def test_another_namespace_is_the_business_of_the_editor() -> None:
+    (finding,) = judged_sample(replacing("Rev0/aller", "Rev1/aller")).findings
+    assert (finding.code, finding.who) == ("pes.root", "éditeur")
+
+
+def test_an_iban_that_is_only_badly_written_is_not_called_wrong() -> None:
+    (finding,) = [
+        one for one in judged_sample(replacing('(?<=<IBAN V=")FR', "fr")).findings if one.code == "tiers.iban"
+    ]
+    assert "majuscules" in finding.message
 
 
 def test_a_sample_of_each_number_is_good() -> None:

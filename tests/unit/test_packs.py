@@ -115,6 +115,14 @@ def test_a_hostile_archive_is_refused(content: bytes) -> None:
         read_archive(content, "x")
 
 
+def test_an_archive_compressed_in_an_unusual_way_is_refused() -> None:
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.xsd", b"<x/>" * 100)
+    with pytest.raises(PackError):
+        read_archive(into.getvalue(), "x")
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_file_that_is_twice_in_an_archive_is_refused() -> None:
     with pytest.raises(PackError, match="deux fois"):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from cli.pes_sample import SampleSpec, build_sample
-from services.validation.difference import differences
-from services.validation.synthese import FIELD_CHARACTERS_MAX, PAGE_PIECES, Synthese, read_synthese
+from services.validation.difference import differences, index_differences
+from services.validation.synthese import FIELD_CHARACTERS_MAX, PAGE_LIGNES, PAGE_PIECES, Synthese, read_synthese
 from shared.pes import parse
 from tests.differential.damage import DAMAGES
 from tests.judging import changed_sample, replacing
@@ -23,7 +23,7 @@ def synthese_of(content: bytes) -> Synthese:
 
 
 def pieces_of(content: bytes) -> list[Any]:
-    return [piece for page in synthese_of(content).pages for piece in page]
+    return list(synthese_of(content).pieces())
 
 
 def test_the_index_says_who_what_and_how_much() -> None:
@@ -50,15 +50,27 @@ def test_the_index_says_who_what_and_how_much() -> None:
 
 def test_everything_is_json_and_amounts_are_text() -> None:
     synthese = synthese_of(build_sample(SampleSpec()))
-    text = json.dumps([synthese.index, synthese.pages])
-    assert json.loads(text)
-    (piece, *_) = synthese.pages[0]
-    assert isinstance(piece["amount"], str)
+    assert json.loads(json.dumps(synthese.index)) == synthese.index
+    assert all(isinstance(piece["amount"], str) for piece in synthese.pieces())
 
 
 def test_large_flux_come_in_pages() -> None:
     pages = synthese_of(build_sample(SampleSpec(pieces_per_bordereau=2 * PAGE_PIECES + 1, pj_per_piece=0))).pages
-    assert [len(page) for page in pages] == [PAGE_PIECES, PAGE_PIECES, 1]
+    assert [len(json.loads(page)) for page in pages] == [PAGE_PIECES, PAGE_PIECES, 1]
+
+
+def test_a_piece_of_very_many_lignes_is_cut_counted_and_summed() -> None:
+    ligne = (
+        '<LigneDePiece><BlocLignePiece><InfoLignePce><MtHT V="0.01"/></InfoLignePce></BlocLignePiece></LigneDePiece>'
+    )
+    content = changed_sample(replacing("(?=</Piece>)", ligne * (3 * PAGE_LIGNES)))
+    pieces = pieces_of(content)
+    assert len(pieces[0]["lignes"]) == PAGE_LIGNES
+    assert pieces[0]["lignes_left_out"] == 2 * PAGE_LIGNES + 1
+    assert (
+        Decimal(pieces[0]["amount"]) == Decimal(pieces[0]["lignes"][0]["amount"]) + Decimal("0.01") * 3 * PAGE_LIGNES
+    )
+    assert len(synthese_of(content).pages) == 2
 
 
 def test_a_sum_is_exact() -> None:
@@ -95,7 +107,8 @@ def test_a_damaged_flux_has_a_synthese_all_the_same(seed: int) -> None:
     for _ in range(5):
         chance.choice(DAMAGES)(root, chance)
     synthese = read_synthese(root)
-    assert json.dumps([synthese.index, synthese.pages])
+    assert json.dumps(synthese.index)
+    assert len(list(synthese.pieces())) == synthese.index["pieces_total"]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +158,26 @@ def test_pieces_that_share_a_number_are_paired_in_order() -> None:
     twice = [pieces[0], pieces[0] | {"object": "autre"}]
     assert differences(twice, twice)["changed"] == []
     assert len(differences(twice, twice[:1])["removed"]) == 1  # type: ignore[arg-type]  # a list of pièces
+
+
+def index_changes(new: bytes) -> Any:
+    return index_differences(synthese_of(OLD).index, synthese_of(new).index)
+
+
+def edited(pattern: str, value: str) -> bytes:
+    return replacing(pattern, value)(OLD.decode("latin-1")).encode("latin-1")
+
+
+def test_what_changed_in_the_header_or_in_a_bordereau_itself_is_told() -> None:
+    assert index_changes(OLD) == {"header": [], "bordereaux": []}
+    assert [one["field"] for one in index_changes(edited('(?<=<NomFic V=")[^"]*', "AUTRE"))["header"]] == ["nomfic"]
+    (bordereau,) = index_changes(edited('(?<=<DteBordEm V=")[^"]*', "2026-03-01"))["bordereaux"]
+    assert [one["field"] for one in bordereau["changes"]] == ["emitted_on"]
+
+
+def test_a_change_in_the_middle_of_an_iban_is_seen_although_it_is_masked() -> None:
+    new = edited(r'(?<=<IBAN V="[A-Z0-9]{12})[0-9]', "X")
+    was, now = (pieces_of(content)[0]["lignes"][0]["tiers"][0] for content in (OLD, new))
+    assert was["iban"] == now["iban"]
+    found: Any = differences(pieces_of(OLD), pieces_of(new))
+    assert [change["field"] for change in found["changed"][0]["changes"]] == ["tiers"]

@@ -6,7 +6,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from shared.errors import UnavailableError
@@ -38,14 +38,29 @@ class Clamd:
         loop = asyncio.get_running_loop()
         async with self._connection() as connection:
             await loop.sock_sendall(connection, b"zINSTREAM\0")
-            # When it has heard enough it stops listening: its answer, which is there already, says why.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                async for chunk in chunks:
-                    for start in range(0, len(chunk), PIECE_BYTES):
-                        piece = chunk[start : start + PIECE_BYTES]
-                        await loop.sock_sendall(connection, len(piece).to_bytes(4, "big") + piece)
-                await loop.sock_sendall(connection, bytes(4))
-            return verdict_of(await _answer(connection))
+            async for chunk in chunks:
+                if not await self._send(connection, chunk):
+                    break
+            has_heard_all = await self._tell(connection, bytes(4))
+            found = verdict_of(await _answer(connection))
+        if found is None and not has_heard_all:
+            raise UnavailableError(PARTY, "it answered before it had heard everything")
+        return found
+
+    async def _send(self, connection: socket.socket, chunk: bytes) -> bool:
+        for start in range(0, len(chunk), PIECE_BYTES):
+            piece = chunk[start : start + PIECE_BYTES]
+            if not await self._tell(connection, len(piece).to_bytes(4, "big") + piece):
+                return False
+        return True
+
+    async def _tell(self, connection: socket.socket, content: bytes) -> bool:
+        """Send something; False when clamd has stopped listening: its answer, which is there already, says why."""
+        try:
+            await asyncio.get_running_loop().sock_sendall(connection, content)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     async def check(self) -> None:
         """Return if clamd answers; raise `UnavailableError` if not."""
@@ -81,14 +96,15 @@ class Clamd:
 
 
 async def _answer(connection: socket.socket) -> str:
-    """Return the one answer, which ends with a NUL or with the connection."""
+    """Return the one answer, which ends with a NUL; nothing when it was cut off before."""
     content = b""
     while b"\0" not in content and len(content) < ANSWER_BYTES_MAX:
         piece = await asyncio.get_running_loop().sock_recv(connection, ANSWER_BYTES_MAX)
         if not piece:
             break
         content += piece
-    return content.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    answer, end, _ = content.partition(b"\0")
+    return answer.decode("utf-8", "replace").strip() if end else ""
 
 
 def verdict_of(answer: str) -> str | None:

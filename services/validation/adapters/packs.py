@@ -22,7 +22,7 @@ values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (pack_id) do nothing returning pack_id
 """
 _CHANGE = """
-update schema_pack set role = $2, effective_from = coalesce($3, effective_from), effective_until = $4
+update schema_pack set role = coalesce($2, role), effective_from = coalesce($3, effective_from), effective_until = $4
 where pack_id = $1 returning pack_id
 """
 
@@ -71,7 +71,7 @@ class PostgresPacks:
         )
         return bool(rows)
 
-    async def change(self, pack_id: str, role: Role, effective_from: date | None, until: date | None) -> bool:
+    async def change(self, pack_id: str, role: Role | None, effective_from: date | None, until: date | None) -> bool:
         """See `Packs.change`."""
         if pack_id == BUILT_IN:
             await self.install(self._built_in, self._built_in_pack())

@@ -1,6 +1,7 @@
 """A folder for files while they are being looked at: only this service reads it, and it is empty when it stops."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,16 @@ class ScratchFolder:
             yield path
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Path]:
+        """See `Scratch.folder`."""
+        async with self.room() as path:
+            await asyncio.to_thread(path.mkdir)
+            try:
+                yield path
+            finally:
+                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     async def aclose(self) -> None:
         """Throw everything away."""
