@@ -126,6 +126,8 @@ def parse(document: bytes) -> etree._Element:
     try:
         root = etree.fromstring(document, safe_parser())
     except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError("libxml2 had not enough memory") from error  # nothing is wrong with the document
         line, column = error.position
         raise UnreadableError("malformed", _without_place(error.msg), line, column) from error
     if root.getroottree().docinfo.internalDTD is not None:

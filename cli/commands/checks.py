@@ -54,7 +54,7 @@ VERDICTS = {"valid": "valide", "invalid": "invalide", "unreadable": "illisible"}
 LARGE_BYTES = 256 * 1024
 FILE_BYTES_MAX = 128 * MEBIBYTE
 SECONDS_MAX = 60.0
-MEMORY_BYTES_MAX = 2048 * MEBIBYTE
+MEMORY_BYTES_MAX = 4096 * MEBIBYTE
 # What the fields of a synthèse are called on a screen.
 LABELS = {
     "nomfic": "NomFic",

@@ -30,7 +30,7 @@ class Settings(ServiceSettings):
     clamd_seconds_max: float = Field(default=60.0, gt=0)
     workers: int = Field(default=0, ge=0, le=64)
     worker_seconds_max: float = Field(default=60.0, gt=0)
-    worker_memory_bytes_max: int = Field(default=2048 * MEBIBYTE, ge=256 * MEBIBYTE)
+    worker_memory_bytes_max: int = Field(default=4096 * MEBIBYTE, ge=256 * MEBIBYTE)
     file_bytes_max: int = Field(default=128 * MEBIBYTE, ge=1)
     files_max: int = Field(default=100, ge=1)
     attachment_bytes_max: int = Field(default=256 * MEBIBYTE, ge=1)

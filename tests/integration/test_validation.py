@@ -25,7 +25,7 @@ from services.validation.api import check_routes, flux_routes
 from services.validation.checks import Checks
 from services.validation.handler import Judges, on_imported
 from services.validation.packs import BUILT_IN, PackFiles, built_in, read_archive
-from services.validation.ports import WorkerLostError
+from services.validation.ports import TooCostlyError, WorkerLostError
 from services.validation.reports import Reports
 from services.validation.work import JudgeOrder, judge_file
 from shared.auth import Role
@@ -586,6 +586,17 @@ async def test_a_file_that_costs_too_much_is_refused_at_once_with_a_finding(benc
         await small.aclose()
     assert codes(fact) == {"reader.too-costly"}
     assert costly.tries == 1
+
+
+async def test_a_file_for_which_there_is_not_enough_memory_is_not_called_malformed(tmp_path: Path) -> None:
+    path = tmp_path / "dense.xml"
+    path.write_bytes(changed_sample(replacing("(?=<LigneDePiece>)", "<a/>" * 8_000_000)))
+    small = Pool(1, seconds_max=60, memory_bytes_max=512 * MEBIBYTE)
+    try:
+        with pytest.raises(TooCostlyError):
+            await small.run(judge_file, JudgeOrder(path, COMMUNE, datetime.now(UTC).date()))
+    finally:
+        await small.aclose()
 
 
 async def test_a_collectivite_that_takes_back_its_policy_has_that_of_all(bench: Bench) -> None:
