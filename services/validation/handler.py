@@ -19,7 +19,7 @@ from services.validation.decide import (
     needs_report,
     too_costly,
 )
-from services.validation.packs import PackFiles
+from services.validation.packs import BUILT_IN, PackFiles
 from services.validation.ports import (
     Antivirus,
     Documents,
@@ -148,7 +148,7 @@ class Judges:
     async def _packs(
         self, today: date, pack_id: str
     ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, PackFiles]]:
-        """Return the digests of the packs that apply, of those on trial, and the files of all of them."""
+        """Return the digests of the packs that apply, of those on trial, and the files of installed ones."""
         packs = await self.packs.all()
         if pack_id:
             active = tuple(pack.digest for pack in packs if pack.pack_id == pack_id)
@@ -157,7 +157,9 @@ class Judges:
             in_force = [pack for pack in packs if pack.is_in_force(today)]
             active = tuple(pack.digest for pack in in_force if pack.role == "active")
             shadows = tuple(pack.digest for pack in in_force if pack.role == "shadow")
-        return active, shadows, {digest: await self.packs.files(digest) for digest in (*active, *shadows)}
+        installed = {pack.digest for pack in packs if pack.pack_id != BUILT_IN}  # a worker has that one itself
+        wanted = installed & {*active, *shadows}
+        return active, shadows, {digest: await self.packs.files(digest) for digest in wanted}
 
     async def _holders(self, names: Sequence[Claim], flux_id: UUID | None) -> dict[Claim, Holder]:
         held = {name: holder for name, holder in (await self.history.holders(names)).items() if holder != flux_id}

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -120,12 +120,3 @@ class Policies(Protocol):
 
     async def record(self, change: PolicyChange) -> None:
         """Record a change."""
-
-
-@dataclass(frozen=True)
-class PacksInForce:
-    """What a judgement needs to know of packs: digests, the newest first."""
-
-    active: tuple[str, ...] = ()
-    shadows: tuple[str, ...] = ()
-    files: Mapping[str, PackFiles] = field(default_factory=dict, repr=False)

@@ -25,6 +25,12 @@ from shared.history import History
 from shared.lifecycle import Flux, fold
 from shared.web import NO_STORE, flux_not_found
 
+_WHY = {
+    "missing": "le flux n'en a pas à cette place",
+    "empty": "elle est vide",
+    "too-large": "elle est trop volumineuse une fois décompressée",
+    "infected": "l'antivirus a trouvé quelque chose dans ce flux",
+}
 _FAULTS = {
     "missing": (404, "Pièce jointe introuvable"),
     "too-large": (422, "Pièce jointe trop volumineuse"),
@@ -76,7 +82,10 @@ class Reports:
             found = await run_twice(self.workers, compare, order)
         except WorkerLostError as error:
             raise RequestRefusedError(
-                422, "not-comparable", "Comparaison impossible", "Ces flux sont trop gros pour être comparés."
+                422,
+                "not-comparable",
+                "Comparaison impossible",
+                "Ces flux sont trop gros pour être comparés ici. Comparez leurs fichiers : heliotrope diff.",
             ) from error
         return {"since": str(old), "flux_id": str(new), **json.loads(found)}
 
@@ -178,5 +187,6 @@ def _not_extracted(position: int, fault: str) -> RequestRefusedError:
         status,
         "attachment-not-extracted",
         title,
-        f"La pièce jointe {position} ne peut pas être extraite ({fault}). Voyez la synthèse pour la liste des PJ.",
+        f"La pièce jointe {position} ne peut pas être extraite : {_WHY.get(fault, 'son contenu est illisible')}. "
+        "Voyez la synthèse pour la liste des PJ.",
     )
