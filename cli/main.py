@@ -2,7 +2,19 @@
 
 import typer
 
-from cli.commands import bus, checks, flux, installation, platform, validation
+from cli.commands import (
+    agent,
+    bus,
+    checks,
+    desk,
+    flux,
+    installation,
+    platform,
+    registries,
+    signature,
+    validation,
+    verification,
+)
 from cli.errors import EXIT_CODES_HELP
 from cli.french import FrenchCommand, FrenchGroup
 
@@ -14,7 +26,7 @@ app = typer.Typer(
     help="Heliotrope porte les flux PES des collectivités à la DGFiP.",
     epilog=EXIT_CODES_HELP,
 )
-for command in (platform.up, platform.down, platform.status, platform.demo):
+for command in (platform.up, platform.down, platform.status, platform.demo, platform.token):
     app.command(cls=FrenchCommand)(command)
 app.command("check", cls=FrenchCommand)(checks.check)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
@@ -22,6 +34,19 @@ app.command("diff", cls=FrenchCommand)(checks.diff)
 app.add_typer(flux.app, name="flux")
 app.add_typer(checks.schemas, name="schemas")
 app.add_typer(validation.controls, name="controls")
+app.add_typer(registries.mandates, name="mandates")
+app.add_typer(registries.circuits, name="circuits")
+app.add_typer(registries.delegations, name="delegations")
+app.add_typer(signature.app, name="signature")
+signature.app.command("verify", cls=FrenchCommand)(verification.verify)
+signature.app.command("pending", cls=FrenchCommand)(desk.pending)
+signature.app.command("certificates", cls=FrenchCommand)(desk.certificates)
+flux.app.command("circuit", cls=FrenchCommand)(desk.circuit)
+flux.app.command("sign", cls=FrenchCommand)(desk.sign)
+flux.app.command("refuse", cls=FrenchCommand)(desk.refuse)
+flux.app.command("restart", cls=FrenchCommand)(desk.restart)
+flux.app.command("visa", cls=FrenchCommand)(desk.give_visa)
+app.command("agent", cls=FrenchCommand)(agent.agent)
 app.add_typer(bus.app, name="bus")
 app.add_typer(installation.database, name="db")
 app.add_typer(installation.topics, name="topics")

@@ -8,6 +8,7 @@ from cryptography.x509.oid import NameOID
 
 from shared.events import (
     Bordereau,
+    BordereauxSigned,
     DuplicateAccepted,
     Fact,
     FluxAcknowledged,
@@ -21,13 +22,17 @@ from shared.events import (
     FluxValidated,
     ReplyReceived,
     ReplyUnmatched,
+    Signature,
+    SignatureRefused,
     SignatureRequested,
+    SignatureRestarted,
     SignaturesRejected,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
     TransmissionReleased,
     TransmissionRequested,
+    VisaGiven,
 )
 
 _ACTORS = {
@@ -55,8 +60,6 @@ def what(fact: Fact) -> str:
             return f"Contrôles non passés : {count(_blocking(fact), 'anomalie bloquante', 'anomalies bloquantes')}"
         case DuplicateAccepted():
             return f"Doublon accepté : {fact.reason}"
-        case SignatureRequested() | FluxSigned() | SignaturesRejected():
-            return _about_signature(fact)
         case ReplyReceived():
             return f"Réponse de la DGFiP reçue : {fact.remote_name}"
         case FluxAcknowledged():
@@ -68,7 +71,7 @@ def what(fact: Fact) -> str:
         case ReplyUnmatched():
             return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
         case _:
-            return _about_transmission(fact)
+            return _about_signature(fact) or _about_transmission(fact)
 
 
 def who(actor: str) -> str:
@@ -106,19 +109,38 @@ def count(number: int, one: str, several: str) -> str:
     return f"{number} {several if number > 1 else one}"
 
 
-def _about_signature(fact: SignatureRequested | FluxSigned | SignaturesRejected) -> str:
+def _about_signature(fact: Fact) -> str:
+    """Say what a fact about signatures means; nothing for another fact."""
     match fact:
         case SignatureRequested():
-            return f"Signature demandée : {count(len(fact.elements), 'élément à signer', 'éléments à signer')}"
+            steps = f", {count(len(fact.circuit), 'étape', 'étapes')}" if fact.circuit else ""
+            return f"Signature demandée : {count(len(fact.elements), 'élément à signer', 'éléments à signer')}{steps}"
+        case VisaGiven():
+            return f"Visa donné (étape {fact.step}){_for(fact)}{f' : {fact.comment}' if fact.comment else ''}"
+        case BordereauxSigned():
+            made = count(len(fact.signatures), "signature apposée", "signatures apposées")
+            return f"Signé (étape {fact.step}){_for(fact)} : {made}, par {_signers(fact.signatures)}"
+        case SignatureRefused():
+            return f"Signature refusée (étape {fact.step}){_for(fact)} : {fact.reason}"
+        case SignatureRestarted():
+            return f"Circuit de signature relancé : {fact.reason}"
         case SignaturesRejected():
             return f"Signature impossible : {count(len(fact.findings), 'anomalie', 'anomalies')}"
         case FluxSigned() if not fact.signatures:
             return "Prêt à partir : aucune signature n'est nécessaire"
         case FluxSigned():
-            signers = ", ".join(sorted({_person(signature.signer) for signature in fact.signatures}))
-            return (
-                f"Signé : {count(len(fact.signatures), 'signature vérifiée', 'signatures vérifiées')}, par {signers}"
-            )
+            verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
+            return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
+        case _:
+            return ""
+
+
+def _for(fact: VisaGiven | BordereauxSigned | SignatureRefused) -> str:
+    return f" pour {fact.on_behalf_of}" if fact.on_behalf_of else ""
+
+
+def _signers(signatures: Sequence[Signature]) -> str:
+    return ", ".join(sorted({_person(signature.signer) for signature in signatures}))
 
 
 def _person(subject: str) -> str:

@@ -30,6 +30,8 @@ class Role(StrEnum):
 
 MAY_READ = frozenset(Role)
 MAY_SEND = frozenset({Role.GESTIONNAIRE, Role.ADMINISTRATEUR, Role.OPERATOR})
+MAY_SIGN = frozenset({Role.SIGNATAIRE})
+MAY_APPROVE = frozenset({Role.GESTIONNAIRE, Role.SIGNATAIRE, Role.ADMINISTRATEUR})
 MAY_ADMINISTER = frozenset({Role.ADMINISTRATEUR, Role.OPERATOR})
 MAY_OPERATE = frozenset({Role.OPERATOR})
 

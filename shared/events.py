@@ -8,6 +8,7 @@ arrival, stored in the journal, published on its topic and used in tests.
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal, get_args
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -106,13 +107,43 @@ class Pack(Value):
     digest: Sha256
 
 
+class MandateHeld(Value):
+    """The mandate under which someone signed, as it stood in the registry then."""
+
+    mandate_id: UUID
+    person: str
+    name: str
+    act: str
+    valid_from: datetime
+    valid_until: datetime | None = None
+
+
 class Signature(Value):
-    """One signature in a document: of which element, by whom, when."""
+    """One signature in a document: of which element, by whom, when, in which form (helios.md 5.3, 5.4).
+
+    `mandate` is None for a seal, and for what was signed elsewhere under no mandate that the registry knows.
+    """
 
     element_id: str
     signer: str
     certificate_serial: str
     signed_at: datetime
+    certificate_sha256: str = ""
+    form: str = ""
+    mandate: MandateHeld | None = None
+
+
+class CircuitStep(Value):
+    """One step between a valid flux and its sending.
+
+    `any_of` are the accounts that may take it, any one of them; empty for whoever has the right to. `elements` are
+    the XML Ids that a signing step signs; a visa has none. A seal signs by itself.
+    """
+
+    kind: Literal["visa", "signature", "seal"]
+    any_of: tuple[str, ...] = ()
+    name: str = ""
+    elements: tuple[str, ...] = ()
 
 
 class ReplyError(Value):
@@ -200,10 +231,50 @@ class DuplicateAccepted(Fact):
 
 
 class SignatureRequested(Fact):
-    """The flux waits for its signatures. `elements` are the XML Ids to sign, in document order."""
+    """The flux waits for its signatures. `elements` are the XML Ids to sign, in document order.
+
+    `circuit` is what has to happen, in order; what is set elsewhere afterwards does not change it. The first flux had
+    none: whoever may sign signs everything.
+    """
 
     kind: Literal["signature.requested.v1"] = "signature.requested.v1"
     elements: tuple[str, ...]
+    circuit: tuple[CircuitStep, ...] = ()
+
+
+class VisaGiven(Fact):
+    """Someone approved the flux at a step of its circuit (the first is 1), maybe in the place of someone absent."""
+
+    kind: Literal["visa.given.v1"] = "visa.given.v1"
+    step: int = Field(ge=1)
+    on_behalf_of: str = ""
+    comment: str = ""
+
+
+class BordereauxSigned(Fact):
+    """Signatures were put in, and hold: `document` has them, beside those it had. Others may still be missing."""
+
+    kind: Literal["bordereaux.signed.v1"] = "bordereaux.signed.v1"
+    step: int = Field(ge=1)
+    document: Document
+    signatures: tuple[Signature, ...]
+    on_behalf_of: str = ""
+
+
+class SignatureRefused(Fact):
+    """Someone declined at a step of the circuit, for this reason. The flux goes back to whoever imported it."""
+
+    kind: Literal["signature.refused.v1"] = "signature.refused.v1"
+    step: int = Field(ge=1)
+    reason: str
+    on_behalf_of: str = ""
+
+
+class SignatureRestarted(Fact):
+    """The circuit begins again, as it is set now, on the file as it was imported; for this reason."""
+
+    kind: Literal["signature.restarted.v1"] = "signature.restarted.v1"
+    reason: str
 
 
 class FluxSigned(Fact):
@@ -212,6 +283,7 @@ class FluxSigned(Fact):
     kind: Literal["flux.signed.v1"] = "flux.signed.v1"
     document: Document
     signatures: tuple[Signature, ...]
+    warnings: tuple[Finding, ...] = ()
 
 
 class SignaturesRejected(Fact):
@@ -323,6 +395,10 @@ FluxFact = Annotated[
     | FluxInvalidated
     | DuplicateAccepted
     | SignatureRequested
+    | VisaGiven
+    | BordereauxSigned
+    | SignatureRefused
+    | SignatureRestarted
     | FluxSigned
     | SignaturesRejected
     | TransmissionRequested

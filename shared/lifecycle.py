@@ -19,6 +19,8 @@ from typing import Self
 
 from shared.errors import UnexpectedFactError
 from shared.events import (
+    BordereauxSigned,
+    CircuitStep,
     Document,
     DuplicateAccepted,
     Fact,
@@ -34,13 +36,17 @@ from shared.events import (
     Header,
     ReplyReceived,
     ReplyUnmatched,
+    Signature,
+    SignatureRefused,
     SignatureRequested,
+    SignatureRestarted,
     SignaturesRejected,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
     TransmissionReleased,
     TransmissionRequested,
+    VisaGiven,
 )
 
 
@@ -51,6 +57,7 @@ class State(StrEnum):
     INVALID = "invalid"
     DRAFT = "draft"
     TO_SIGN = "to_sign"
+    SIGNATURE_REFUSED = "signature_refused"
     READY = "ready"
     SENDING = "sending"
     AWAITING_ACK = "awaiting_ack"
@@ -66,6 +73,7 @@ ON_SCREEN = {
     State.INVALID: "En erreur",
     State.DRAFT: "En cours de saisie",
     State.TO_SIGN: "À signer",
+    State.SIGNATURE_REFUSED: "Signature refusée",
     State.READY: "À envoyer",
     State.SENDING: "Envoi en cours",
     State.AWAITING_ACK: "En attente d'AR",
@@ -101,10 +109,15 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
         FluxCancelled: State.CANCELLED,
     },
     State.TO_SIGN: {
+        VisaGiven: State.TO_SIGN,
+        BordereauxSigned: State.TO_SIGN,
+        SignatureRefused: State.SIGNATURE_REFUSED,
+        SignatureRestarted: State.DRAFT,
         FluxSigned: State.READY,
         SignaturesRejected: State.INVALID,
         FluxCancelled: State.CANCELLED,
     },
+    State.SIGNATURE_REFUSED: {SignatureRestarted: State.DRAFT, FluxCancelled: State.CANCELLED},
     State.READY: {TransmissionRequested: State.SENDING, FluxCancelled: State.CANCELLED},
     State.SENDING: {
         TransmissionAttempted: State.SENDING,
@@ -129,7 +142,7 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
 
 
 # The facts that lead back: what lies behind them is not ahead of a flux unless a person decides so.
-_BACK = frozenset({DuplicateAccepted})
+_BACK = frozenset({DuplicateAccepted, SignatureRestarted})
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,9 @@ class Flux:
         state: None before the first fact.
         version: how many facts; what an append must expect.
         document: the bytes in force: as imported, then as signed.
+        circuit: the steps to take before it may leave, once signatures were requested.
+        steps_done: how many of them were taken.
+        signatures: those put in so far, by the circuit or, at the end, all of them.
         validated: what validation found, once it has passed.
         attempt: the last transmission attempt, whose outcome is unknown while `is_in_flight`.
         is_in_flight: an attempt was recorded and nothing says yet how it ended.
@@ -152,6 +168,9 @@ class Flux:
     document: Document | None = None
     header: Header | None = None
     validated: FluxValidated | None = None
+    circuit: tuple[CircuitStep, ...] = ()
+    steps_done: int = 0
+    signatures: tuple[Signature, ...] = ()
     attempt: TransmissionAttempted | None = None
     is_in_flight: bool = False
     is_transmitted: bool = False
@@ -174,6 +193,17 @@ class Flux:
         if fact in self.past or not _is_ahead(self.state, fact):
             return False
         raise UnexpectedFactError(fact.__name__, self.state)
+
+    @property
+    def step(self) -> CircuitStep | None:
+        """The step of the circuit that comes next; None when none is left, or there is no circuit yet."""
+        return self.circuit[self.steps_done] if self.steps_done < len(self.circuit) else None
+
+    @property
+    def left_to_sign(self) -> tuple[str, ...]:
+        """The XML Ids that the next step still has to sign."""
+        signed = {signature.element_id for signature in self.signatures}
+        return tuple(one for one in self.step.elements if one not in signed) if self.step else ()
 
     @property
     def on_screen(self) -> str:
@@ -200,30 +230,56 @@ class Flux:
             "version": self.version + 1,
             "past": self.past | {type(fact)},
         }
+        changes |= self._judged(fact) | self._signed(fact) | self._sent(fact)
+        return replace(self, **changes)  # type: ignore[arg-type]  # the names are checked by the test of the table
+
+    def _judged(self, fact: Fact) -> dict[str, object]:
         match fact:
             case FluxImported():
-                changes |= {"imported": fact, "document": fact.document}
+                return {"imported": fact, "document": fact.document}
             case FluxValidated():
-                changes |= {"validated": fact, "header": fact.header}
+                return {"validated": fact, "header": fact.header}
             case FluxInvalidated():
-                changes |= {"header": fact.header}
-            case FluxSigned():
-                changes |= {"document": fact.document}
-            case TransmissionAttempted():
-                changes |= {"attempt": fact, "is_in_flight": True, "held": None}
-            case TransmissionFailed():
-                changes |= {"is_in_flight": False}
-            case TransmissionHeld():
-                changes |= {"held": fact}
-            case TransmissionReleased():
-                changes |= {"held": None, "is_in_flight": False}
-            case FluxTransmitted():
-                changes |= {"is_in_flight": False, "is_transmitted": True, "held": None}
-            case FluxAcknowledged() | FluxPartiallyRejected() | FluxRejected():
-                changes |= {"held": None}  # DGFiP has it: nothing is in doubt any more
+                return {"header": fact.header}
             case _:
-                pass
-        return replace(self, **changes)  # type: ignore[arg-type]  # the names are checked by the test of the table
+                return {}
+
+    def _signed(self, fact: Fact) -> dict[str, object]:
+        match fact:
+            case SignatureRequested():
+                circuit = fact.circuit or (CircuitStep(kind="signature", elements=fact.elements),)
+                return {"circuit": circuit, "steps_done": 0, "signatures": ()}
+            case VisaGiven():
+                return {"steps_done": self.steps_done + 1}
+            case BordereauxSigned():
+                signatures = (*self.signatures, *fact.signatures)
+                signed = {signature.element_id for signature in signatures}
+                is_done = self.step is not None and signed.issuperset(self.step.elements)
+                steps_done = self.steps_done + is_done
+                return {"document": fact.document, "signatures": signatures, "steps_done": steps_done}
+            case SignatureRestarted():
+                imported = self.imported.document if self.imported else None
+                return {"document": imported, "circuit": (), "steps_done": 0, "signatures": ()}
+            case FluxSigned():
+                return {"document": fact.document, "signatures": fact.signatures}
+            case _:
+                return {}
+
+    def _sent(self, fact: Fact) -> dict[str, object]:
+        match fact:
+            case TransmissionAttempted():
+                return {"attempt": fact, "is_in_flight": True, "held": None}
+            case TransmissionFailed():
+                return {"is_in_flight": False}
+            case TransmissionHeld():
+                return {"held": fact}
+            case TransmissionReleased() | FluxTransmitted():
+                is_transmitted = self.is_transmitted or isinstance(fact, FluxTransmitted)
+                return {"is_in_flight": False, "is_transmitted": is_transmitted, "held": None}
+            case FluxAcknowledged() | FluxPartiallyRejected() | FluxRejected():
+                return {"held": None}  # DGFiP has it: nothing is in doubt any more
+            case _:
+                return {}
 
 
 def fold(facts: Iterable[Fact]) -> Flux:

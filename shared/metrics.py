@@ -19,6 +19,15 @@ IMPORTED_BYTES = Counter("heliotrope_imported_bytes_total", "Bytes of flux impor
 REFUSED = Counter("heliotrope_refused_total", "Requests refused, by reason.", ["reason"])
 JUDGED = Counter("heliotrope_judged_total", "Files judged, by verdict.", ["verdict"])
 WORKERS_LOST = Counter("heliotrope_workers_lost_total", "Worker processes that died of a file, or took too long.")
+SIGNATURES_EXAMINED = Counter(
+    "heliotrope_signatures_examined_total", "Documents whose signatures were verified, by verdict.", ["verdict"]
+)
+VERIFIERS_DISAGREED = Counter(
+    "heliotrope_verifiers_disagreed_total", "Flux stopped because our verification and signxml's disagree."
+)
+CERTIFICATES_EXPIRING = Gauge(
+    "heliotrope_certificates_expiring", "Certificates that expire within 90 days, or have expired.", ["kind"]
+)
 TRANSMITTED_BYTES = Counter("heliotrope_transmitted_bytes_total", "Bytes of flux sent to DGFiP.")
 HELD = Gauge("heliotrope_held", "Flux whose sending is suspended: nobody can tell whether DGFiP has the file.")
 REPLIES = Counter(

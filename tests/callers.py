@@ -26,10 +26,12 @@ def write_jwks(path: Path) -> None:
     path.write_text(json.dumps({"keys": [public_jwk(_KEY)]}), "utf-8")
 
 
-def bearer(*collectivites: str, role: Role = Role.GESTIONNAIRE, hours: float = 1) -> dict[str, str]:
+def bearer(
+    *collectivites: str, role: Role = Role.GESTIONNAIRE, hours: float = 1, subject: str = "amina"
+) -> dict[str, str]:
     """Return the header of a request by someone of these collectivités."""
     claims = {
-        "sub": "amina",
+        "sub": subject,
         "aud": AUDIENCE,
         "iss": ISSUER,
         "exp": datetime.now(UTC) + timedelta(hours=hours),

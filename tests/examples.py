@@ -1,9 +1,12 @@
 """One good example of each fact, imported as `an`: a test then states only what matters to it."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 from shared.events import (
     Bordereau,
+    BordereauxSigned,
+    CircuitStep,
     Document,
     DuplicateAccepted,
     Finding,
@@ -17,17 +20,21 @@ from shared.events import (
     FluxTransmitted,
     FluxValidated,
     Header,
+    MandateHeld,
     ReplyError,
     ReplyReceived,
     ReplyUnmatched,
     Signature,
+    SignatureRefused,
     SignatureRequested,
+    SignatureRestarted,
     SignaturesRejected,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
     TransmissionReleased,
     TransmissionRequested,
+    VisaGiven,
     Where,
 )
 
@@ -74,6 +81,22 @@ validated_again = validated.model_copy(update={"nomfic_is_reused": True, "border
 invalidated = FluxInvalidated(findings=())
 duplicate_accepted = DuplicateAccepted(reason="Le comptable demande un nouvel envoi.")
 signature_requested = SignatureRequested(elements=("D1",))
+mandate = MandateHeld(
+    mandate_id=UUID("01938c00-0000-7000-8000-000000000001"),
+    person="camille",
+    name="Camille Exemple, maire",
+    act="Procès-verbal d'élection du 5 avril 2026",
+    valid_from=datetime(2026, 4, 5, tzinfo=UTC),
+)
+visa_step = CircuitStep(kind="visa", any_of=("amina",), name="Visa de la directrice financière")
+signing_step = CircuitStep(kind="signature", any_of=("camille",), elements=("D1",))
+visa_requested = SignatureRequested(elements=("D1",), circuit=(visa_step, signing_step))
+visa_given = VisaGiven(step=1, comment="Vu")
+bordereaux_signed = BordereauxSigned(
+    step=1, document=signed_document, signatures=(signature.model_copy(update={"mandate": mandate}),)
+)
+signature_refused = SignatureRefused(step=1, reason="Le mandat 12 n'est pas le bon.")
+signature_restarted = SignatureRestarted(reason="Le mandat 12 est corrigé.")
 signed = FluxSigned(document=signed_document, signatures=(signature,))
 signatures_rejected = SignaturesRejected(findings=())
 requested = TransmissionRequested(document=signed_document)

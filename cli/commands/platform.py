@@ -1,5 +1,6 @@
 """Commands that start, look at and stop the local platform, and show it at work."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,16 @@ from cli import demo as demonstration
 from cli.errors import ExitCode, UnreachableError
 from cli.local.folder import choose_folder
 from cli.local.holding import detach, hold_until_interrupted, kept, stop
+from cli.local.keys import person_token
 from cli.local.ports import SERVICES, Ports, base_of
 from cli.local.readiness import Readiness, ask_all
 from cli.local.running import Running, find_running
 from cli.local.supervision import ProcessState, Supervisor
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
 from cli.output import emit, reporting, say, show
+from shared.auth import Role
 
+_ROLES = ", ".join(role.value for role in Role)
 STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l'arrêter."
 _STATES = {
     "RUNNING": "lancé",
@@ -167,3 +171,21 @@ def _status_table(states: list[ProcessState], answers: dict[str, Readiness]) -> 
             state.name, _STATES.get(state.state, state.state), str(state.pid or ""), ready, ", ".join(waits)
         )
     return table
+
+
+def token(
+    subject: Annotated[str, typer.Argument(metavar="COMPTE", help="Qui : camille.")],
+    role: Annotated[list[Role], typer.Option(metavar="RÔLE", help=f"Un rôle, ou plusieurs : {_ROLES}.")],
+    collectivite: Annotated[list[str], typer.Option(metavar="SIREN", help="Une collectivité, ou plusieurs.")],
+    days: Annotated[int, typer.Option(min=1, max=365, metavar="JOURS", help="Durée de validité.")] = 1,
+    data: DataOption = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Donne le jeton d'une personne sur la plateforme de cette machine, pour essayer ce qu'elle peut faire."""
+    with reporting(as_json=as_json):
+        made = person_token(folder_of(data), subject, role, collectivite, datetime.now(UTC), days=days)
+        if as_json:
+            emit({"subject": subject, "token": made})
+        else:
+            show(made)

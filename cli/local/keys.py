@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -47,14 +47,40 @@ def ensure_keys(folder: DataFolder, now: datetime) -> None:
 
 def operator_token(key: Ed25519PrivateKey, now: datetime) -> str:
     """Return a token for the local operator, who acts for every collectivité."""
+    return token_of(SUBJECT, (Role.OPERATOR,), (EVERY_COLLECTIVITE,), key, now, days=TOKEN_DAYS)
+
+
+def person_token(
+    folder: DataFolder,
+    subject: str,
+    roles: Sequence[Role],
+    collectivites: Sequence[str],
+    now: datetime,
+    *,
+    days: int,
+) -> str:
+    """Return a token of the local platform for somebody, to try what they may do."""
+    return token_of(subject, roles, collectivites, _signing_key(folder), now, days=days)
+
+
+def token_of(
+    subject: str,
+    roles: Sequence[Role],
+    collectivites: Sequence[str],
+    key: Ed25519PrivateKey,
+    now: datetime,
+    *,
+    days: int,
+) -> str:
+    """Return a token (JWT) that the local platform accepts."""
     claims = {
-        "sub": SUBJECT,
+        "sub": subject,
         "aud": AUDIENCE,
         "iss": ISSUER,
         "iat": now,
-        "exp": now + timedelta(days=TOKEN_DAYS),
-        "roles": [Role.OPERATOR.value],
-        "collectivites": [EVERY_COLLECTIVITE],
+        "exp": now + timedelta(days=days),
+        "roles": [role.value for role in roles],
+        "collectivites": list(collectivites),
     }
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": str(public_jwk(key)["kid"])})
 

@@ -1,10 +1,11 @@
-"""Makes the certificates of a demonstration: an authority and one signatory, both fictitious.
+"""Makes the certificates of a demonstration: an authority, a seal and a signatory, all fictitious.
 
 Nobody trusts them, and nobody should: the names say so. The signatory's has what Hélios expects of a signing
 certificate (RSA, nonRepudiation, see ``helios.md`` 5.7); the authority has an e-mail attribute, as real ones
 do, because it changes how its name is written in a signature.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    pkcs12,
 )
 from cryptography.x509.oid import NameOID
 
@@ -41,13 +44,31 @@ SIGNER_NAME = x509.Name(
 )
 
 
+PERSON_NAME = x509.Name(
+    [
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Commune de Démonstration"),
+        x509.NameAttribute(NameOID.COMMON_NAME, "Camille Exemple, maire"),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class DemoPki:
-    """Where the PEM files are."""
+    """Where the files are.
+
+    Attributes:
+        trust: a trust list: the authority, and its list of revoked certificates, which is empty.
+        signer_certificate: of the seal (PEM), as is `signer_key`.
+        person: a signatory's key and certificate (PKCS#12), to sign by hand; `person_password` opens it.
+    """
 
     ca_certificate: Path
+    trust: Path
     signer_certificate: Path
     signer_key: Path
+    person: Path
+    person_password: Path
 
 
 @dataclass(frozen=True)
@@ -70,13 +91,61 @@ def ensure_demo_pki(folder: Path, now: datetime) -> DemoPki:
         _write(folder, "ca", authority)
     signer = _kept(folder, "signer", now)
     if signer is None or not _is_issued_by(signer.certificate, authority.certificate):
-        signer = _make_signer(authority, now)
+        signer = _make_signer(authority, now, SIGNER_NAME)
         _write(folder, "signer", signer)
-    return DemoPki(
+    person = _kept(folder, "maire", now)
+    if person is None or not _is_issued_by(person.certificate, authority.certificate):
+        person = _make_signer(authority, now, PERSON_NAME)
+        _write(folder, "maire", person)
+    pki = DemoPki(
         ca_certificate=folder / "ca.pem",
+        trust=folder / "trust",
         signer_certificate=folder / "signer.pem",
         signer_key=folder / "signer.key",
+        person=folder / "maire.p12",
+        person_password=folder / "maire.password",
     )
+    _write_trust(pki, authority, now)
+    _write_card(pki, person)
+    return pki
+
+
+def _write_trust(pki: DemoPki, authority: _Identity, now: datetime) -> None:
+    """Write whom the platform trusts: the authority, which has revoked nobody."""
+    pki.trust.mkdir(mode=0o700, exist_ok=True)
+    content = authority.certificate.public_bytes(Encoding.PEM)
+    revoked = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now - timedelta(minutes=5))
+        .next_update(authority.certificate.not_valid_after_utc)
+        .sign(authority.key, hashes.SHA256())
+    )
+    listed = pki.trust / "ca.pem"
+    if not listed.exists() or listed.read_bytes() != content or not (pki.trust / "ca.crl").exists():
+        _replace(listed, content, mode=0o644)
+        _replace(pki.trust / "ca.crl", revoked.public_bytes(Encoding.DER), mode=0o644)
+
+
+def _write_card(pki: DemoPki, person: _Identity) -> None:
+    """Write the signatory's key as people are handed one: a PKCS#12 file, and its password beside it."""
+    if _is_card_of(pki, person):
+        return
+    password = secrets.token_urlsafe(12)
+    card = pkcs12.serialize_key_and_certificates(
+        b"maire", person.key, person.certificate, None, BestAvailableEncryption(password.encode())
+    )
+    _replace(pki.person_password, f"{password}\n".encode(), mode=0o600)
+    _replace(pki.person, card, mode=0o600)
+
+
+def _is_card_of(pki: DemoPki, person: _Identity) -> bool:
+    try:
+        password = pki.person_password.read_bytes().strip()
+        _, certificate, _ = pkcs12.load_key_and_certificates(pki.person.read_bytes(), password)
+    except (FileNotFoundError, ValueError):
+        return False
+    return certificate == person.certificate
 
 
 def _kept(folder: Path, name: str, now: datetime) -> _Identity | None:
@@ -108,9 +177,9 @@ def _make_authority(now: datetime) -> _Identity:
     return _Identity(builder.sign(key, hashes.SHA256()), key)
 
 
-def _make_signer(authority: _Identity, now: datetime) -> _Identity:
+def _make_signer(authority: _Identity, now: datetime, name: x509.Name) -> _Identity:
     key = _make_key()
-    builder = _builder(SIGNER_NAME, AUTHORITY_NAME, key, authority.key, now, days=SIGNER_DAYS)
+    builder = _builder(name, AUTHORITY_NAME, key, authority.key, now, days=SIGNER_DAYS)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(is_authority=False), critical=True)
     return _Identity(builder.sign(authority.key, hashes.SHA256()), key)

@@ -42,7 +42,7 @@ IN_DOUBT = (
 NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n'est pas arrivé, il est envoyé de nouveau."
 TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
 
-_TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN})
+_TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED})
 _SENT = frozenset({State.AWAITING_ACK, State.ACKNOWLEDGED})
 
 

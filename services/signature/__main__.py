@@ -1,36 +1,81 @@
 """Wires `signature` and runs it."""
 
+from contextlib import ExitStack
 from functools import partial
 
-from services.signature.adapters.seal import PemSeal
-from services.signature.handler import on_validated
+from services.signature.adapters.keys import PemKey, Pkcs11Key, SigningKey, read_secret
+from services.signature.adapters.registries import PostgresRegistries
+from services.signature.adapters.seal import KeySeal
+from services.signature.adapters.trust import TrustFolder
+from services.signature.administration import Administration, administration_routes
+from services.signature.api import signature_routes
+from services.signature.desk import Desk
+from services.signature.examination import Examiner
+from services.signature.expiry import Expiry
+from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.settings import Settings
 from services.signature.xades import Claims
-from shared.consumer import Subscription
-from shared.events import FluxValidated
+from shared.consumer import Handler, Subscription
+from shared.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
 from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.web import service_app
+from shared.web import caller_dependency, service_app
+
+BEGINS_WITH = (FluxValidated, SignatureRestarted)
+GOES_ON_WITH = (VisaGiven, BordereauxSigned)
 
 
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    seal = _seal(settings)
-    async with open_parts(settings) as parts:
-        handler = partial(on_validated, history=parts.history, documents=parts.documents, seal=seal, now=utc_now)
-        app = service_app(
-            "signature",
-            "Fait signer les flux et vérifie leurs signatures.",
-            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
-            waits_for=parts.bus.waits_for,
-        )
-        await run_service(app, settings, [parts.bus.run(Subscription("signature", {FluxValidated: handler}))])
+    with ExitStack() as keys:
+        seal = _seal(settings, keys)
+        trust = TrustFolder(settings.trust_folder, is_proof_required=settings.revocation_proof == "require")
+        async with open_parts(settings) as parts:
+            registries = PostgresRegistries(parts.database)
+            examiner = Examiner(trust, utc_now)
+            signing = Signing(parts.history, parts.documents, registries, examiner, seal, utc_now)
+            desk = Desk(parts.history, parts.documents, registries, examiner, utc_now)
+            expiry = Expiry(registries, trust, seal, utc_now)
+            app = service_app(
+                "signature",
+                "Fait signer les flux et vérifie leurs signatures.",
+                checks={
+                    "postgresql": parts.database.check,
+                    "bus": parts.bus.check,
+                    "documents": parts.documents.check,
+                    "trust list": trust.check,
+                },
+                waits_for=parts.bus.waits_for,
+            )
+            caller = caller_dependency(parts.tokens)
+            app.include_router(signature_routes(desk, expiry, caller=caller))
+            administration = Administration(registries, utc_now, settings.sealed_collectivites)
+            app.include_router(administration_routes(administration, caller=caller))
+            handlers: dict[type[Fact], Handler] = {
+                **dict.fromkeys(BEGINS_WITH, partial(on_validated, signing=signing)),
+                **dict.fromkeys(GOES_ON_WITH, partial(on_step_taken, signing=signing)),
+            }
+            tasks = [parts.bus.run(Subscription("signature", handlers)), expiry.watch()]
+            await run_service(app, settings, tasks)
 
 
-def _seal(settings: Settings) -> PemSeal | None:
-    if settings.seal_key_file is None or settings.seal_certificate_file is None:
+def _seal(settings: Settings, keys: ExitStack) -> KeySeal | None:
+    key = _seal_key(settings, keys)
+    if key is None:
         return None
     claims = Claims(settings.seal_role, settings.seal_city, settings.seal_postal_code)
-    return PemSeal.from_files(settings.seal_key_file, settings.seal_certificate_file, claims)
+    return KeySeal(key, claims, settings.sealed_collectivites)
+
+
+def _seal_key(settings: Settings, keys: ExitStack) -> SigningKey | None:
+    if settings.seal_key_file is not None and settings.seal_certificate_file is not None:
+        return PemKey.from_files(settings.seal_key_file, settings.seal_certificate_file)
+    if settings.seal_pkcs11_module is not None and settings.seal_pkcs11_pin_file is not None:
+        pin = read_secret(settings.seal_pkcs11_pin_file).decode()
+        token = settings.seal_pkcs11_token
+        return keys.enter_context(
+            Pkcs11Key.open(settings.seal_pkcs11_module, token, pin, label=settings.seal_pkcs11_certificate)
+        )
+    return None
 
 
 if __name__ == "__main__":

@@ -1,13 +1,27 @@
-"""Decides what is recorded once the signatures of a flux have been made, found, or found wanting."""
+"""Decides what is recorded about the signatures of a flux: what has to happen, who may do it, what it comes to.
 
-from collections.abc import Sequence
+A mandate is asked of whoever signs here, before and after. Of what was signed elsewhere, the registry is asked
+whether a mandate names the certificate: a collectivité that keeps its mandates here is protected against the
+signature of someone who has none; of one that keeps none, a warning says that nobody checked.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from services.signature import checks
+from services.signature.circuits import Step
+from services.signature.mandates import Mandate, mandate_for_certificate
+from services.signature.outline import Target
+from services.signature.report import Report, SignatureReport
+from services.signature.trust import fingerprint
 from shared.events import (
+    CircuitStep,
     Document,
     Fact,
     Finding,
     FluxSigned,
+    MandateHeld,
     Signature,
     SignatureRequested,
     SignaturesRejected,
@@ -15,66 +29,172 @@ from shared.events import (
 )
 from shared.lifecycle import Flux
 
-REASON_CHARACTERS_MAX = 1000  # a reason may quote the document; a fact stays small
+REASON_CHARACTERS_MAX: Final = 1000  # a reason may quote the document; a fact stays small
+SIGNER_CHARACTERS_MAX: Final = 500  # a certificate may hold any name
+FINDINGS_MAX: Final = 200
 
 
-@dataclass(frozen=True)
-class Signed:
-    """Every signature is there and holds; `requested` are the elements that had to be signed here."""
-
-    document: Document
-    signatures: Sequence[Signature]
-    requested: Sequence[str] = ()
+class NotYoursError(ValueError):
+    """A step of a circuit is not for this person; the message is French."""
 
 
-@dataclass(frozen=True)
-class ToSign:
-    """Signatures are missing, and nobody here may make them."""
+def request(targets: Sequence[Target], steps: Sequence[Step]) -> SignatureRequested:
+    """Ask for the signatures that are missing, through the steps of a circuit.
 
-    elements: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The flux cannot be signed as it is, or a signature in it does not hold; `reason` is French."""
-
-    code: str
-    element_id: str
-    reason: str
-
-
-Outcome = Signed | ToSign | Refused
+    A signing step that would sign nothing in this flux is left out. When the whole flux carries one signature, the
+    last signing step gives it.
+    """
+    missing = [target for target in targets if not target.is_signed]
+    signing = [step for step in steps if step.kind != "visa"]
+    circuit = []
+    for step in steps:
+        covered = tuple(target.element_id for target in missing if _covers(step, target, is_last=step is signing[-1]))
+        if step.kind == "visa" or covered:
+            circuit.append(CircuitStep(kind=step.kind, any_of=step.any_of, name=step.name, elements=covered))
+    return SignatureRequested(elements=tuple(target.element_id for target in missing), circuit=tuple(circuit))
 
 
-def decide(flux: Flux, outcome: Outcome) -> list[Fact]:
-    """Turn what became of the signatures into the facts to record."""
-    if not flux.awaits(FluxSigned):
-        return []  # a redelivery: it is signed already, or was cancelled meanwhile
-    match outcome:
-        case Refused():
-            return [SignaturesRejected(findings=(_finding(outcome),))]
-        case ToSign(elements):
-            return _requested(flux, elements)
-        case Signed(document, signatures, requested):
-            return [
-                *_requested(flux, requested),
-                FluxSigned(document=document, signatures=tuple(signatures)),
-            ]
+def _covers(step: Step, target: Target, *, is_last: bool) -> bool:
+    if step.kind == "visa":
+        return False
+    return is_last if target.is_global else step.domain in ("", target.domain)
 
 
-def _requested(flux: Flux, elements: Sequence[str]) -> list[Fact]:
-    if not elements or SignatureRequested in flux.past:
-        return []
-    return [SignatureRequested(elements=tuple(elements))]
+def conclude(flux: Flux, document: Document, report: Report, mandates: Sequence[Mandate]) -> list[Fact]:
+    """Say what the signatures of a flux come to, once none is missing: signed, or rejected.
+
+    Args:
+        flux: still to be signed.
+        document: the bytes that were verified.
+        report: of those bytes, trust included.
+        mandates: those of the collectivité.
+    """
+    if report.verdict == "unsigned":
+        raise ValueError("a flux without any signature is not concluded")
+    given = {signature.element_id: signature for signature in flux.signatures}
+    signatures, findings = [], list(report.all_findings)
+    for one in report.signatures:
+        held = given.get(one.element_id)
+        if (
+            held is not None
+            and one.certificate is not None
+            and held.certificate_sha256 == fingerprint(one.certificate)
+        ):
+            signatures.append(held)
+            continue
+        mandate, said = elsewhere(one, mandates)
+        findings += said
+        signatures.append(recorded(one, mandate))
+    blocking = [finding for finding in findings if finding.severity == "blocking"]
+    if blocking:
+        return [SignaturesRejected(findings=tuple(blocking[:FINDINGS_MAX]))]
+    return [FluxSigned(document=document, signatures=tuple(signatures), warnings=tuple(findings[:FINDINGS_MAX]))]
 
 
-def _finding(refused: Refused) -> Finding:
-    return Finding(
-        source="control",
-        code=refused.code,
-        severity="blocking",
-        message=refused.reason[:REASON_CHARACTERS_MAX],
-        where=Where(element="Bordereau" if refused.element_id else "", bordereau=refused.element_id),
-        who="éditeur",
-        next="Corrigez le flux à sa source, exportez-le de nouveau, puis importez-le : rien n'a été transmis.",
+def elsewhere(one: SignatureReport, mandates: Sequence[Mandate]) -> tuple[Mandate | None, list[Finding]]:
+    """Return the mandate of a signature that was not made here, and what there is to say when there is none."""
+    if one.certificate is None or one.signing_time is None:
+        return None, []
+    if not mandates:
+        text = "Aucun mandat n'est enregistré pour cette collectivité : qui pouvait signer n'est pas vérifié."
+        return None, [checks.MANDATE.finding(one.element_id, text, severity="warning")]
+    found = mandate_for_certificate(mandates, at=one.signing_time, certificate_sha256=fingerprint(one.certificate))
+    if found is not None:
+        return found, []
+    text = (
+        f"Aucun mandat de la collectivité ne désigne le certificat « {one.signer[:SIGNER_CHARACTERS_MAX]} » "
+        f"à la date de signature, {one.signing_time:%d/%m/%Y à %H:%M} (UTC)."
     )
+    return None, [checks.MANDATE.finding(one.element_id, text)]
+
+
+def rejected(findings: Iterable[Finding]) -> SignaturesRejected:
+    """Reject the signatures of a flux for these findings."""
+    return SignaturesRejected(findings=tuple(findings)[:FINDINGS_MAX])
+
+
+def unsignable(reason: str) -> SignaturesRejected:
+    """Reject a flux that cannot be signed as it is; `reason` is French."""
+    return SignaturesRejected(
+        findings=(
+            Finding(
+                source="control",
+                code="signature.unsignable",
+                severity="blocking",
+                message=reason[:REASON_CHARACTERS_MAX],
+                where=Where(),
+                who="éditeur",
+                next="Corrigez le flux à sa source, exportez-le, puis importez-le de nouveau : rien n'est transmis.",
+            ),
+        )
+    )
+
+
+def recorded(one: SignatureReport, mandate: Mandate | None) -> Signature:
+    """Return what is kept of a signature in a fact.
+
+    Raises:
+        ValueError: nothing is known of it; it did not hold.
+    """
+    if one.certificate is None or one.signing_time is None:
+        raise ValueError(f"nothing is known of the signature of {one.element_id!r}")
+    return Signature(
+        element_id=one.element_id,
+        signer=one.signer[:SIGNER_CHARACTERS_MAX],
+        certificate_serial=str(one.certificate.serial_number),
+        signed_at=one.signing_time,
+        certificate_sha256=fingerprint(one.certificate),
+        form=one.form,
+        mandate=None if mandate is None else _held(mandate),
+    )
+
+
+def _held(mandate: Mandate) -> MandateHeld:
+    return MandateHeld(
+        mandate_id=mandate.mandate_id,
+        person=mandate.person,
+        name=mandate.name,
+        act=mandate.act,
+        valid_from=mandate.valid_from,
+        valid_until=mandate.last,
+    )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn it is: the step, counted from 1, and the absent person that the taker stands in for, if any."""
+
+    step: CircuitStep
+    number: int
+    on_behalf_of: str = ""
+
+
+def turn_of(flux: Flux, person: str, replaced: frozenset[str]) -> Turn:
+    """Return the step that a person may take now.
+
+    Args:
+        flux: waiting for signatures.
+        person: the account.
+        replaced: the absent people it stands in for today.
+
+    Raises:
+        NotYoursError: nothing is left to do, or it is for somebody else.
+    """
+    step = flux.step
+    if step is None or step.kind == "seal":
+        raise NotYoursError("Rien n'attend d'être visé ou signé dans ce flux : la plateforme poursuit d'elle-même.")
+    turn = Turn(step, flux.steps_done + 1)
+    if not step.any_of or person in step.any_of:
+        return turn
+    standing_in = sorted(replaced.intersection(step.any_of))
+    if standing_in:
+        return Turn(step, turn.number, standing_in[0])
+    what = {"visa": "le visa", "signature": "la signature"}[step.kind]
+    raise NotYoursError(
+        f"L'étape {turn.number} sur {len(flux.circuit)} attend {what} de {_any(step.any_of)}, et non le vôtre. "
+        "Cette personne peut vous déléguer ses étapes."
+    )
+
+
+def _any(people: Sequence[str]) -> str:
+    return people[0] if len(people) == 1 else f"{', '.join(people[:-1])} ou {people[-1]}"

@@ -1,64 +1,140 @@
-"""What `signature` does when it hears of a fact."""
+"""What `signature` does when it hears of a fact: asks for signatures, seals, verifies what is about to be sent."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
-from services.signature.decide import Outcome, Refused, Signed, ToSign, decide
+from services.signature.circuits import Step, choose, kind_of_flux
+from services.signature.decide import conclude, recorded, rejected, request, unsignable
+from services.signature.examination import Examiner
 from services.signature.outline import UnsignableError, targets
 from services.signature.ports import Documents, Seal
-from services.signature.verification import SignatureInvalidError, VerifiedSignature, verify
+from services.signature.registries import Registries
 from shared.envelope import Event
-from shared.events import Document, FluxSigned, FluxValidated, Signature
+from shared.events import BordereauxSigned, Fact
 from shared.history import History
-from shared.lifecycle import fold
+from shared.lifecycle import Flux, State, fold
 
 ACTOR = "signature"
-SIGNER_CHARACTERS_MAX = 500  # a certificate may hold any name; a fact stays small
+BY_WHOEVER_MAY = (Step("signature"),)
+BY_THE_SEAL = (Step("seal"),)
 
 
-async def on_validated(
-    event: Event,
-    validated: FluxValidated,
-    *,
-    history: History,
-    documents: Documents,
-    seal: Seal | None,
-    now: Callable[[], datetime],
-) -> None:
-    """Have a valid flux signed where it must be; verify what is signed already."""
-    past = await history.load(event.flux_id)
+@dataclass(frozen=True)
+class Signing:
+    """Everything that it takes to have a flux signed."""
+
+    history: History
+    documents: Documents
+    registries: Registries
+    examiner: Examiner
+    seal: Seal | None
+    now: Callable[[], datetime]
+
+    def seal_of(self, collectivite: str) -> Seal | None:
+        """Return the seal, if there is one and the collectivité chose it."""
+        return self.seal if self.seal is not None and self.seal.serves(collectivite) else None
+
+
+async def on_validated(event: Event, _: Fact, *, signing: Signing) -> None:
+    """Have a valid flux signed where it must be, or verify that it is; also when its circuit begins again."""
+    past = await signing.history.load(event.flux_id)
     flux = fold(fact.data for fact in past)
-    if not validated.signature_required or flux.document is None or not flux.awaits(FluxSigned):
+    if flux.state is not State.DRAFT or flux.validated is None or not flux.validated.signature_required:
+        return  # a redelivery, or nothing to sign
+    await _record(event, flux, await _begin(flux, event.collectivite, signing), signing)
+
+
+async def on_step_taken(event: Event, _: Fact, *, signing: Signing) -> None:
+    """Go on with a circuit once a person has taken a step of it: the seal's turn may have come, or the end."""
+    past = await signing.history.load(event.flux_id)
+    flux = fold(fact.data for fact in past)
+    if flux.state is not State.TO_SIGN:
         return
-    outcome = await _outcome(flux.document, documents, seal, now())
-    facts = [event.follow(fact, actor=ACTOR, at=now()) for fact in decide(flux, outcome)]
-    if facts:
-        await history.append(facts, expected_version=flux.version)
+    await _record(event, flux, await _go_on(flux, event.collectivite, signing), signing)
 
 
-async def _outcome(imported: Document, documents: Documents, seal: Seal | None, at: datetime) -> Outcome:
-    """Sign what is missing, if there is a seal for it, and verify everything that will be sent."""
-    document = await documents.read(imported.sha256)
+async def _record(event: Event, flux: Flux, facts: list[Fact], signing: Signing) -> None:
+    events = [event.follow(fact, actor=ACTOR, at=signing.now()) for fact in facts]
+    if events:
+        await signing.history.append(events, expected_version=flux.version)
+
+
+async def _begin(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+    """Look at a flux as it was imported: ask for what is missing, or conclude if nothing is."""
+    document = await _document(flux, signing)
     try:
         found = await asyncio.to_thread(targets, document)
-        missing = [target.element_id for target in found if not target.is_signed]
-        if missing and seal is None:
-            return ToSign(missing)
-        signed = await asyncio.to_thread(seal.sign, document, at) if missing and seal else document
-        verified = await asyncio.to_thread(verify, signed)
     except UnsignableError as error:
-        return Refused("signature.unsignable", "", str(error))
-    except SignatureInvalidError as error:
-        return Refused("signature.invalid", error.element_id, str(error))
-    stored = await documents.put_bytes(signed) if missing else imported
-    return Signed(stored, [_recorded(one) for one in verified], missing)
+        return [unsignable(str(error))]
+    if all(target.is_signed for target in found):
+        return await _conclude(flux, collectivite, signing)
+    if any(target.is_signed for target in found):
+        report = await signing.examiner.examine(document)
+        wrong = [finding for one in report.signatures for finding in one.findings if finding.severity == "blocking"]
+        if wrong:
+            return [rejected(wrong)]
+    requested = request(found, await _steps(flux, collectivite, signing))
+    return [requested, *await _go_on(flux.evolve(requested), collectivite, signing)]
 
 
-def _recorded(verified: VerifiedSignature) -> Signature:
-    return Signature(
-        element_id=verified.element_id,
-        signer=verified.signer[:SIGNER_CHARACTERS_MAX],
-        certificate_serial=str(verified.certificate_serial),
-        signed_at=verified.signing_time,
+async def _steps(flux: Flux, collectivite: str, signing: Signing) -> tuple[Step, ...]:
+    """Return the circuit that applies: as set, or else the seal for whoever chose it, or else whoever may sign."""
+    bordereaux = flux.validated.bordereaux if flux.validated else ()
+    kind = kind_of_flux(bordereau.domain for bordereau in bordereaux)
+    circuit = choose(await signing.registries.circuits(collectivite), kind)
+    if circuit is not None:
+        return circuit.steps
+    return BY_THE_SEAL if signing.seal_of(collectivite) else BY_WHOEVER_MAY
+
+
+async def _go_on(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+    """Take the steps that the platform takes by itself, as far as they go."""
+    facts: list[Fact] = []
+    while flux.step is not None and flux.step.kind == "seal":
+        seal = signing.seal_of(collectivite)
+        if seal is None:
+            return facts  # taken away since: the flux waits; the circuit can be begun again
+        sealed = await _sealed(flux, seal, signing)
+        facts.append(sealed)
+        if not isinstance(sealed, BordereauxSigned):
+            return facts
+        flux = flux.evolve(sealed)
+    if flux.step is None:
+        facts += await _conclude(flux, collectivite, signing)
+    return facts
+
+
+async def _sealed(flux: Flux, seal: Seal, signing: Signing) -> Fact:
+    """Sign with the seal what the step covers; what it made is verified as anybody's."""
+    document, wanted = await _document(flux, signing), set(flux.left_to_sign)
+    try:
+        chosen = [one for one in await asyncio.to_thread(targets, document) if one.element_id in wanted]
+        signed = await asyncio.to_thread(seal.sign, document, chosen, signing.now())
+    except UnsignableError as error:
+        return unsignable(str(error))
+    report = await signing.examiner.examine(signed)
+    made = [one for one in report.signatures if one.element_id in wanted]
+    wrong = [finding for one in made for finding in one.findings if finding.severity == "blocking"]
+    if wrong:
+        return rejected(wrong)
+    return BordereauxSigned(
+        step=flux.steps_done + 1,
+        document=await signing.documents.put_bytes(signed),
+        signatures=tuple(recorded(one, None) for one in made),
     )
+
+
+async def _conclude(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+    """Verify the document that would be sent, with both programs, and say what it comes to."""
+    if flux.document is None:
+        raise ValueError("a flux that was imported has a document")
+    report = await signing.examiner.examine_to_send(await _document(flux, signing))
+    return conclude(flux, flux.document, report, await signing.registries.mandates(collectivite))
+
+
+async def _document(flux: Flux, signing: Signing) -> bytes:
+    if flux.document is None:
+        raise ValueError("a flux that was imported has a document")
+    return await signing.documents.read(flux.document.sha256)

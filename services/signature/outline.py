@@ -1,22 +1,35 @@
 """Finds what must be signed in a PES Aller, and at which byte each signature goes.
 
-lxml does not tell bytes; expat does. So expat reads the document for its outline, and nothing is built.
+lxml does not tell bytes. So it reads the document (and refuses what is not well formed), and the tags of bordereaux
+are found in the bytes, past comments, CDATA and processing instructions: the first start tag is that of the first
+bordereau that lxml met, and so on.
+
 Clauses are those of the fact dossier, ``helios.md`` section 5.
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
-from xml.parsers import expat
+from typing import Final, Literal
 
-from shared.pes import ALLER, XMLDSIG, UnreadableError, read_prolog
+from lxml import etree
 
-_ROOT = f"{ALLER} PES_Aller"  # as expat joins them
-_DOMAINS = frozenset({"PES_DepenseAller", "PES_RecetteAller"})
-BORDEREAU = "Bordereau"
-_SIGNATURE = f"{XMLDSIG} Signature"
+from shared.pes import PES_ALLER, SIGNATURE, UnreadableError, read
+
+BORDEREAU: Final = "Bordereau"
 # What xs:ID allows, and what keeps "#Id" a plain reference: "xpointer(/)" would be one to something else.
-_PLAIN_ID = re.compile(r"[^\W\d][\w.\-]*")
+PLAIN_ID: Final = re.compile(r"[^\W\d][\w.\-]*")
+
+Domain = Literal["", "depense", "recette"]
+_DOMAINS: Final[dict[str, Domain]] = {"PES_DepenseAller": "depense", "PES_RecetteAller": "recette"}
+_IDS: Final = etree.XPath("descendant-or-self::*/@Id")
+# Groups: "/" of an end tag, the attributes of a start tag. Nothing is tried twice: a match costs what it is long.
+_TAG: Final = re.compile(
+    rb"""<(?:!--(?>.*?-->)|!\[CDATA\[(?>.*?\]\]>)|\?(?>.*?\?>)"""
+    rb"""|(?P<end>/?)Bordereau(?=[\s/>])(?P<rest>(?:[^>"']++|"[^"]*+"|'[^']*+')*+)>)""",
+    re.DOTALL,
+)
+_MISC_TO_THE_END: Final = rb"(?:\s++|<!--(?>.*?-->)|<\?(?>.*?\?>))*+\Z"
 
 
 class UnsignableError(ValueError):
@@ -32,6 +45,17 @@ class Target:
     """The byte where the element's end tag starts: its signature goes right before it."""
     is_signed: bool
     is_global: bool
+    domain: Domain = ""
+    """The domain of a bordereau; empty for the root."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A document as it was read once: what must be signed in it, and what the next steps need of it."""
+
+    root: etree._Element
+    ids: frozenset[str]
+    targets: tuple[Target, ...]
 
 
 def targets(document: bytes) -> list[Target]:
@@ -46,20 +70,44 @@ def targets(document: bytes) -> list[Target]:
     Raises:
         UnsignableError: not a PES Aller, nothing to sign in it, or Ids missing or ambiguous.
     """
-    outline = _Outline(document)
-    if not outline.has_domain:
+    return list(read_outline(document).targets)
+
+
+def read_outline(document: bytes) -> Outline:
+    """Read a document, for those who go on to prepare its signatures; see ``targets``.
+
+    Raises:
+        UnsignableError: as ``targets``.
+    """
+    try:
+        root = read(document)
+    except UnreadableError as error:
+        raise unreadable(error) from error
+    if root.tag != PES_ALLER:
+        raise UnsignableError(
+            "Ce fichier n'est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
+        )
+    ids = _ids(root)
+    return Outline(root, ids, tuple(_targets(document, root)))
+
+
+def _targets(document: bytes, root: etree._Element) -> list[Target]:
+    domains = [one for one in root if one.tag in _DOMAINS]
+    if not domains:
         raise UnsignableError(
             "Le fichier ne contient ni dépense ni recette : il n'y a rien à signer. "
             "Déposez le fichier sans demander de signature."
         )
-    root, bordereaux = outline.root, outline.bordereaux
-    if root.is_signed:
-        return [Target(root.element_id or "", root.offset, is_signed=True, is_global=True)]
-    without_id = sum(found.element_id is None for found in bordereaux)
+    if _is_signed(root):
+        return [Target(root.get("Id", ""), _end_of_root(document, root), is_signed=True, is_global=True)]
+    bordereaux = [one for domain in domains for one in domain.iterchildren(BORDEREAU)]
+    without_id = sum(one.get("Id") is None for one in bordereaux)
     if bordereaux and not without_id:
-        return [_target(document, found, is_global=False) for found in bordereaux]
-    if root.element_id is not None:
-        return [_target(document, root, is_global=True)]
+        ends = _ends(document, root)
+        return [_target(one, ends[one]) for one in bordereaux]
+    if root.get("Id") is not None:
+        _check_id(root.get("Id", ""))
+        return [Target(root.get("Id", ""), _end_of_root(document, root), is_signed=False, is_global=True)]
     raise UnsignableError(
         f"{without_id} bordereau(x) sur {len(bordereaux)} sans attribut Id, et la racine PES_Aller n'en "
         "a pas non plus : la signature ne saurait désigner ce qu'elle signe. Demandez à l'éditeur du "
@@ -67,89 +115,68 @@ def targets(document: bytes) -> list[Target]:
     )
 
 
-@dataclass(slots=True)
-class _Found:
-    name: str
-    element_id: str | None
-    is_signed: bool = False
-    offset: int = -1
+def _target(bordereau: etree._Element, end: int | None) -> Target:
+    element_id, domain = bordereau.get("Id", ""), bordereau.getparent()
+    _check_id(element_id)
+    if end is None or domain is None:
+        raise UnsignableError(
+            f"Le bordereau « {element_id} » est vide : il ne peut pas porter de signature. "
+            "Retirez-le dans le logiciel financier, puis déposez le nouveau fichier."
+        )
+    kind = _DOMAINS[str(domain.tag)]
+    return Target(element_id, end, is_signed=_is_signed(bordereau), is_global=False, domain=kind)
 
 
-class _Outline:
-    """The signable elements of one document, as expat meets them."""
-
-    def __init__(self, document: bytes) -> None:
-        self.root = _Found("", None)
-        self.bordereaux: list[_Found] = []
-        self.has_domain = False
-        self._open: list[_Found] = []
-        self._ids: set[str] = set()
-        self._expat = expat.ParserCreate(namespace_separator=" ")
-        self._expat.StartElementHandler = self._on_start
-        self._expat.EndElementHandler = self._on_end
-        _read(self._expat, document)
-
-    def _on_start(self, name: str, attributes: Mapping[str, str]) -> None:
-        if name == _SIGNATURE and self._open:
-            self._open[-1].is_signed = True
-        element_id = attributes.get("Id")
-        if element_id is not None:
-            self._note_id(element_id)
-        if not self._open and name != _ROOT:
-            raise UnsignableError(
-                "Ce fichier n'est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
-            )
-        self._open.append(_Found(name, element_id))
-
-    def _on_end(self, _name: str) -> None:
-        found = self._open.pop()
-        depth = len(self._open)
-        if depth > 2:
-            return
-        found.offset = self._expat.CurrentByteIndex
-        if depth == 0:
-            self.root = found
-        elif depth == 1 and found.name in _DOMAINS:
-            self.has_domain = True
-        elif depth == 2 and found.name == BORDEREAU and self._open[1].name in _DOMAINS:
-            self.bordereaux.append(found)
-
-    def _note_id(self, element_id: str) -> None:
-        if element_id in self._ids:
-            raise UnsignableError(
-                f"L'Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
-                "lequel elle signe. Demandez à l'éditeur du logiciel financier des Id uniques, "
-                "puis déposez le nouveau fichier."
-            )
-        self._ids.add(element_id)
+def _ids(root: etree._Element) -> frozenset[str]:
+    values = [str(value) for value in _IDS(root)]
+    ids = frozenset(values)
+    if len(ids) < len(values):
+        element_id = Counter(values).most_common(1)[0][0]
+        raise UnsignableError(
+            f"L'Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
+            "lequel elle signe. Demandez à l'éditeur du logiciel financier des Id uniques, "
+            "puis déposez le nouveau fichier."
+        )
+    return ids
 
 
-def _target(document: bytes, found: _Found, *, is_global: bool) -> Target:
-    element_id = found.element_id or ""
-    if not _PLAIN_ID.fullmatch(element_id):
+def _check_id(element_id: str) -> None:
+    if not PLAIN_ID.fullmatch(element_id):
         raise UnsignableError(
             f"L'Id « {element_id} » n'est pas un identifiant XML : une lettre ou « _ », puis des lettres, "
             "chiffres, « . », « - » ou « _ ». Demandez la correction à l'éditeur du logiciel financier, "
             "puis déposez le nouveau fichier."
         )
-    # Expat puts the end of <Bordereau/> after it, on whatever comes next. The root has children: it cannot
-    # be self-closed.
-    if not is_global and not document.startswith(b"</Bordereau", found.offset):
-        raise UnsignableError(
-            f"Le bordereau « {element_id} » est vide : il ne peut pas porter de signature. "
-            "Retirez-le dans le logiciel financier, puis déposez le nouveau fichier."
-        )
-    return Target(element_id, found.offset, found.is_signed, is_global)
 
 
-def _read(parser: expat.XMLParserType, document: bytes) -> None:
-    try:
-        read_prolog(document)  # no DOCTYPE; an encoding in which the ASCII we insert stands for itself
-        parser.Parse(document, True)  # noqa: FBT003 - expat's "this is all of it" takes no keyword
-    except UnsignableError:
-        raise  # from a handler; it is a ValueError as well
-    except (UnreadableError, expat.ExpatError, ValueError, LookupError) as error:
-        raise unreadable(error) from error
+def _is_signed(element: etree._Element) -> bool:
+    return next(element.iterchildren(SIGNATURE), None) is not None
+
+
+def _ends(document: bytes, root: etree._Element) -> dict[etree._Element, int | None]:
+    """Return at which byte the end tag of each <Bordereau> starts; None for one that has none (<Bordereau/>)."""
+    written = [one for one in root.iter("{*}Bordereau") if one.prefix is None]
+    ends: list[int | None] = []
+    opened: list[int] = []
+    for tag in _TAG.finditer(document):
+        if tag["rest"] is None:
+            continue  # a comment, CDATA or a processing instruction
+        if tag["end"]:
+            ends[opened.pop()] = tag.start()
+            continue
+        if not tag["rest"].endswith(b"/"):
+            opened.append(len(ends))
+        ends.append(None)
+    return dict(zip(written, ends, strict=True))
+
+
+def _end_of_root(document: bytes, root: etree._Element) -> int:
+    """Return at which byte the end tag of the root starts: only comments and such may follow it."""
+    name = f"{root.prefix}:PES_Aller" if root.prefix else "PES_Aller"
+    found = re.search(rb"</" + re.escape(name.encode()) + rb"\s*+>" + _MISC_TO_THE_END, document, re.DOTALL)
+    if found is None:
+        raise ValueError("a document that lxml reads has an end")
+    return found.start()
 
 
 def unreadable(error: Exception) -> UnsignableError:

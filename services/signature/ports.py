@@ -1,8 +1,13 @@
-"""What `signature` needs from outside, in its own words."""
+"""What `signature` needs from outside, in its own words; its registries are in `registries.py`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from cryptography import x509
+
+from services.signature.outline import Target
+from services.signature.trust import TrustList
 from shared.events import Document
 
 
@@ -16,13 +21,27 @@ class Documents(Protocol):
         """Store bytes; see `shared.documents.DocumentStore.put_bytes`."""
 
 
-class Seal(Protocol):
-    """Signs on behalf of a collectivité that chose to have it done here."""
+class Trust(Protocol):
+    """Whom the platform trusts."""
 
-    def sign(self, document: bytes, at: datetime) -> bytes:
-        """Return the document with every missing signature inserted.
+    def current(self) -> TrustList:
+        """Return the trust list as it is now; raise `UnavailableError` when it cannot be read."""
+
+
+class Seal(Protocol):
+    """Signs on behalf of the collectivités that chose to have it done here."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate it signs with."""
+
+    def serves(self, collectivite: str) -> bool:
+        """Say whether a collectivité chose it."""
+
+    def sign(self, document: bytes, chosen: Sequence[Target], at: datetime) -> bytes:
+        """Return the document with these signatures inserted.
 
         Raises:
             UnsignableError: the document cannot be signed as it is.
-            UnavailableError: the seal cannot sign now (its certificate is not valid at that time).
+            UnavailableError: the seal cannot sign now (its certificate is not valid at that time, its token is away).
         """

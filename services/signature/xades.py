@@ -1,7 +1,7 @@
 """Signs a PES Aller in the XAdES 1.2.2 enveloped form, by inserting bytes.
 
 A document that is parsed and written again is not the document that was given to us, and every signature
-already in it may break. So nothing here serialises a document: expat says at which byte each signed element
+already in it may break. So nothing here serialises a document: ``outline`` says at which byte each signed element
 ends, lxml canonicalises what is digested, and the signatures are spliced in between untouched slices.
 
 Signing takes three steps, because the key may be on the signatory's own computer:
@@ -19,33 +19,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from typing import Final
+from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from services.signature.outline import BORDEREAU, Target, UnsignableError, targets, unreadable
-from shared import pes
-from shared.pes import UnreadableError
-
-DS: Final = pes.XMLDSIG
-XADES: Final = "http://uri.etsi.org/01903/v1.2.2#"
-EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
-ENVELOPED: Final = f"{DS}enveloped-signature"
-RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
-SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
-SHA1: Final = f"{DS}sha1"
-
-# 5.5: the policy in force since the SHA-256 era.
-POLICY: Final = "urn:oid:1.2.250.1.131.1.5.18.21.1.7"
-POLICY_DESCRIPTION: Final = "Politique de signature Helios de la DGFiP"
-POLICY_SHA256: Final = "roF9+cfRHNPtVJolhdqfIqGMVuUXX8aR4rpiquf0u5E="
-POLICY_LOCATION: Final = (
-    "https://www.collectivites-locales.gouv.fr/files/files/finances_locales/dematerialisation/ps_helios_dgfip.pdf"
+from services.signature.algorithms import (
+    DS,
+    ENVELOPED,
+    EXC_C14N,
+    POLICY,
+    POLICY_DESCRIPTION,
+    POLICY_LOCATION,
+    POLICY_SHA256,
+    RSA_SHA256,
+    SHA1,
+    SHA256,
+    XADES,
 )
+from services.signature.outline import BORDEREAU, Outline, Target, UnsignableError, read_outline
+from shared import pes
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,17 @@ class Claims:
     country: str = "France"
 
 
+class Key(Protocol):
+    """A private key that signs, wherever it is, and its certificate. The key itself need not be here."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate of the key."""
+
+    def sign(self, to_sign: bytes) -> bytes:
+        """Return the signature value of bytes: RSA PKCS#1 v1.5, SHA-256."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """One signature without its value. ``to_sign`` is what the key signs (RSA PKCS#1 v1.5, SHA-256)."""
@@ -68,6 +74,16 @@ class Prepared:
     before_value: bytes
     after_value: bytes
 
+    @property
+    def to_sign_base64(self) -> str:
+        """What the key signs, as it travels."""
+        return b64encode(self.to_sign).decode("ascii")
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what the key signs, in hexadecimal, for a card that is given digests."""
+        return hashlib.sha256(self.to_sign).hexdigest()
+
 
 def prepare(
     document: bytes,
@@ -76,6 +92,7 @@ def prepare(
     certificate: x509.Certificate,
     signing_time: datetime,
     claims: Claims,
+    outline: Outline | None = None,
 ) -> list[Prepared]:
     """Write each signature but for its value. The document is parsed once, whatever the number of targets.
 
@@ -85,19 +102,19 @@ def prepare(
         certificate: the signatory's, valid at ``signing_time``, with an RSA key.
         signing_time: aware; written in UTC, to the second.
         claims: written as they are, in any language.
+        outline: of this document, if it was read already.
 
     Raises:
         UnsignableError: a target is already signed, or the certificate or the claims cannot be used.
     """
     _check_certificate(certificate, signing_time)
-    root = _parse(document)
-    elements = {element.get("Id"): element for element in root.iter("{*}PES_Aller", BORDEREAU)}
-    ids = frozenset(str(value) for value in root.xpath("//@Id"))
+    outline = outline or read_outline(document)
+    elements = {element.get("Id"): element for element in outline.root.iter("{*}PES_Aller", BORDEREAU)}
     key_info = _key_info(certificate)
     properties = _signature_properties(certificate, signing_time, claims)
     prepared = []
     for target in chosen:
-        _check_target(target, ids)
+        _check_target(target, outline.ids)
         digest = _sha256(canonical(elements[target.element_id]))
         prepared.append(_prepare_one(target, digest, key_info, properties))
     return prepared
@@ -119,42 +136,57 @@ def complete(document: bytes, prepared: Sequence[Prepared], signature_values: Se
     return b"".join([*pieces, document[position:]])
 
 
-def sign(
-    document: bytes,
-    *,
-    certificate: x509.Certificate,
-    private_key: rsa.RSAPrivateKey,
-    signing_time: datetime,
-    claims: Claims,
-) -> bytes:
+def sign(document: bytes, *, key: Key, signing_time: datetime, claims: Claims) -> bytes:
     """Sign all that is not signed yet, with a key at hand.
 
     Raises:
         UnsignableError: as ``targets`` and ``prepare``; or everything is signed already.
     """
-    unsigned = [target for target in targets(document) if not target.is_signed]
+    outline = read_outline(document)
+    unsigned = [target for target in outline.targets if not target.is_signed]
     if not unsigned:
         raise UnsignableError("Tout est déjà signé dans ce fichier : il peut être envoyé tel quel.")
-    prepared = prepare(document, unsigned, certificate=certificate, signing_time=signing_time, claims=claims)
-    values = [private_key.sign(one.to_sign, padding.PKCS1v15(), hashes.SHA256()) for one in prepared]
-    return complete(document, prepared, values)
+    return sign_chosen(document, unsigned, key=key, signing_time=signing_time, claims=claims, outline=outline)
 
 
-def _parse(document: bytes) -> etree._Element:
-    """Parse a document that is not trusted.
+def sign_chosen(
+    document: bytes,
+    chosen: Sequence[Target],
+    *,
+    key: Key,
+    signing_time: datetime,
+    claims: Claims,
+    outline: Outline | None = None,
+) -> bytes:
+    """Sign some targets, with a key at hand; see ``prepare`` and ``complete``."""
+    prepared = prepare(
+        document,
+        chosen,
+        certificate=key.certificate,
+        signing_time=signing_time,
+        claims=claims,
+        outline=outline,
+    )
+    return complete(document, prepared, [key.sign(one.to_sign) for one in prepared])
+
+
+def canonical(element: etree._Element, *, with_comments: bool = False) -> bytes:
+    """Canonicalise one element (exclusive): its surroundings have no influence (5.3).
 
     Raises:
-        UnsignableError: not XML, or it carries a DOCTYPE.
+        UnsignableError: it uses a namespace that canonicalisation does not admit (a relative one).
     """
     try:
-        return pes.read(document)
-    except UnreadableError as error:
-        raise unreadable(error) from error
+        return _canonical(element, with_comments=with_comments)
+    except etree.C14NError as error:
+        raise UnsignableError(
+            "Le fichier déclare un espace de noms relatif, que la canonicalisation n'admet pas. "
+            "Demandez la correction à l'éditeur du logiciel financier."
+        ) from error
 
 
-def canonical(element: etree._Element) -> bytes:
-    """Canonicalise one element (exclusive, without comments): its surroundings have no influence (5.3)."""
-    return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
+def _canonical(element: etree._Element, *, with_comments: bool) -> bytes:
+    return etree.tostring(element, method="c14n", exclusive=True, with_comments=with_comments)
 
 
 # --- What is written ---------------------------------------------------------------------------------------

@@ -9,13 +9,11 @@ from itertools import count
 from pathlib import Path
 
 import asyncssh
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cli.local.pki import DemoPki, ensure_demo_pki
 from cli.local.programs import BusKind
 from cli.pes_sample import write_large
+from services.signature.adapters.keys import PemKey
 from services.signature.verification import verify
 from services.signature.xades import Claims, sign
 from tests.bench.figures import Figure
@@ -144,13 +142,6 @@ async def _replies(sftp: asyncssh.SFTPClient) -> set[str]:
 
 
 def _signed(content: bytes, pki: DemoPki) -> bytes:
-    key = load_pem_private_key(pki.signer_key.read_bytes(), password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("the demonstration signs with RSA")
-    return sign(
-        content,
-        certificate=x509.load_pem_x509_certificate(pki.signer_certificate.read_bytes()),
-        private_key=key,
-        signing_time=datetime.now(UTC),
-        claims=Claims(role="Maire", city="Brumeval-les-Étangs", postal_code="34998"),
-    )
+    key = PemKey.from_files(pki.signer_key, pki.signer_certificate)
+    claims = Claims(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
+    return sign(content, key=key, signing_time=datetime.now(UTC), claims=claims)

@@ -92,6 +92,8 @@ def test_a_container_s_settings_are_accepted(service: str, tmp_path: Path, monke
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment_of(service).items():
         monkeypatch.setenv(name, str(tmp_path / "file") if value and name.endswith("_FILE") else value)
+        if name == "TRUST_FOLDER":
+            monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("SFTP_PASSWORD", "filled")
     settings = settings_of(service)()
     assert settings.http_host == "0.0.0.0"  # noqa: S104  # inside its container

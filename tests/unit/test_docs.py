@@ -11,7 +11,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from cli import life_of_a_flux, list_of_controls
+from cli import life_of_a_flux, list_of_controls, list_of_signature_checks
 from cli.local.ports import SERVICES
 from cli.main import app
 from shared.events import ALL_FACTS
@@ -114,6 +114,9 @@ def test_the_controls_in_the_documents_are_printed_from_the_list() -> None:
     assert text_of("docs/controls.md").endswith("\n\n" + list_of_controls.document()), (
         "put what `python -m cli.list_of_controls` prints at the end of docs/controls.md"
     )
+    assert text_of("docs/signature.md").endswith("\n\n" + list_of_signature_checks.document()), (
+        "put what `python -m cli.list_of_signature_checks` prints at the end of docs/signature.md"
+    )
 
 
 def test_what_is_printed_tells_every_state_and_every_transition() -> None:
@@ -184,7 +187,7 @@ def help_of(path: tuple[str, ...]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
     for words in commands_in(name):
-        known = set(re.findall(r"--[a-z-]+", help_of(named_by(words))))
+        known = set(re.findall(r"--[a-z0-9-]+", help_of(named_by(words))))
         assert {word for word in words if word.startswith("--")} <= known, words
 
 
@@ -227,15 +230,21 @@ def test_every_route_that_is_documented_exists_and_every_one_is_documented() -> 
     assert {path.replace("$ID", "{flux_id}").removeprefix("/v1/flux") for path in shown} == set(reads)
 
 
-def test_every_route_of_validation_is_documented_and_no_other() -> None:
+def test_every_route_of_validation_and_signature_is_documented_and_no_other() -> None:
     prefix = re.compile(r'APIRouter\(prefix="([^"]*)"|@router\.(get|post|put)\(\s*"([^"]*)"')
     routes = set()
-    for name in ("api", "administration"):
+    files = [(service, name) for service in ("validation", "signature") for name in ("api", "administration")]
+    for service, name in files:
         base = ""
-        for found in prefix.finditer(text_of(f"services/validation/{name}.py")):
+        for found in prefix.finditer(text_of(f"services/{service}/{name}.py")):
             base = found[1] or base
             if found[2]:
-                routes.add((found[2].upper(), re.sub(r"\{(flux_id|pack_id)\}", "{id}", base + found[3])))
+                routes.add(
+                    (
+                        found[2].upper(),
+                        re.sub(r"\{(flux_id|pack_id|mandate_id|delegation_id)\}", "{id}", base + found[3]),
+                    )
+                )
     text = text_of("docs/http.md")
     said = set(re.findall(r"`(GET|POST|PUT) (/v1/[^`?]*)", text[text.index("## Check without") :]))
     assert said == routes

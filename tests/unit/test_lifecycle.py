@@ -99,6 +99,51 @@ def test_what_comes_too_early_is_an_error(past: list[Fact], fact: type[Fact]) ->
         fold(past).awaits(fact)
 
 
+REQUESTED = [an.imported, an.validated, an.visa_requested]
+SIGNED_AT_2 = an.bordereaux_signed.model_copy(update={"step": 2})
+
+
+def test_the_steps_of_a_circuit_are_taken_in_order() -> None:
+    flux = fold(REQUESTED)
+    assert (flux.step, flux.left_to_sign) == (an.visa_step, ())
+    flux = flux.evolve(an.visa_given)
+    assert (flux.step, flux.left_to_sign) == (an.signing_step, ("D1",))
+    flux = flux.evolve(SIGNED_AT_2)
+    assert (flux.step, flux.left_to_sign, flux.state) == (None, (), State.TO_SIGN)
+    assert flux.document == an.signed_document
+    assert flux.signatures == an.bordereaux_signed.signatures
+
+
+def test_a_signing_step_lasts_until_all_that_it_covers_is_signed() -> None:
+    two = an.signature_requested.model_copy(update={"elements": ("D1", "D2")})
+    flux = fold([an.imported, an.validated, two, an.bordereaux_signed])
+    assert flux.left_to_sign == ("D2",)
+    other = an.signature.model_copy(update={"element_id": "D2"})
+    assert flux.evolve(an.bordereaux_signed.model_copy(update={"signatures": (other,)})).step is None
+
+
+def test_signatures_that_were_asked_for_without_a_circuit_are_one_step_for_whoever_may() -> None:
+    flux = fold([an.imported, an.validated, an.signature_requested])
+    assert flux.step is not None
+    assert (flux.step.kind, flux.step.any_of, flux.left_to_sign) == ("signature", (), ("D1",))
+
+
+def test_a_circuit_that_begins_again_forgets_the_signatures_and_goes_back_to_the_file_as_imported() -> None:
+    for past in (
+        [*REQUESTED, an.visa_given, SIGNED_AT_2, an.signature_restarted],
+        [*REQUESTED, an.visa_given, an.signature_refused, an.signature_restarted],
+    ):
+        flux = fold(past)
+        assert (flux.state, flux.document, flux.circuit, flux.signatures) == (State.DRAFT, an.document, (), ())
+        assert flux.evolve(an.signature_requested).steps_done == 0
+
+
+def test_a_refused_flux_waits_for_a_person() -> None:
+    flux = fold([*REQUESTED, an.signature_refused])
+    assert flux.on_screen == "Signature refusée"
+    assert not flux.awaits(FluxSigned)
+
+
 def test_the_document_in_force_is_the_signed_one() -> None:
     assert fold([an.imported]).document == an.document
     assert fold([an.imported, an.validated, an.signed]).document == an.signed_document
@@ -148,7 +193,7 @@ def test_an_attempt_is_in_flight_until_something_says_how_it_ended() -> None:
 
 @pytest.mark.parametrize("state", list(State))
 def test_a_flux_may_be_cancelled_until_it_is_about_to_leave(state: State) -> None:
-    before = {State.IMPORTED, State.INVALID, State.DRAFT, State.TO_SIGN, State.READY}
+    before = {State.IMPORTED, State.INVALID, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED, State.READY}
     assert fold(path_to(state)).may_be_cancelled == (state in before)
 
 

@@ -51,6 +51,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "JWKS_FILE": tmp_path / "jwks.json",
         "KNOWN_HOSTS_FILE": tmp_path / "known_hosts",
         "SIMULATOR_FOLDER": tmp_path,
+        "TRUST_FOLDER": tmp_path,
     }
     for name, value in {**GOOD, **paths}.items():
         monkeypatch.setenv(name, str(value))
@@ -152,6 +153,46 @@ def test_half_a_seal_stops_the_start_and_the_other_half_is_named(
     said = capsys.readouterr().err
     assert missing in said
     assert given not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SEAL_PKCS11_TOKEN": "cachet"}, "set SEAL_PKCS11_MODULE too"),
+        ({"SEAL_PKCS11_MODULE": "file", "SEAL_PKCS11_TOKEN": "cachet"}, "set SEAL_PKCS11_PIN_FILE too"),
+        ({"SEAL_COLLECTIVITES": "*"}, "there is no seal"),
+        ({"SEAL_COLLECTIVITES": "12"}, "SEAL_COLLECTIVITES"),
+        (
+            dict.fromkeys(
+                (
+                    "SEAL_KEY_FILE",
+                    "SEAL_CERTIFICATE_FILE",
+                    "SEAL_PKCS11_MODULE",
+                    "SEAL_PKCS11_TOKEN",
+                    "SEAL_PKCS11_PIN_FILE",
+                ),
+                "file",
+            ),
+            "not in both",
+        ),
+        ({"TRUST_FOLDER": "nowhere"}, "TRUST_FOLDER"),
+        ({"REVOCATION_PROOF": "ignore"}, "REVOCATION_PROOF"),
+    ],
+)
+def test_a_seal_or_a_trust_list_that_cannot_be_stops_the_start(
+    given: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    for name, value in given.items():
+        monkeypatch.setenv(name, str(tmp_path / value) if value in ("file", "nowhere") else value)
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(settings_of("signature"), "signature")
+    assert stopped.value.code == EXIT_BAD_SETTINGS
+    assert said in capsys.readouterr().err
 
 
 def test_ports_by_default_are_each_service_s_own() -> None:

@@ -1,45 +1,42 @@
-"""The seal: a key in a PEM file that signs by itself, for a collectivité that chose it and for the demonstration."""
+"""The seal: a key that signs by itself, for the collectivités that chose it. In a file, or in a token (PKCS#11)."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.signature import xades
+from services.signature.adapters.keys import KeyUnusableError, SigningKey
+from services.signature.outline import Target
 from shared.errors import UnavailableError
 
+EVERYONE = "*"
 
-class PemSeal:
+
+class KeySeal:
     """See `services.signature.ports.Seal`."""
 
-    def __init__(self, key: RSAPrivateKey, certificate: x509.Certificate, claims: xades.Claims) -> None:
-        """Sign with this key, under this certificate, claiming this role and place."""
+    def __init__(self, key: SigningKey, claims: xades.Claims, collectivites: frozenset[str]) -> None:
+        """Sign with this key, claiming this role and place, for these collectivités (`*` for all)."""
         self._key = key
-        self._certificate = certificate
         self._claims = claims
+        self._collectivites = collectivites
 
-    @classmethod
-    def from_files(cls, key_file: Path, certificate_file: Path, claims: xades.Claims) -> "PemSeal":
-        """Read the key and its certificate.
+    @property
+    def certificate(self) -> x509.Certificate:
+        """See `Seal.certificate`."""
+        return self._key.certificate
 
-        Raises:
-            ValueError: the files do not hold an RSA key and a certificate.
-        """
-        key = load_pem_private_key(key_file.read_bytes(), password=None)
-        if not isinstance(key, RSAPrivateKey):
-            raise ValueError(f"{key_file} does not hold an RSA key")  # noqa: TRY004  # it is the file that is wrong
-        return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()), claims)
+    def serves(self, collectivite: str) -> bool:
+        """See `Seal.serves`."""
+        return EVERYONE in self._collectivites or collectivite in self._collectivites
 
-    def sign(self, document: bytes, at: datetime) -> bytes:
+    def sign(self, document: bytes, chosen: Sequence[Target], at: datetime) -> bytes:
         """See `Seal.sign`."""
-        if not self._certificate.not_valid_before_utc <= at <= self._certificate.not_valid_after_utc:
+        certificate = self._key.certificate
+        if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             raise UnavailableError("seal", "its certificate is not valid now: put a valid one in its place")
-        return xades.sign(
-            document,
-            certificate=self._certificate,
-            private_key=self._key,
-            signing_time=at,
-            claims=self._claims,
-        )
+        try:
+            return xades.sign_chosen(document, chosen, key=self._key, signing_time=at, claims=self._claims)
+        except KeyUnusableError as error:
+            raise UnavailableError("seal", str(error)) from error

@@ -1,0 +1,132 @@
+"""The trust list, as files in a folder: certificates of authorities, CRLs, OCSP answers.
+
+`.pem`, `.crt`, `.cer`, `.der`, `.crl`: certificates and CRLs, PEM (any number in a file) or DER; `.ocsp`, `.ors`: an
+OCSP answer (DER). Other files are left alone. What is not the certificate of an authority is not trusted, and said.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from services.signature.trust import TrustList
+from shared.errors import UnavailableError
+from shared.units import MEBIBYTE
+
+FILE_BYTES_MAX = 64 * MEBIBYTE  # the CRLs of large authorities weigh several megabytes
+_CERTIFICATES = frozenset({".pem", ".crt", ".cer", ".der", ".crl"})
+_OCSP = frozenset({".ocsp", ".ors"})
+_PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)
+
+
+Parsed = TypeVar("Parsed")
+
+
+class TrustFolderError(ValueError):
+    """A file of the trust list cannot be read; the message, in French, names it."""
+
+
+@dataclass
+class Loaded:
+    """What a folder holds; `ignored` says what was left aside, and why (French)."""
+
+    trust: TrustList
+    ignored: list[str] = field(default_factory=list)
+
+
+def load_trust(folder: Path, *, is_proof_required: bool = False) -> Loaded:
+    """Read a trust list.
+
+    Raises:
+        TrustFolderError: there is no such folder, or a file in it is not what its name says.
+    """
+    authorities: list[x509.Certificate] = []
+    crls: list[x509.CertificateRevocationList] = []
+    answers: list[ocsp.OCSPResponse] = []
+    ignored: list[str] = []
+    for path in _files(folder):
+        if path.suffix.lower() in _OCSP:
+            answers.append(_parsed(path, ocsp.load_der_ocsp_response))
+            continue
+        for held in _parsed(path, _certificates_and_crls):
+            if isinstance(held, x509.CertificateRevocationList):
+                crls.append(held)
+            elif _is_authority(held):
+                authorities.append(held)
+            else:
+                ignored.append(f"{path.name} : « {held.subject.rfc4514_string()} » n'est pas une autorité.")
+    return Loaded(TrustList(tuple(authorities), tuple(crls), tuple(answers), is_proof_required), ignored)
+
+
+class TrustFolder:
+    """A trust list that is read again when its files change. See `services.signature.ports.Trust`."""
+
+    def __init__(self, folder: Path, *, is_proof_required: bool) -> None:
+        """Read this folder, when asked."""
+        self._folder = folder
+        self._is_proof_required = is_proof_required
+        self._state: list[tuple[str, int, int]] | None = None
+        self._trust = TrustList()
+
+    def current(self) -> TrustList:
+        """See `Trust.current`."""
+        try:
+            state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in _files(self._folder)]
+            if state != self._state:
+                self._trust = load_trust(self._folder, is_proof_required=self._is_proof_required).trust
+                self._state = state
+        except (TrustFolderError, OSError) as error:
+            raise UnavailableError("trust list", str(error)) from error
+        return self._trust
+
+    async def check(self) -> None:
+        """Return when the trust list can be read and holds an authority; else raise `UnavailableError`."""
+        if not self.current().authorities:
+            raise UnavailableError("trust list", f"no certificate of an authority in {self._folder}")
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise TrustFolderError(f"Le dossier de la liste de confiance n'existe pas : {folder}.")
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in _CERTIFICATES | _OCSP and path.is_file()
+    )
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise TrustFolderError(f"{path} dépasse {FILE_BYTES_MAX // MEBIBYTE} Mio : ce n'est pas une liste.")
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise TrustFolderError(f"{path} est illisible ({error.strerror}).") from error
+    except ValueError as error:
+        raise TrustFolderError(f"{path} n'est ni un certificat, ni une CRL, ni une réponse OCSP lisible.") from error
+
+
+def _certificates_and_crls(content: bytes) -> list[x509.Certificate | x509.CertificateRevocationList]:
+    found = list(_PEM.finditer(content))
+    if found:
+        return [
+            x509.load_pem_x509_certificate(one.group())
+            if one.group(1) == b"CERTIFICATE"
+            else x509.load_pem_x509_crl(one.group())
+            for one in found
+        ]
+    try:
+        return [x509.load_der_x509_certificate(content)]
+    except ValueError:
+        return [x509.load_der_x509_crl(content)]
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.issuer == certificate.subject  # a root of before X.509 v3
+    except (ValueError, x509.DuplicateExtension):
+        return False

@@ -1,0 +1,205 @@
+"""The HTTP API of `signature` for those who sign and approve, one flux or hundreds at a time."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+
+from services.signature.desk import Desk, Signer
+from services.signature.expiry import Expiry
+from services.signature.xades import Claims
+from shared.auth import MAY_READ, Caller
+from shared.documents import bounded
+from shared.errors import RequestRefusedError, TooLargeError
+from shared.units import MEBIBYTE
+from shared.web import NO_STORE
+
+# A browser must never run or guess what a flux holds.
+AS_A_FILE = {
+    **NO_STORE,
+    "Content-Disposition": 'attachment; filename="flux.xml"',
+    "X-Content-Type-Options": "nosniff",
+}
+FLUX_MAX = 500
+ELEMENTS_MAX = 1000
+BODY_BYTES_MAX = 64 * MEBIBYTE
+VALUE_CHARACTERS_MAX = 2_000
+CERTIFICATE_CHARACTERS_MAX = 20_000
+
+WhoDependency = Callable[..., Awaitable[Caller]]
+Wanted = TypeVar("Wanted", bound=BaseModel)
+FluxIds = Annotated[list[UUID], Field(min_length=1, max_length=FLUX_MAX)]
+
+
+class SignedBy(BaseModel):
+    """With which certificate (base64 of its DER), and what the signatory states."""
+
+    certificate: str = Field(max_length=CERTIFICATE_CHARACTERS_MAX)
+    role: str = Field(default="Ordonnateur", min_length=1, max_length=200)
+    city: str = Field(min_length=1, max_length=200)
+    postal_code: str = Field(min_length=1, max_length=20)
+
+    def signer(self) -> Signer:
+        """Return it read.
+
+        Raises:
+            RequestRefusedError: 422; it is no certificate.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(b64decode(self.certificate, validate=True))
+            certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+            raise RequestRefusedError(
+                422,
+                "certificate-invalid",
+                "Certificat illisible",
+                "Le certificat se donne en base64 de son DER. Rien n'est préparé.",
+            ) from error
+        return Signer(certificate, Claims(self.role, self.city, self.postal_code))
+
+
+class Preparation(SignedBy):
+    """What to prepare."""
+
+    flux: FluxIds
+
+
+class Value(BaseModel):
+    """What the key made for one element, in base64."""
+
+    element_id: str = Field(max_length=1000)
+    value: str = Field(max_length=VALUE_CHARACTERS_MAX)
+
+
+class SignedFlux(BaseModel):
+    """The values of one flux."""
+
+    flux_id: UUID
+    values: list[Value] = Field(min_length=1, max_length=ELEMENTS_MAX)
+
+
+class Completion(SignedBy):
+    """What comes back from the signatory; `signing_time` as `prepare` gave it."""
+
+    signing_time: AwareDatetime
+    items: list[SignedFlux] = Field(min_length=1, max_length=FLUX_MAX)
+
+    def values(self) -> dict[UUID, dict[str, bytes]]:
+        """Return the values by flux and by element.
+
+        Raises:
+            RequestRefusedError: 422; one is not base64.
+        """
+        try:
+            return {
+                item.flux_id: {one.element_id: b64decode(one.value, validate=True) for one in item.values}
+                for item in self.items
+            }
+        except binascii.Error as error:
+            raise RequestRefusedError(
+                422, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
+            ) from error
+
+
+class Visa(BaseModel):
+    """Which flux are approved."""
+
+    flux: FluxIds
+    comment: str = Field(default="", max_length=500)
+
+
+class Decline(BaseModel):
+    """Which flux are declined, and why."""
+
+    flux: FluxIds
+    reason: str = Field(min_length=3, max_length=500)
+
+
+class Restart(BaseModel):
+    """Why a circuit begins again."""
+
+    reason: str = Field(min_length=3, max_length=500)
+
+
+def signature_routes(desk: Desk, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
+    """Return the routes of those who sign and approve."""
+    router = APIRouter(prefix="/v1", tags=["signature"])
+
+    @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
+    async def pending(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        return await desk.pending(who)
+
+    @router.post("/signatures/prepare", summary="Préparer des signatures : ce que la clé doit signer")
+    async def prepare(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        asked = await _read(request, Preparation)
+        return await desk.prepare(asked.flux, asked.signer(), who)
+
+    @router.post("/signatures/complete", summary="Rendre les valeurs de signature")
+    async def complete(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        given = await _read(request, Completion)
+        return await desk.complete(given.values(), given.signer(), given.signing_time, who)
+
+    @router.post("/signatures/visa", summary="Viser des flux")
+    async def visa(given: Visa, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        return await desk.give_visa(given.flux, given.comment, who)
+
+    @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
+    async def refuse(decline: Decline, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        return await desk.refuse(decline.flux, decline.reason.strip(), who)
+
+    @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
+    async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        who.require(MAY_READ, "lire un circuit")
+        return await desk.circuit(flux_id, who)
+
+    @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
+    async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
+        who.require(MAY_READ, "lire un flux")
+        return Response(await desk.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream")
+
+    @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
+    async def restart(flux_id: UUID, asked: Restart, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        return await desk.restart(flux_id, asked.reason.strip(), who)
+
+    @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
+    async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        who.require(MAY_READ, "consulter les certificats")
+        return {"certificates": [one.shown() for one in await expiry.known(who)]}
+
+    return router
+
+
+async def _read(request: Request, wanted: type[Wanted]) -> Wanted:
+    """Read a request that may be large, but not without bound.
+
+    Raises:
+        RequestRefusedError: 413 above the bound, 422 when it has not the shape that is expected.
+    """
+    try:
+        body = b"".join([chunk async for chunk in bounded(request.stream(), BODY_BYTES_MAX)])
+        return wanted.model_validate_json(body)
+    except TooLargeError as error:
+        raise RequestRefusedError(
+            413,
+            "too-large",
+            "Demande trop volumineuse",
+            f"Une demande fait {BODY_BYTES_MAX // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
+        ) from error
+    except ValidationError as error:
+        places = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()[:20]]
+        raise RequestRefusedError(
+            422,
+            "invalid-request",
+            "Demande invalide",
+            "Un élément de la demande manque ou n'a pas la forme attendue : "
+            + ", ".join(place["where"] or "la demande" for place in places)
+            + ". Corrigez-le, puis recommencez.",
+            extra={"errors": places},
+        ) from error

@@ -1,0 +1,65 @@
+"""Examines a document: our verification and the trust list; before anything is sent, signxml too."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from services.signature.ports import Trust
+from services.signature.report import Report
+from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
+from services.signature.trust import judge, vouched
+from services.signature.verification import verify
+from shared import metrics
+from shared.events import Finding
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Verifies signatures as the platform does; nothing in it can be switched off."""
+
+    trust: Trust
+    now: Callable[[], datetime]
+
+    def judge_certificate(self, certificate: x509.Certificate, at: datetime) -> list[Finding]:
+        """Return what there is to say of a certificate before anything is signed with it.
+
+        Raises:
+            UnavailableError: the trust list cannot be read.
+        """
+        found = judge(certificate, (), self.trust.current(), at=at, now=self.now())
+        return [check.finding("", text, severity=severity) for check, text, severity in found]
+
+    async def examine(self, document: bytes) -> Report:
+        """Return what there is to say of every signature of a document.
+
+        Raises:
+            UnavailableError: the trust list cannot be read.
+        """
+        trust = self.trust.current()
+        report = await asyncio.to_thread(verify, document)
+        report = vouched(report, trust, now=self.now())
+        metrics.SIGNATURES_EXAMINED.labels(report.verdict).inc()
+        return report
+
+    async def examine_to_send(self, document: bytes) -> Report:
+        """Examine what is about to be sent: what we hold for good, signxml must hold for good.
+
+        Raises:
+            UnavailableError: as `examine`.
+            VerifiersDisagreeError: it does not; the flux is parked, and the alert tells.
+        """
+        report = await self.examine(document)
+        if report.verdict != "valid":
+            return report
+        try:
+            await asyncio.to_thread(require_agreement, document, report)
+        except VerifiersDisagreeError:
+            metrics.VERIFIERS_DISAGREED.inc()
+            raise
+        return report

@@ -1,0 +1,113 @@
+"""Mandates: who may sign for a collectivité, from when to when, under which act.
+
+A mandate is recorded once and never changed; one that ends early gets an end beside it. Whoever signs is asked for
+a mandate twice, when the bytes are handed out and when the signature comes back: signing after a mandate ended is
+impossible. Where a mandate names a certificate, only that certificate signs under it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Mandate:
+    """The right of a person to sign for a collectivité.
+
+    Attributes:
+        collectivite: SIREN, 9 digits.
+        person: the `sub` of the person's account.
+        name: as people know them: "Camille Exemple, maire".
+        act: what gives the right: "Délibération n° 2026-12 du 28 mars 2026".
+        valid_from: the first instant; aware.
+        valid_until: the instant from which it no longer holds; None: until it is ended.
+        certificate_sha256: of the DER of the only certificate to sign with, in lower-case hexadecimal; empty for any.
+        certificate_until: when that certificate expires, if one is named.
+        ended_at: from when it was ended early, and `ended_because` why.
+    """
+
+    mandate_id: UUID
+    collectivite: str
+    person: str
+    name: str
+    act: str
+    valid_from: datetime
+    valid_until: datetime | None
+    certificate_sha256: str = ""
+    certificate_until: datetime | None = None
+    recorded_by: str = ""
+    recorded_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_because: str = ""
+
+    @property
+    def last(self) -> datetime | None:
+        """From when it no longer holds, whether foreseen or ended early; None without end."""
+        ends = [end for end in (self.valid_until, self.ended_at) if end is not None]
+        return min(ends, default=None)
+
+    def holds(self, at: datetime) -> bool:
+        """Say whether it gives the right to sign at an instant."""
+        return self.valid_from <= at and (self.last is None or at < self.last)
+
+    def allows(self, certificate_sha256: str) -> bool:
+        """Say whether one may sign under it with a certificate."""
+        return self.certificate_sha256 in ("", certificate_sha256)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why someone may not sign; `reason` is French, `code` stable."""
+
+    code: str
+    reason: str
+
+
+def mandate_of(
+    person: str, mandates: Iterable[Mandate], *, at: datetime, certificate_sha256: str
+) -> Mandate | Refusal:
+    """Return the mandate under which a person may sign at an instant with a certificate, or why there is none.
+
+    Args:
+        person: the `sub` of the one who signs.
+        mandates: those of the collectivité.
+        at: aware.
+        certificate_sha256: of the certificate that signs.
+    """
+    own = [mandate for mandate in mandates if mandate.person == person]
+    if not own:
+        return Refusal(
+            "mandate.none",
+            "Vous n'avez pas de mandat pour signer au nom de cette collectivité. "
+            "Son administrateur peut l'enregistrer, avec l'acte qui vous le donne.",
+        )
+    holding = [mandate for mandate in own if mandate.holds(at)]
+    if not holding:
+        latest = max(own, key=lambda mandate: mandate.valid_from)
+        if at < latest.valid_from:
+            return Refusal(
+                "mandate.not-yet",
+                f"Votre mandat ({latest.act}) ne commence que le {latest.valid_from:%d/%m/%Y à %H:%M} (UTC).",
+            )
+        return Refusal(
+            "mandate.ended",
+            f"Votre mandat ({latest.act}) a pris fin le {latest.last:%d/%m/%Y à %H:%M} (UTC) : vous ne pouvez plus "
+            "signer pour cette collectivité. Son administrateur peut en enregistrer un nouveau.",
+        )
+    for mandate in holding:
+        if mandate.allows(certificate_sha256):
+            return mandate
+    return Refusal(
+        "mandate.other-certificate",
+        "Votre mandat désigne un autre certificat que celui-ci. Signez avec le certificat enregistré, ou demandez à "
+        "l'administrateur de la collectivité d'enregistrer le nouveau.",
+    )
+
+
+def mandate_for_certificate(mandates: Iterable[Mandate], *, at: datetime, certificate_sha256: str) -> Mandate | None:
+    """Return a mandate that names a certificate and held at an instant; for what was signed elsewhere."""
+    return next(
+        (one for one in mandates if one.certificate_sha256 == certificate_sha256 and one.holds(at)),
+        None,
+    )
