@@ -13,6 +13,7 @@ from cli.local.kafka import LocalKafka
 from tests.bench.figures import Figure, show, write
 from tests.bench.flux import measure_import_memory, measure_latency
 from tests.bench.relay import measure_relay
+from tests.bench.signature import measure_signature
 from tests.bench.validation import measure_validation
 
 Measure = Callable[[Path], list[Figure]]
@@ -29,6 +30,7 @@ MEASURES: dict[str, Measure] = {
     "memory": lambda folder: [measure_import_memory(folder)],
     "relay": _relay,
     "validation": measure_validation,
+    "signature": measure_signature,
 }
 
 
