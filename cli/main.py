@@ -12,6 +12,7 @@ from cli.commands import (
     platform,
     registries,
     signature,
+    trust,
     validation,
     verification,
 )
@@ -47,6 +48,7 @@ flux.app.command("refuse", cls=FrenchCommand)(desk.refuse)
 flux.app.command("restart", cls=FrenchCommand)(desk.restart)
 flux.app.command("visa", cls=FrenchCommand)(desk.give_visa)
 app.command("agent", cls=FrenchCommand)(agent.agent)
+app.add_typer(trust.trust, name="trust")
 app.add_typer(bus.app, name="bus")
 app.add_typer(installation.database, name="db")
 app.add_typer(installation.topics, name="topics")

@@ -21,6 +21,7 @@ from cryptography import x509
 from services.signature.circuits import whom_they_replace
 from services.signature.decide import NotYoursError, Turn, recorded, turn_of
 from services.signature.examination import Examiner
+from services.signature.expiry import ANNOUNCED_BEFORE
 from services.signature.mandates import Mandate, Refusal, mandate_of
 from services.signature.outline import Target, UnsignableError, read_outline
 from services.signature.ports import Documents
@@ -28,7 +29,7 @@ from services.signature.registries import Registries
 from services.signature.trust import CLOCKS_APART, fingerprint
 from services.signature.xades import Claims, Prepared, complete, prepare
 from shared.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
-from shared.envelope import Event
+from shared.envelope import Event, format_time
 from shared.errors import RequestRefusedError, UnavailableError, VersionConflictError
 from shared.events import (
     BordereauxSigned,
@@ -103,7 +104,16 @@ class Desk:
             }
 
         items = [await _answered(flux_id, one(flux_id)) for flux_id in dict.fromkeys(flux_ids)]
-        return {"signing_time": at.isoformat(), "items": items}
+        certificate = signer.certificate
+        return {
+            "signing_time": at.isoformat(),
+            "certificate": {
+                "subject": certificate.subject.rfc4514_string(),
+                "until": format_time(certificate.not_valid_after_utc),
+                "is_announced": certificate.not_valid_after_utc - at < ANNOUNCED_BEFORE,
+            },
+            "items": items,
+        }
 
     async def complete(
         self, values: Mapping[UUID, Mapping[str, bytes]], signer: Signer, signing_time: datetime, who: Caller

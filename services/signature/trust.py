@@ -264,7 +264,7 @@ def _from_crls(
 ) -> list[_Known]:
     found = []
     for crl in crls:
-        if crl.issuer != certificate.issuer or not _is_signed_by(crl, issuer):
+        if crl.issuer != certificate.issuer or not is_signed_by(crl, issuer):
             continue
         entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
         if entry is not None:
@@ -288,7 +288,8 @@ def _entry_reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
         return None
 
 
-def _is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Say whether an authority has signed a list of revoked certificates."""
     key = issuer.public_key()
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         return False

@@ -70,6 +70,15 @@ async def test_a_signatory_prepares_signs_and_completes_and_the_flux_is_ready(be
     assert len(verify_both(await bench.content(flux_id))) == 3
 
 
+async def test_a_certificate_to_renew_soon_is_announced_when_it_signs(bench: Bench) -> None:
+    flux_id = await bench.waiting(sample(1))
+    for days, is_announced in ((89, True), (91, False)):
+        holder = issue("Camille", rsa_key(3), intermediate(), end=NOW + timedelta(days=days))
+        said = (await bench.prepare([flux_id], holder=holder))["certificate"]
+        assert isinstance(said, dict)
+        assert said["is_announced"] is is_announced
+
+
 async def test_the_original_is_kept_and_the_signed_one_beside_it(bench: Bench) -> None:
     content = sample(1)
     flux_id = await bench.waiting(content)

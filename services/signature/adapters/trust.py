@@ -1,14 +1,15 @@
 """The trust list, as files in a folder: certificates of authorities, CRLs, OCSP answers.
 
-`.pem`, `.crt`, `.cer`, `.der`, `.crl`: certificates and CRLs, PEM (any number in a file) or DER; `.ocsp`, `.ors`: an
-OCSP answer (DER). Other files are left alone. What is not the certificate of an authority is not trusted, and said.
+A file called `.pem`, `.crt`, `.cer`, `.der`, `.crl`, `.ocsp` or `.ors` holds one of these in DER, or any number of
+certificates and CRLs in PEM; what it is shows in its content. Other files are left alone. What is not the certificate
+of an authority is not trusted, and said.
 """
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.x509 import ocsp
@@ -18,12 +19,11 @@ from shared.errors import UnavailableError
 from shared.units import MEBIBYTE
 
 FILE_BYTES_MAX = 64 * MEBIBYTE  # the CRLs of large authorities weigh several megabytes
-_CERTIFICATES = frozenset({".pem", ".crt", ".cer", ".der", ".crl"})
-_OCSP = frozenset({".ocsp", ".ors"})
+_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".crl", ".ocsp", ".ors"})
 _PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)
 
 
-Parsed = TypeVar("Parsed")
+Held = x509.Certificate | x509.CertificateRevocationList | ocsp.OCSPResponse
 
 
 class TrustFolderError(ValueError):
@@ -49,10 +49,10 @@ def load_trust(folder: Path, *, is_proof_required: bool = False) -> Loaded:
     answers: list[ocsp.OCSPResponse] = []
     ignored: list[str] = []
     for path in _files(folder):
-        if path.suffix.lower() in _OCSP:
-            answers.append(_parsed(path, ocsp.load_der_ocsp_response))
-            continue
-        for held in _parsed(path, _certificates_and_crls):
+        for held in _parsed(path):
+            if isinstance(held, ocsp.OCSPResponse):
+                answers.append(held)
+                continue
             if isinstance(held, x509.CertificateRevocationList):
                 crls.append(held)
             elif _is_authority(held):
@@ -92,23 +92,26 @@ class TrustFolder:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise TrustFolderError(f"Le dossier de la liste de confiance n'existe pas : {folder}.")
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in _CERTIFICATES | _OCSP and path.is_file()
-    )
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
-def _parsed(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
+def _parsed(path: Path) -> list[Held]:
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise TrustFolderError(f"{path} dépasse {FILE_BYTES_MAX // MEBIBYTE} Mio : ce n'est pas une liste.")
-        return parse(path.read_bytes())
+        return parse(path.read_bytes() if path.stat().st_size <= FILE_BYTES_MAX else b"")
     except OSError as error:
         raise TrustFolderError(f"{path} est illisible ({error.strerror}).") from error
     except ValueError as error:
-        raise TrustFolderError(f"{path} n'est ni un certificat, ni une CRL, ni une réponse OCSP lisible.") from error
+        raise TrustFolderError(
+            f"{path} n'est ni un certificat, ni une CRL, ni une réponse OCSP lisible, de 64 Mio au plus."
+        ) from error
 
 
-def _certificates_and_crls(content: bytes) -> list[x509.Certificate | x509.CertificateRevocationList]:
+def parse(content: bytes) -> list[Held]:
+    """Read a file of a trust list.
+
+    Raises:
+        ValueError: it is nothing that belongs there.
+    """
     found = list(_PEM.finditer(content))
     if found:
         return [
@@ -117,10 +120,15 @@ def _certificates_and_crls(content: bytes) -> list[x509.Certificate | x509.Certi
             else x509.load_pem_x509_crl(one.group())
             for one in found
         ]
-    try:
-        return [x509.load_der_x509_certificate(content)]
-    except ValueError:
-        return [x509.load_der_x509_crl(content)]
+    readers: tuple[Callable[[bytes], Held], ...] = (
+        x509.load_der_x509_certificate,
+        x509.load_der_x509_crl,
+        ocsp.load_der_ocsp_response,
+    )
+    for read in readers[:-1]:
+        with suppress(ValueError):
+            return [read(content)]
+    return [readers[-1](content)]
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
