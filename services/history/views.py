@@ -18,6 +18,8 @@ from shared.events import (
     FluxTransmitted,
     FluxValidated,
     ReplyUnmatched,
+    SignatureRefused,
+    SignatureRestarted,
     SignaturesRejected,
     TransmissionAttempted,
 )
@@ -143,16 +145,24 @@ def _details(facts: Iterable[object]) -> dict[str, object]:
             case SignaturesRejected():
                 details |= {"findings": _findings(fact.findings)}
             case FluxSigned():
-                details |= {"signatures": fact.model_dump(mode="json")["signatures"]}
+                warnings = _findings(fact.warnings)
+                findings = [one for one in _listed(details.get("findings")) if one not in warnings]
+                details |= {"signatures": fact.model_dump(mode="json")["signatures"], "findings": findings + warnings}
+            case SignatureRestarted():
+                details.pop("reason", None)
             case TransmissionAttempted() | FluxTransmitted():
                 details |= {"remote_name": fact.remote_name}
             case FluxRejected() | FluxPartiallyRejected():
                 details |= {"errors": fact.model_dump(mode="json")["errors"]}
-            case FluxCancelled() | ReplyUnmatched():
+            case FluxCancelled() | ReplyUnmatched() | SignatureRefused():
                 details |= {"reason": fact.reason}
             case _:
                 pass
     return details
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _findings(findings: Iterable[Finding]) -> list[dict[str, object]]:

@@ -1,9 +1,10 @@
 """Wires `signature` and runs it."""
 
+import sys
 from contextlib import ExitStack
 from functools import partial
 
-from services.signature.adapters.keys import PemKey, Pkcs11Key, SigningKey, read_secret
+from services.signature.adapters.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.adapters.seal import KeySeal
 from services.signature.adapters.trust import TrustFolder
@@ -17,48 +18,47 @@ from services.signature.settings import Settings
 from services.signature.xades import Claims
 from shared.consumer import Handler, Subscription
 from shared.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
-from shared.service import open_parts, read_settings, run, run_service, utc_now
+from shared.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
 from shared.web import caller_dependency, service_app
 
 BEGINS_WITH = (FluxValidated, SignatureRestarted)
 GOES_ON_WITH = (VisaGiven, BordereauxSigned)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, seal: KeySeal | None) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    with ExitStack() as keys:
-        seal = _seal(settings, keys)
-        trust = TrustFolder(settings.trust_folder, is_proof_required=settings.revocation_proof == "require")
-        async with open_parts(settings) as parts:
-            registries = PostgresRegistries(parts.database)
-            examiner = Examiner(trust, utc_now)
-            signing = Signing(parts.history, parts.documents, registries, examiner, seal, utc_now)
-            desk = Desk(parts.history, parts.documents, registries, examiner, utc_now)
-            expiry = Expiry(registries, trust, seal, utc_now)
-            app = service_app(
-                "signature",
-                "Fait signer les flux et vérifie leurs signatures.",
-                checks={
-                    "postgresql": parts.database.check,
-                    "bus": parts.bus.check,
-                    "documents": parts.documents.check,
-                    "trust list": trust.check,
-                },
-                waits_for=parts.bus.waits_for,
-            )
-            caller = caller_dependency(parts.tokens)
-            app.include_router(signature_routes(desk, expiry, caller=caller))
-            administration = Administration(registries, utc_now, settings.sealed_collectivites)
-            app.include_router(administration_routes(administration, caller=caller))
-            handlers: dict[type[Fact], Handler] = {
-                **dict.fromkeys(BEGINS_WITH, partial(on_validated, signing=signing)),
-                **dict.fromkeys(GOES_ON_WITH, partial(on_step_taken, signing=signing)),
-            }
-            tasks = [parts.bus.run(Subscription("signature", handlers)), expiry.watch()]
-            await run_service(app, settings, tasks)
+    trust = TrustFolder(settings.trust_folder, is_proof_required=settings.revocation_proof == "require")
+    async with open_parts(settings) as parts:
+        registries = PostgresRegistries(parts.database)
+        examiner = Examiner(trust, utc_now)
+        signing = Signing(parts.history, parts.documents, registries, examiner, seal, utc_now)
+        desk = Desk(parts.history, parts.documents, registries, examiner, utc_now)
+        expiry = Expiry(registries, trust, seal, utc_now)
+        app = service_app(
+            "signature",
+            "Fait signer les flux et vérifie leurs signatures.",
+            checks={
+                "postgresql": parts.database.check,
+                "bus": parts.bus.check,
+                "documents": parts.documents.check,
+                "trust list": trust.check,
+            },
+            waits_for=parts.bus.waits_for,
+        )
+        caller = caller_dependency(parts.tokens)
+        app.include_router(signature_routes(desk, expiry, caller=caller))
+        administration = Administration(registries, utc_now, settings.sealed_collectivites)
+        app.include_router(administration_routes(administration, caller=caller))
+        handlers: dict[type[Fact], Handler] = {
+            **dict.fromkeys(BEGINS_WITH, partial(on_validated, signing=signing)),
+            **dict.fromkeys(GOES_ON_WITH, partial(on_step_taken, signing=signing)),
+        }
+        tasks = [parts.bus.run(Subscription("signature", handlers)), expiry.watch()]
+        await run_service(app, settings, tasks)
 
 
-def _seal(settings: Settings, keys: ExitStack) -> KeySeal | None:
+def seal_of(settings: Settings, keys: ExitStack) -> KeySeal | None:
+    """Return the seal that the settings describe, if they do; a token is closed with `keys`."""
     key = _seal_key(settings, keys)
     if key is None:
         return None
@@ -78,5 +78,17 @@ def _seal_key(settings: Settings, keys: ExitStack) -> SigningKey | None:
     return None
 
 
+def main() -> None:
+    """Run the service; a seal that cannot be opened ends it as a wrong setting does."""
+    settings = read_settings(Settings, "signature")
+    with ExitStack() as keys:
+        try:
+            seal = seal_of(settings, keys)
+        except KeyUnusableError as error:
+            sys.stderr.write(f"signature: the seal: {error}\n")
+            raise SystemExit(EXIT_BAD_SETTINGS) from error
+        run(serve(settings, seal))
+
+
 if __name__ == "__main__":
-    run(serve(read_settings(Settings, "signature")))
+    main()
