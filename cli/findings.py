@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 
+from shared.text import printable
+
 _SEVERITIES = {"blocking": "Anomalie bloquante", "warning": "Avertissement"}
 
 
@@ -88,4 +90,4 @@ def _mappings(value: object) -> list[Mapping[str, object]]:
 def _show(console: Console, items: Iterable[Iterator[str]]) -> None:
     for lines in items:
         for line in lines:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(printable(line), markup=False, soft_wrap=True)

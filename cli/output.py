@@ -7,12 +7,15 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import rich.table
 import typer
 from rich.console import Console, RenderableType
 
 from cli.errors import CommandError
 from cli.findings import show_problem
+from shared.text import printable
 
 WIDTH_WITHOUT_TERMINAL = 140  # a file or a pipe has no width; lines are folded, never cut
 
@@ -23,16 +26,29 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 
+class Table(rich.table.Table):
+    """A table whose cells hold what others wrote: whatever would command the terminal is shown as `?`."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # noqa: ANN401  # those of the class it stands for
+        """Add a row; see `rich.table.Table.add_row`."""
+        super().add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def plain(text: str) -> str:
+    """Return a text without what would command a terminal, or hide or turn around what it says; lines stay lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def show(*what: RenderableType) -> None:
     """Show something to a person; plain text is shown as it is."""
     out = console()
     for one in what:
-        out.print(one, markup=False, soft_wrap=isinstance(one, str))
+        out.print(plain(one) if isinstance(one, str) else one, markup=False, soft_wrap=isinstance(one, str))
 
 
 def say(sentence: str) -> None:
     """Tell a person what goes on, beside the data."""
-    console(stderr=True).print(sentence, markup=False, soft_wrap=True)
+    console(stderr=True).print(plain(sentence), markup=False, soft_wrap=True)
 
 
 def emit(document: object) -> None:

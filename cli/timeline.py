@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from rich.table import Table
-
 from cli import wording
+from cli.output import Table
 from shared.envelope import Event, read_event
 from shared.errors import MalformedMessageError
 

@@ -5,13 +5,12 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cli.backstage import Backstage, find_backstage, parked_messages
 from cli.errors import RefusedError, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, DataOption, environ
-from cli.output import emit, reporting, say, show
+from cli.output import Table, emit, reporting, say, show
 from cli.timeline import time_of
 from shared.consumer import ParkedMessage
 

@@ -9,7 +9,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 import typer
-from rich.table import Table
 
 from cli import wording
 from cli.api import Api
@@ -19,7 +18,7 @@ from cli.errors import ExitCode, UsageProblemError
 from cli.findings import show_findings
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import console, emit, reason_of, reporting, say, show
+from cli.output import Table, console, emit, reason_of, reporting, say, show
 from services.validation.adapters.pool import Pool
 from services.validation.decide import too_costly
 from services.validation.difference import differences, index_differences

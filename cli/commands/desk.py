@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
-from rich.table import Table
 
 from cli import wording
 from cli.api import Api
@@ -28,7 +27,7 @@ from cli.commands.signature import (
 from cli.errors import ExitCode, RefusedError, UsageProblemError
 from cli.findings import show_problem
 from cli.options import AsJson, FluxId, environ
-from cli.output import console, emit, reporting, say, show
+from cli.output import Table, console, emit, reporting, say, show
 from cli.timeline import members_of, time_of
 from services.signature.adapters.keys import KeyUnusableError, SigningKey
 from services.signature.outline import UnsignableError, read_outline
@@ -56,8 +55,10 @@ def pending(*, as_json: AsJson = False) -> None:
             say("Rien ne vous attend.")
             return
         table = Table()
-        for column in ("Flux", "Collectivité", "Fichier", "À faire", "Depuis", "Bordereaux", "Montant"):
-            table.add_column(column, overflow="fold")
+        for number, column in enumerate(
+            ("Flux", "Collectivité", "Fichier", "À faire", "Depuis", "Bordereaux", "Montant")
+        ):
+            table.add_column(column, overflow="fold", no_wrap=number == 0)  # an identifier is copied whole
         for row in rows:
             bordereaux = members_of(row, "bordereaux")
             table.add_row(

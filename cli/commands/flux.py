@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cli import wording
 from cli.api import Api
@@ -16,7 +15,7 @@ from cli.errors import CommandError, ExitCode, RefusedError
 from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, FluxId, environ, moment_of
-from cli.output import console, emit, emit_line, reason_of, reporting, say, show
+from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
 from cli.timeline import members_of, paris, steps_of, table_of, time_of
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for

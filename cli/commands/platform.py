@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cli import demo as demonstration
 from cli.errors import ExitCode, UnreachableError
@@ -17,7 +16,7 @@ from cli.local.readiness import Readiness, ask_all
 from cli.local.running import Running, find_running
 from cli.local.supervision import ProcessState, Supervisor
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
-from cli.output import emit, reporting, say, show
+from cli.output import Table, emit, reporting, say, show
 from shared.auth import Role
 
 _ROLES = ", ".join(role.value for role in Role)

@@ -8,14 +8,13 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.table import Table
 
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, moment_of
-from cli.output import emit, reason_of, reporting, say, show
+from cli.output import Table, emit, reason_of, reporting, say, show
 from cli.timeline import time_of
 from shared.envelope import new_id
 

@@ -10,12 +10,11 @@ from typing import Annotated, Final
 import httpx
 import typer
 from cryptography import x509
-from rich.table import Table
 
 from cli.errors import ExitCode, RefusedError, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
-from cli.output import emit, reason_of, reporting, say, show
+from cli.output import Table, emit, reason_of, reporting, say, show
 from services.signature.adapters.trust import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
 from services.signature.trust import TrustList, is_signed_by
 

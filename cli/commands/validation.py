@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cli.api import Api
 from cli.client_config import read_client_config
@@ -14,7 +13,7 @@ from cli.commands.checks import schemas
 from cli.errors import UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import emit, reason_of, reporting, say, show
+from cli.output import Table, emit, reason_of, reporting, say, show
 from services.validation.packs import PackError, PackFiles, read_pack
 
 controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")

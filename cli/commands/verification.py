@@ -19,6 +19,7 @@ from services.signature.trust import TrustList, fingerprint, vouched
 from services.signature.verification import verify as verify_document
 from services.validation.reader import too_large
 from shared.events import Finding
+from shared.text import printable
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unsigned": 3}
 VERDICTS = {"valid": "valides", "invalid": "non valides", "unsigned": "aucune"}
@@ -124,16 +125,18 @@ def _show(file: Path, report: Report) -> None:
     show(f"{file} : {ON_SCREEN[report.classification]} ; signatures {VERDICTS[report.verdict]}")
     show_findings(console(), [_json(one) for one in report.findings])
     for one in report.signatures:
-        what = "le flux entier" if one.is_global else f"le bordereau « {one.element_id} »"
-        show("", f"{'Valable' if one.holds else 'NON VALABLE'} : {what} (signature {one.signature_id or 'sans Id'})")
+        what = "le flux entier" if one.is_global else f"le bordereau « {printable(one.element_id)} »"
+        named = printable(one.signature_id) or "sans Id"
+        show("", f"{'Valable' if one.holds else 'NON VALABLE'} : {what} (signature {named})")
         if one.signer:
-            show(f"  Signataire : {one.signer}{f', {one.claimed_role}' if one.claimed_role else ''}")
+            role = f", {printable(one.claimed_role)}" if one.claimed_role else ""
+            show(f"  Signataire : {printable(one.signer)}{role}")
         if one.signing_time is not None:
             show(f"  Date : {one.signing_time.astimezone(paris()):%d/%m/%Y à %H:%M:%S} (heure de Paris)")
         if one.certificate is not None:
             show(
                 f"  Certificat : {one.certificate.serial_number}, émis par "
-                f"{one.certificate.issuer.rfc4514_string()}, valable du "
+                f"{printable(one.certificate.issuer.rfc4514_string())}, valable du "
                 f"{one.certificate.not_valid_before_utc:%d/%m/%Y} au {one.certificate.not_valid_after_utc:%d/%m/%Y}"
             )
         if one.form:

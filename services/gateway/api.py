@@ -7,19 +7,20 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from services.gateway import decide
 from shared.auth import MAY_SEND, Caller
 from shared.deciding import decide_on
 from shared.history import History
 from shared.lifecycle import Flux, State
+from shared.sentences import Comment
 
 
 class Order(BaseModel):
     """Why a suspended sending is to be done again; not needed otherwise."""
 
-    reason: str = Field(default="", max_length=500)
+    reason: Comment = ""
 
 
 class Orders:

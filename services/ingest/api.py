@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from services.ingest import decide
@@ -27,6 +27,7 @@ from shared.events import FluxImported
 from shared.history import History
 from shared.lifecycle import State, fold
 from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.sentences import Reason
 from shared.text import printable
 from shared.web import problem_members
 
@@ -37,7 +38,7 @@ FILENAME_CHARACTERS_MAX = 255
 class Cancellation(BaseModel):
     """Why a flux is withdrawn."""
 
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Reason
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Depends
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 from services.signature.circuits import Circuit, Delegation, Domain, FluxKind, Step, StepKind, fault_of
 from services.signature.mandates import Mandate
@@ -21,6 +21,7 @@ from services.signature.registries import EVERYONE, Registries
 from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller, Role
 from shared.envelope import new_id
 from shared.errors import RequestRefusedError
+from shared.sentences import Comment, Name, Person, Reason
 
 MAY_DELEGATE = MAY_ADMINISTER | {Role.SIGNATAIRE, Role.GESTIONNAIRE}
 RSA_BITS_MIN = 2048
@@ -30,26 +31,7 @@ PERSONS_MAX = 50
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 
 
-def _on_one_line(value: object) -> object:
-    """Write a text on one line; the spaces of French typography become plain ones."""
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def _shown_as_it_is(text: str) -> str:
-    """Refuse what has no shape: PostgreSQL takes no NUL, and a `sub` is compared as it is."""
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("holds characters that cannot be shown, or spaces around it")
-    return text
-
-
-Sentence = Annotated[
-    str, BeforeValidator(_on_one_line), Field(min_length=3, max_length=500), AfterValidator(_shown_as_it_is)
-]
-Name = Annotated[
-    str, BeforeValidator(_on_one_line), Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)
-]
-StepName = Annotated[str, BeforeValidator(_on_one_line), Field(max_length=200), AfterValidator(_shown_as_it_is)]
-Person = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
+StepName = Annotated[Comment, Field(max_length=200)]
 Siren = Annotated[str, Field(pattern=r"^[0-9]{9}$")]
 
 
@@ -60,11 +42,11 @@ class NewMandate(BaseModel):
     collectivite: Siren
     person: Person
     name: Name
-    act: Sentence
+    act: Reason
     valid_from: datetime
     valid_until: datetime | None = None
     certificate: str = Field(default="", max_length=CERTIFICATE_CHARACTERS_MAX)
-    reason: Sentence | None = None
+    reason: Reason | None = None
 
 
 class NewDelegation(BaseModel):
@@ -76,14 +58,14 @@ class NewDelegation(BaseModel):
     substitute: Person
     valid_from: datetime
     valid_until: datetime
-    reason: Sentence
+    reason: Reason
 
 
 class End(BaseModel):
     """From when something no longer holds: at once unless told otherwise."""
 
     at: datetime | None = None
-    reason: Sentence
+    reason: Reason
 
 
 class WantedStep(BaseModel):
@@ -104,7 +86,7 @@ class CircuitChange(BaseModel):
 
     flux_kind: FluxKind = "*"
     steps: list[WantedStep] = Field(max_length=STEPS_MAX)
-    reason: Sentence
+    reason: Reason
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The HTTP API of `signature` for those who sign and approve, one flux or hundreds at a time."""
 
-import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -18,6 +17,7 @@ from services.signature.xades import Claims
 from shared.auth import MAY_READ, Caller
 from shared.documents import bounded
 from shared.errors import RequestRefusedError, TooLargeError
+from shared.sentences import Comment, Reason
 from shared.units import MEBIBYTE
 from shared.web import NO_STORE
 
@@ -95,14 +95,22 @@ class Completion(SignedBy):
         """Return the values by flux and by element.
 
         Raises:
-            RequestRefusedError: 422; one is not base64.
+            RequestRefusedError: 422; one is not base64, or two are for the same element.
         """
+        named = [(item.flux_id, one.element_id) for item in self.items for one in item.values]
+        if len({item.flux_id for item in self.items}) < len(self.items) or len(set(named)) < len(named):
+            raise RequestRefusedError(
+                422,
+                "value-repeated",
+                "Valeur en double",
+                "Un flux, ou un de ses éléments, est donné deux fois : on ne saurait laquelle des valeurs retenir.",
+            )
         try:
             return {
                 item.flux_id: {one.element_id: b64decode(one.value, validate=True) for one in item.values}
                 for item in self.items
             }
-        except binascii.Error as error:
+        except ValueError as error:
             raise RequestRefusedError(
                 422, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
             ) from error
@@ -112,20 +120,20 @@ class Visa(BaseModel):
     """Which flux are approved."""
 
     flux: FluxIds
-    comment: str = Field(default="", max_length=500)
+    comment: Comment = ""
 
 
 class Decline(BaseModel):
     """Which flux are declined, and why."""
 
     flux: FluxIds
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Reason
 
 
 class Restart(BaseModel):
     """Why a circuit begins again."""
 
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Reason
 
 
 def signature_routes(desk: Desk, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
@@ -147,12 +155,14 @@ def signature_routes(desk: Desk, expiry: Expiry, *, caller: WhoDependency) -> AP
         return await desk.complete(given.values(), given.signer(), given.signing_time, who)
 
     @router.post("/signatures/visa", summary="Viser des flux")
-    async def visa(given: Visa, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        given = await _read(request, Visa)
         return await desk.give_visa(given.flux, given.comment, who)
 
     @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
-    async def refuse(decline: Decline, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await desk.refuse(decline.flux, decline.reason.strip(), who)
+    async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        decline = await _read(request, Decline)
+        return await desk.refuse(decline.flux, decline.reason, who)
 
     @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
@@ -165,8 +175,9 @@ def signature_routes(desk: Desk, expiry: Expiry, *, caller: WhoDependency) -> AP
         return Response(await desk.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream")
 
     @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
-    async def restart(flux_id: UUID, asked: Restart, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await desk.restart(flux_id, asked.reason.strip(), who)
+    async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        asked = await _read(request, Restart)
+        return await desk.restart(flux_id, asked.reason, who)
 
     @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
     async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:

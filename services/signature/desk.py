@@ -10,6 +10,7 @@ not stop the others.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,7 +31,13 @@ from services.signature.trust import CLOCKS_APART, fingerprint
 from services.signature.xades import Claims, Prepared, complete, prepare
 from shared.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
 from shared.envelope import Event, format_time
-from shared.errors import RequestRefusedError, UnavailableError, VersionConflictError
+from shared.errors import (
+    CorruptDocumentError,
+    DocumentMissingError,
+    RequestRefusedError,
+    UnavailableError,
+    VersionConflictError,
+)
 from shared.events import (
     BordereauxSigned,
     Fact,
@@ -45,6 +52,8 @@ from shared.history import History
 from shared.lifecycle import Flux, State, fold
 from shared.retrying import until_no_conflict
 from shared.web import flux_not_found, problem_members
+
+logger = logging.getLogger(__name__)
 
 PREPARED_FOR: Final = timedelta(minutes=15)
 PENDING_MAX: Final = 1000
@@ -350,6 +359,14 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
             "Momentanément impossible",
             "La plateforme ne peut pas traiter ce flux pour l'instant ; rien n'est enregistré pour lui. Recommencez.",
             extra={"party": error.party},
+        )
+    except (DocumentMissingError, CorruptDocumentError) as error:
+        logger.error("document.lost", extra={"reason": str(error)})  # noqa: TRY400  # the others go on; told below
+        refused = RequestRefusedError(
+            500,
+            "document-lost",
+            "Fichier perdu",
+            "Le fichier de ce flux n'est plus dans le stockage, ou n'y est plus intact. Prévenez votre hébergeur.",
         )
     except VersionConflictError:
         refused = _refused("conflict", "Le flux change d'état en ce moment même. Relisez-le, puis recommencez.")

@@ -18,6 +18,7 @@ from services.validation.work import compile_files
 from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
 from shared.documents import bounded
 from shared.errors import RequestRefusedError, TooLargeError
+from shared.sentences import Reason
 from shared.web import NO_STORE
 
 EVERYONE = "*"
@@ -42,7 +43,7 @@ class ControlChange(BaseModel):
 
     collectivite: str = Field(default=EVERYONE, pattern=r"^(\*|[0-9]{9})$")
     severity: Literal["blocking", "warning", "default"]
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Reason
 
 
 @dataclass(frozen=True)

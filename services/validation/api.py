@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from services.validation.checks import Checks
@@ -15,6 +15,7 @@ from services.validation.reports import Reports
 from shared.auth import MAY_READ, MAY_SEND, Caller
 from shared.errors import RequestRefusedError, TooLargeError
 from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.sentences import Reason
 from shared.units import MEBIBYTE
 from shared.web import NO_STORE
 
@@ -24,7 +25,7 @@ WhoDependency = Callable[..., Awaitable[Caller]]
 class Acceptance(BaseModel):
     """Why a flux that repeats another is to be sent all the same."""
 
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Reason
 
 
 def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, files_max: int) -> APIRouter:

@@ -1,0 +1,30 @@
+"""The texts that people send to our APIs: on one line, without a character that has no shape of its own.
+
+PostgreSQL takes no NUL in a text, a terminal obeys some control characters, and a fact is kept for ever.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+
+def _on_one_line(value: object) -> object:
+    """Write a text on one line; the spaces of French typography become plain ones."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _shown_as_it_is(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("holds characters that cannot be shown, or spaces around it")
+    return text
+
+
+Comment = Annotated[str, BeforeValidator(_on_one_line), Field(max_length=500), AfterValidator(_shown_as_it_is)]
+Reason = Annotated[
+    str, BeforeValidator(_on_one_line), Field(min_length=3, max_length=500), AfterValidator(_shown_as_it_is)
+]
+Name = Annotated[
+    str, BeforeValidator(_on_one_line), Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)
+]
+# A `sub` is compared as it is, so it is not put right.
+Person = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
