@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from tests.signing import NOW, Key
 
@@ -69,6 +69,7 @@ def issue(
     is_authority: bool = False,
     key_usage: x509.KeyUsage | None = SIGNS,
     extended: x509.ObjectIdentifier | None = None,
+    authority_usage: x509.KeyUsage | None = None,
 ) -> Holder:
     """Issue a certificate; by itself when there is no issuer."""
     subject = x509.Name(
@@ -85,7 +86,7 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
     )
     if key_usage is not None:
-        builder = builder.add_extension(CERTIFIES if is_authority else key_usage, critical=True)
+        builder = builder.add_extension((authority_usage or CERTIFIES) if is_authority else key_usage, critical=True)
     if extended is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
     return Holder(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
@@ -110,6 +111,19 @@ def signer() -> Holder:
     return issue("Signataire d'essai", rsa_key(3), intermediate())
 
 
+def hostile_holder() -> Holder:
+    """Return a certificate that can be loaded, and one extension of which cannot be read (an x400Address)."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Hostile")])
+    unreadable = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02\xa3\x00")
+    builder = (
+        x509.CertificateBuilder(name, name, rsa_key(3).public_key(), 1)
+        .not_valid_before(NOW - YEAR)
+        .not_valid_after(NOW + YEAR)
+        .add_extension(unreadable, critical=False)
+    )
+    return Holder(builder.sign(rsa_key(3), hashes.SHA256()), rsa_key(3))
+
+
 def crl(
     issuer: Holder,
     revoked: Sequence[tuple[Holder, datetime, x509.ReasonFlags | None]] = (),
@@ -117,6 +131,7 @@ def crl(
     made: datetime = NOW,
     until: datetime = NOW + timedelta(days=7),
     key: Key | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> x509.CertificateRevocationList:
     """Return a list of revoked certificates; signed with another key if one is given."""
     builder = (
@@ -130,6 +145,8 @@ def crl(
         if reason is not None:
             entry = entry.add_extension(x509.CRLReason(reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, critical=is_critical)
     return builder.sign(key or issuer.key, hashes.SHA256())
 
 

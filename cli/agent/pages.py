@@ -16,7 +16,7 @@ from cli.agent.desk import SigningRequest
 from cli.agent.reading import SHOWN_CHARACTERS_MAX, Item, Line, Summary, sum_of, told
 from cli.timeline import paris
 from cli.wording import count
-from services.signature.adapters.keys import name_of
+from services.signature.certificates import name_of
 
 HEADERS: Final = {
     "Content-Security-Policy": (

@@ -27,7 +27,8 @@ from cli.commands.signature import (
 from cli.errors import RefusedError, UsageProblemError
 from cli.options import AsJson
 from cli.output import emit_line, reason_of, reporting, say
-from services.signature.adapters.keys import SigningKey, name_of
+from services.signature.adapters.keys import SigningKey
+from services.signature.certificates import name_of
 
 HOST: Final = "127.0.0.1"  # never anything else: whoever reaches the agent may ask for signatures
 DEFAULT_PORT: Final = 8490

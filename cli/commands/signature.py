@@ -22,9 +22,9 @@ from services.signature.adapters.keys import (
     Pkcs11Key,
     SigningKey,
     is_open_to_others,
-    name_of,
     read_secret,
 )
+from services.signature.certificates import name_of
 from services.signature.outline import Target, UnsignableError, targets
 from services.signature.verification import verify
 from services.signature.xades import Claims, complete, prepare

@@ -13,9 +13,10 @@ from cli.options import AsJson
 from cli.output import console, emit, reason_of, reporting, say, show
 from cli.timeline import paris
 from services.signature.adapters.trust import TrustFolderError, load_trust
+from services.signature.certificates import fingerprint
 from services.signature.report import ON_SCREEN, Report, SignatureReport
 from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
-from services.signature.trust import TrustList, fingerprint, vouched
+from services.signature.trust import TrustList, vouched
 from services.signature.verification import verify as verify_document
 from services.validation.reader import too_large
 from shared.events import Finding

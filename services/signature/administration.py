@@ -8,13 +8,12 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from services.signature.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 from services.signature.circuits import Circuit, Delegation, Domain, FluxKind, Step, StepKind, fault_of
 from services.signature.mandates import Mandate
 from services.signature.registries import EVERYONE, Registries
@@ -24,7 +23,6 @@ from shared.errors import RequestRefusedError
 from shared.sentences import Comment, Name, Person, Reason
 
 MAY_DELEGATE = MAY_ADMINISTER | {Role.SIGNATAIRE, Role.GESTIONNAIRE}
-RSA_BITS_MIN = 2048
 CERTIFICATE_CHARACTERS_MAX = 20_000
 STEPS_MAX = 20
 PERSONS_MAX = 50
@@ -114,7 +112,7 @@ class GivenCertificate:
         try:
             found = _certificates_in(text)
             keys = [certificate.public_key() for certificate in found]
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise _bad_certificate(
                 "Ce texte n'est pas un certificat lisible : donnez-le au format PEM, ou son DER en base64."
             ) from error
@@ -128,7 +126,7 @@ class GivenCertificate:
                 "signer ici. Choisissez un autre certificat."
             )
         return cls(
-            found[0].fingerprint(hashes.SHA256()).hex(),
+            fingerprint(found[0]),
             found[0].not_valid_after_utc,
             found[0].public_bytes(Encoding.PEM).decode("ascii"),
         )
@@ -464,8 +462,8 @@ def _content(recorded: Mandate | Delegation) -> Mandate | Delegation:
 
 def _certificates_in(text: str) -> list[x509.Certificate]:
     if "-----BEGIN" in text:
-        return x509.load_pem_x509_certificates(text.encode())
-    return [x509.load_der_x509_certificate(b64decode("".join(text.split()), validate=True))]
+        return [readable(one) for one in x509.load_pem_x509_certificates(text.encode())]
+    return [read_der(b64decode("".join(text.split()), validate=True))]
 
 
 def _bad_certificate(detail: str) -> RequestRefusedError:

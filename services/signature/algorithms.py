@@ -37,7 +37,6 @@ class Method:
 
 
 # SHA-1 is the form of before 2018 (5.4): admitted, and reported as such.
-SHA1_METHODS: Final = frozenset({f"{DS}rsa-sha1"})
 SIGNATURE_METHODS: Final[Mapping[str, Method]] = {
     f"{DS}rsa-sha1": Method("rsa", "sha1"),
     RSA_SHA256: Method("rsa", "sha256"),

@@ -5,12 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
+from services.signature.certificates import read_der
 from services.signature.desk import Desk, Signer
 from services.signature.expiry import Expiry
 from services.signature.xades import Claims
@@ -53,9 +52,8 @@ class SignedBy(BaseModel):
             RequestRefusedError: 422; it is no certificate.
         """
         try:
-            certificate = x509.load_der_x509_certificate(b64decode(self.certificate, validate=True))
-            certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+            certificate = read_der(b64decode(self.certificate, validate=True))
+        except ValueError as error:
             raise RequestRefusedError(
                 422,
                 "certificate-invalid",

@@ -4,6 +4,7 @@ Sources: ``helios.md`` is the fact dossier; "XMLDSig" is W3C's recommendation, "
 "RFC 5280" and "RFC 6960" are those of certificates. The list at the end of docs/signature.md is printed from here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -219,3 +220,10 @@ ALL: Final = (
     COVERAGE,
     MANDATE,
 )
+
+_NUMBERS: Final = {check.code: check.number for check in ALL}
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order of the checks."""
+    return sorted(findings, key=lambda finding: _NUMBERS[finding.code])

@@ -7,14 +7,15 @@ signature of someone who has none; of one that keeps none, a warning says that n
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from services.signature import checks
+from services.signature.certificates import fingerprint
 from services.signature.circuits import Step
 from services.signature.mandates import Mandate, mandate_for_certificate
 from services.signature.outline import Target
 from services.signature.report import Report, SignatureReport
-from services.signature.trust import fingerprint
 from shared.events import (
     CircuitStep,
     Document,
@@ -60,7 +61,9 @@ def _covers(step: Step, target: Target, *, is_last: bool) -> bool:
     return is_last if target.is_global else step.domain in ("", target.domain)
 
 
-def conclude(flux: Flux, document: Document, report: Report, mandates: Sequence[Mandate]) -> list[Fact]:
+def conclude(
+    flux: Flux, document: Document, report: Report, mandates: Sequence[Mandate], *, received_at: datetime
+) -> list[Fact]:
     """Say what the signatures of a flux come to, once none is missing: signed, or rejected.
 
     Args:
@@ -68,6 +71,7 @@ def conclude(flux: Flux, document: Document, report: Report, mandates: Sequence[
         document: the bytes that were verified.
         report: of those bytes, trust included.
         mandates: those of the collectivité.
+        received_at: when the flux was imported.
     """
     if report.verdict == "unsigned":
         raise ValueError("a flux without any signature is not concluded")
@@ -82,28 +86,37 @@ def conclude(flux: Flux, document: Document, report: Report, mandates: Sequence[
         ):
             signatures.append(held)
             continue
-        mandate, said = elsewhere(one, mandates)
+        mandate, said = elsewhere(one, mandates, received_at)
         findings += said
-        signatures.append(recorded(one, mandate))
+        if one.holds:
+            signatures.append(recorded(one, mandate))
     blocking = [finding for finding in findings if finding.severity == "blocking"]
     if blocking:
         return [SignaturesRejected(findings=tuple(blocking[:FINDINGS_MAX]))]
     return [FluxSigned(document=document, signatures=tuple(signatures), warnings=tuple(findings[:FINDINGS_MAX]))]
 
 
-def elsewhere(one: SignatureReport, mandates: Sequence[Mandate]) -> tuple[Mandate | None, list[Finding]]:
+def elsewhere(
+    one: SignatureReport, mandates: Sequence[Mandate], received_at: datetime
+) -> tuple[Mandate | None, list[Finding]]:
     """Return the mandate of a signature that was not made here, and what there is to say when there is none."""
     if one.certificate is None or one.signing_time is None:
         return None, []
     if not mandates:
         text = "Aucun mandat n'est enregistré pour cette collectivité : qui pouvait signer n'est pas vérifié."
         return None, [checks.MANDATE.finding(one.element_id, text, severity="warning")]
-    found = mandate_for_certificate(mandates, at=one.signing_time, certificate_sha256=fingerprint(one.certificate))
+    found = mandate_for_certificate(
+        mandates,
+        signing_time=one.signing_time,
+        received_at=received_at,
+        certificate_sha256=fingerprint(one.certificate),
+    )
     if found is not None:
         return found, []
     text = (
         f"Aucun mandat de la collectivité ne désigne le certificat « {one.signer[:SIGNER_CHARACTERS_MAX]} » "
-        f"à la date de signature, {one.signing_time:%d/%m/%Y à %H:%M} (UTC)."
+        f"à la fois à la date de signature, {one.signing_time:%d/%m/%Y à %H:%M}, et à la réception du fichier, "
+        f"{received_at:%d/%m/%Y à %H:%M} (UTC)."
     )
     return None, [checks.MANDATE.finding(one.element_id, text)]
 
@@ -169,13 +182,14 @@ class Turn:
     on_behalf_of: str = ""
 
 
-def turn_of(flux: Flux, person: str, replaced: frozenset[str]) -> Turn:
+def turn_of(flux: Flux, person: str, replaced: frozenset[str], *, may_sign: bool) -> Turn:
     """Return the step that a person may take now.
 
     Args:
         flux: waiting for signatures.
         person: the account.
         replaced: the absent people it stands in for today.
+        may_sign: it has the role of those who sign.
 
     Raises:
         NotYoursError: nothing is left to do, or it is for somebody else.
@@ -184,6 +198,8 @@ def turn_of(flux: Flux, person: str, replaced: frozenset[str]) -> Turn:
     if step is None or step.kind == "seal":
         raise NotYoursError("Rien n'attend d'être visé ou signé dans ce flux : la plateforme poursuit d'elle-même.")
     turn = Turn(step, flux.steps_done + 1)
+    if step.kind == "signature" and not may_sign:
+        raise NotYoursError(f"L'étape {turn.number} attend une signature : elle est pour un signataire.")
     if not step.any_of or person in step.any_of:
         return turn
     standing_in = sorted(replaced.intersection(step.any_of))

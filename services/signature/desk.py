@@ -19,6 +19,7 @@ from uuid import UUID
 
 from cryptography import x509
 
+from services.signature.certificates import fingerprint
 from services.signature.circuits import whom_they_replace
 from services.signature.decide import NotYoursError, Turn, recorded, turn_of
 from services.signature.examination import Examiner
@@ -27,7 +28,7 @@ from services.signature.mandates import Mandate, Refusal, mandate_of
 from services.signature.outline import Target, UnsignableError, read_outline
 from services.signature.ports import Documents
 from services.signature.registries import Registries
-from services.signature.trust import CLOCKS_APART, fingerprint
+from services.signature.trust import CLOCKS_APART
 from services.signature.xades import Claims, Prepared, complete, prepare
 from shared.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
 from shared.envelope import Event, format_time
@@ -102,14 +103,14 @@ class Desk:
 
         async def one(flux_id: UUID) -> Item:
             known = await self._load(flux_id, who)
-            turn, _ = await self._may_sign(known, signer.certificate, who, at)
+            turn, _ = await self._may_sign(known, signer.certificate, who, at, at)
             prepared = await self._prepared(known.flux, known.flux.left_to_sign, signer, at)
             return {
                 "status": "prepared",
                 "step": turn.number,
                 "document": known.flux.document.model_dump() if known.flux.document else None,
                 "elements": [_element(element) for element in prepared],
-                "bordereaux": _bordereaux(known.flux),
+                "bordereaux": _bordereaux(known.flux, only_left=True),
             }
 
         items = [await _answered(flux_id, one(flux_id)) for flux_id in dict.fromkeys(flux_ids)]
@@ -167,7 +168,7 @@ class Desk:
             return SignatureRefused(step=turn.number, on_behalf_of=turn.on_behalf_of, reason=reason)
 
         return {
-            "items": [await self._take_step(flux_id, who, decide, "refused") for flux_id in dict.fromkeys(flux_ids)]
+            "items": [await self._take_step(flux_id, who, decide, "declined") for flux_id in dict.fromkeys(flux_ids)]
         }
 
     async def restart(self, flux_id: UUID, reason: str, who: Caller) -> Item:
@@ -243,9 +244,7 @@ class Desk:
         if not wanted and all(done[element_id].certificate_sha256 == mine for element_id in given):
             return {"status": "signed", "elements": list(given), **_state(known.flux)}  # asked twice
         now = self.now()
-        turn, mandate = await self._may_sign(known, signer.certificate, who, now)
-        if not mandate.holds(signing_time):
-            raise _refused("mandate.ended", "Votre mandat ne valait pas à la date de signature.")
+        turn, mandate = await self._may_sign(known, signer.certificate, who, now, signing_time)
         strangers = sorted(set(given).difference(known.flux.left_to_sign))
         if strangers:
             raise _refused("not-asked", f"La signature de « {strangers[0]} » n'est pas demandée à cette étape.")
@@ -275,17 +274,28 @@ class Desk:
         return await _answered(flux_id, until_no_conflict(attempt))
 
     async def _may_sign(
-        self, known: _Known, certificate: x509.Certificate, who: Caller, at: datetime
+        self,
+        known: _Known,
+        certificate: x509.Certificate,
+        who: Caller,
+        at: datetime,
+        signing_time: datetime,
     ) -> tuple[Turn, Mandate]:
         """Return whose turn it is and the mandate, when the caller may sign this flux now with this certificate."""
         turn = await self._turn(known, who, at)
         if turn.step.kind != "signature":
             raise NotYoursError(f"L'étape {turn.number} demande un visa, pas encore une signature.")
         mandates = await self.registries.mandates(known.collectivite)
-        mandate = mandate_of(who.subject, mandates, at=at, certificate_sha256=fingerprint(certificate))
+        mandate = mandate_of(
+            who.subject,
+            mandates,
+            at=at,
+            certificate_sha256=fingerprint(certificate),
+            signing_time=signing_time,
+        )
         if isinstance(mandate, Refusal):
             raise _refused(mandate.code, mandate.reason)
-        findings = self.examiner.judge_certificate(certificate, at)
+        findings = await self.examiner.judge_certificate(certificate, at)
         blocking = [finding for finding in findings if finding.severity == "blocking"]
         if blocking:
             raise _not_holding(blocking)
@@ -298,15 +308,19 @@ class Desk:
                 f"Le flux n'attend ni visa ni signature : il est « {known.flux.on_screen} ».",
             )
         delegations = await self.registries.delegations(known.collectivite)
-        return turn_of(known.flux, who.subject, whom_they_replace(who.subject, delegations, at))
+        return turn_of(
+            known.flux,
+            who.subject,
+            whom_they_replace(who.subject, delegations, at),
+            may_sign=bool(who.roles & MAY_SIGN),
+        )
 
     async def _is_turn_of(self, known: _Known, who: Caller) -> bool:
         try:
-            turn = await self._turn(known, who, self.now())
+            await self._turn(known, who, self.now())
         except NotYoursError:
             return False
-        allowed = MAY_SIGN if turn.step.kind == "signature" else MAY_APPROVE
-        return bool(who.roles & allowed)
+        return bool(who.roles & MAY_APPROVE)
 
     async def _prepared(self, flux: Flux, elements: Sequence[str], signer: Signer, at: datetime) -> list[Prepared]:
         document = await self._read(flux)
@@ -403,8 +417,12 @@ def _element(prepared: Prepared) -> Item:
     return {"element_id": prepared.element_id, "to_sign": prepared.to_sign_base64, "digest": prepared.digest}
 
 
-def _bordereaux(flux: Flux) -> list[Item]:
+def _bordereaux(flux: Flux, *, only_left: bool = False) -> list[Item]:
+    """Return the bordereaux of a flux, or those that the next step signs (all, when it signs the whole flux)."""
     held = flux.validated.bordereaux if flux.validated else ()
+    left = set(flux.left_to_sign)
+    if only_left and any(one.element_id in left for one in held):
+        held = tuple(one for one in held if one.element_id in left)
     return [one.model_dump(mode="json", exclude={"is_signed", "is_repeated"}) for one in held]
 
 

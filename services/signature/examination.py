@@ -26,13 +26,14 @@ class Examiner:
     trust: Trust
     now: Callable[[], datetime]
 
-    def judge_certificate(self, certificate: x509.Certificate, at: datetime) -> list[Finding]:
+    async def judge_certificate(self, certificate: x509.Certificate, at: datetime) -> list[Finding]:
         """Return what there is to say of a certificate before anything is signed with it.
 
         Raises:
             UnavailableError: the trust list cannot be read.
         """
-        found = judge(certificate, (), self.trust.current(), at=at, now=self.now())
+        trust, now = self.trust.current(), self.now()
+        found = await asyncio.to_thread(judge, certificate, (), trust, at=at, now=now)
         return [check.finding("", text, severity=severity) for check, text, severity in found]
 
     async def examine(self, document: bytes) -> Report:
@@ -43,7 +44,7 @@ class Examiner:
         """
         trust = self.trust.current()
         report = await asyncio.to_thread(verify, document)
-        report = vouched(report, trust, now=self.now())
+        report = await asyncio.to_thread(vouched, report, trust, now=self.now())
         metrics.SIGNATURES_EXAMINED.labels(report.verdict).inc()
         return report
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from services.signature.certificates import fingerprint
 from services.signature.ports import Seal, Trust
 from services.signature.registries import Registries
-from services.signature.trust import fingerprint
 from shared import metrics
 from shared.auth import Caller
 from shared.envelope import format_time

@@ -12,6 +12,7 @@ from services.signature.outline import UnsignableError, targets
 from services.signature.ports import Documents, Seal
 from services.signature.registries import Registries
 from shared.envelope import Event
+from shared.errors import UnavailableError
 from shared.events import BordereauxSigned, Fact
 from shared.history import History
 from shared.lifecycle import Flux, State, fold
@@ -43,7 +44,7 @@ async def on_validated(event: Event, _: Fact, *, signing: Signing) -> None:
     flux = fold(fact.data for fact in past)
     if flux.state is not State.DRAFT or flux.validated is None or not flux.validated.signature_required:
         return  # a redelivery, or nothing to sign
-    await _record(event, flux, await _begin(flux, event.collectivite, signing), signing)
+    await _record(event, flux, await _begin(flux, past[0], signing), signing)
 
 
 async def on_step_taken(event: Event, _: Fact, *, signing: Signing) -> None:
@@ -52,7 +53,7 @@ async def on_step_taken(event: Event, _: Fact, *, signing: Signing) -> None:
     flux = fold(fact.data for fact in past)
     if flux.state is not State.TO_SIGN:
         return
-    await _record(event, flux, await _go_on(flux, event.collectivite, signing), signing)
+    await _record(event, flux, await _go_on(flux, past[0], signing), signing)
 
 
 async def _record(event: Event, flux: Flux, facts: list[Fact], signing: Signing) -> None:
@@ -61,7 +62,7 @@ async def _record(event: Event, flux: Flux, facts: list[Fact], signing: Signing)
         await signing.history.append(events, expected_version=flux.version)
 
 
-async def _begin(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+async def _begin(flux: Flux, imported: Event, signing: Signing) -> list[Fact]:
     """Look at a flux as it was imported: ask for what is missing, or conclude if nothing is."""
     document = await _document(flux, signing)
     try:
@@ -69,14 +70,14 @@ async def _begin(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
     except UnsignableError as error:
         return [unsignable(str(error))]
     if all(target.is_signed for target in found):
-        return await _conclude(flux, collectivite, signing)
+        return await _conclude(flux, imported, signing)
     if any(target.is_signed for target in found):
         report = await signing.examiner.examine(document)
         wrong = [finding for one in report.signatures for finding in one.findings if finding.severity == "blocking"]
         if wrong:
             return [rejected(wrong)]
-    requested = request(found, await _steps(flux, collectivite, signing))
-    return [requested, *await _go_on(flux.evolve(requested), collectivite, signing)]
+    requested = request(found, await _steps(flux, imported.collectivite, signing))
+    return [requested, *await _go_on(flux.evolve(requested), imported, signing)]
 
 
 async def _steps(flux: Flux, collectivite: str, signing: Signing) -> tuple[Step, ...]:
@@ -89,11 +90,11 @@ async def _steps(flux: Flux, collectivite: str, signing: Signing) -> tuple[Step,
     return BY_THE_SEAL if signing.seal_of(collectivite) else BY_WHOEVER_MAY
 
 
-async def _go_on(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+async def _go_on(flux: Flux, imported: Event, signing: Signing) -> list[Fact]:
     """Take the steps that the platform takes by itself, as far as they go."""
     facts: list[Fact] = []
     while flux.step is not None and flux.step.kind == "seal":
-        seal = signing.seal_of(collectivite)
+        seal = signing.seal_of(imported.collectivite)
         if seal is None:
             return facts  # taken away since: the flux waits; the circuit can be begun again
         sealed = await _sealed(flux, seal, signing)
@@ -102,12 +103,20 @@ async def _go_on(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
             return facts
         flux = flux.evolve(sealed)
     if flux.step is None:
-        facts += await _conclude(flux, collectivite, signing)
+        facts += await _conclude(flux, imported, signing)
     return facts
 
 
 async def _sealed(flux: Flux, seal: Seal, signing: Signing) -> Fact:
-    """Sign with the seal what the step covers; what it made is verified as anybody's."""
+    """Sign with the seal what the step covers; what it made is verified as anybody's.
+
+    Raises:
+        UnavailableError: its certificate is not one to sign with (any more): the host's fault, not the flux's.
+    """
+    faults = await signing.examiner.judge_certificate(seal.certificate, signing.now())
+    wrong = [fault for fault in faults if fault.severity == "blocking"]
+    if wrong:
+        raise UnavailableError("seal", wrong[0].message)
     document, wanted = await _document(flux, signing), set(flux.left_to_sign)
     try:
         chosen = [one for one in await asyncio.to_thread(targets, document) if one.element_id in wanted]
@@ -126,12 +135,13 @@ async def _sealed(flux: Flux, seal: Seal, signing: Signing) -> Fact:
     )
 
 
-async def _conclude(flux: Flux, collectivite: str, signing: Signing) -> list[Fact]:
+async def _conclude(flux: Flux, imported: Event, signing: Signing) -> list[Fact]:
     """Verify the document that would be sent, with both programs, and say what it comes to."""
     if flux.document is None:
         raise ValueError("a flux that was imported has a document")
     report = await signing.examiner.examine_to_send(await _document(flux, signing))
-    return conclude(flux, flux.document, report, await signing.registries.mandates(collectivite))
+    mandates = await signing.registries.mandates(imported.collectivite)
+    return conclude(flux, flux.document, report, mandates, received_at=imported.occurred_at)
 
 
 async def _document(flux: Flux, signing: Signing) -> bytes:

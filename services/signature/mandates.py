@@ -65,7 +65,12 @@ class Refusal:
 
 
 def mandate_of(
-    person: str, mandates: Iterable[Mandate], *, at: datetime, certificate_sha256: str
+    person: str,
+    mandates: Iterable[Mandate],
+    *,
+    at: datetime,
+    certificate_sha256: str,
+    signing_time: datetime | None = None,
 ) -> Mandate | Refusal:
     """Return the mandate under which a person may sign at an instant with a certificate, or why there is none.
 
@@ -74,6 +79,7 @@ def mandate_of(
         mandates: those of the collectivité.
         at: aware.
         certificate_sha256: of the certificate that signs.
+        signing_time: as stated in the signature; the same mandate must have held then too.
     """
     own = [mandate for mandate in mandates if mandate.person == person]
     if not own:
@@ -95,9 +101,12 @@ def mandate_of(
             f"Votre mandat ({latest.act}) a pris fin le {latest.last:%d/%m/%Y à %H:%M} (UTC) : vous ne pouvez plus "
             "signer pour cette collectivité. Son administrateur peut en enregistrer un nouveau.",
         )
-    for mandate in holding:
+    then = [mandate for mandate in holding if signing_time is None or mandate.holds(signing_time)]
+    for mandate in then:
         if mandate.allows(certificate_sha256):
             return mandate
+    if not then:
+        return Refusal("mandate.ended", "Votre mandat ne valait pas à la date de signature. Signez de nouveau.")
     return Refusal(
         "mandate.other-certificate",
         "Votre mandat désigne un autre certificat que celui-ci. Signez avec le certificat enregistré, ou demandez à "
@@ -105,9 +114,13 @@ def mandate_of(
     )
 
 
-def mandate_for_certificate(mandates: Iterable[Mandate], *, at: datetime, certificate_sha256: str) -> Mandate | None:
-    """Return a mandate that names a certificate and held at an instant; for what was signed elsewhere."""
-    return next(
-        (one for one in mandates if one.certificate_sha256 == certificate_sha256 and one.holds(at)),
-        None,
-    )
+def mandate_for_certificate(
+    mandates: Iterable[Mandate], *, signing_time: datetime, received_at: datetime, certificate_sha256: str
+) -> Mandate | None:
+    """Return a mandate that names a certificate, for what was signed elsewhere.
+
+    It must have held when the signature says it was made, and when it came to us: the first is only stated, and
+    someone whose mandate has ended could state any day.
+    """
+    named = (one for one in mandates if one.certificate_sha256 == certificate_sha256)
+    return next((one for one in named if one.holds(signing_time) and one.holds(received_at)), None)

@@ -21,15 +21,13 @@ BORDEREAU: Final = "Bordereau"
 PLAIN_ID: Final = re.compile(r"[^\W\d][\w.\-]*")
 
 Domain = Literal["", "depense", "recette"]
-_DOMAINS: Final[dict[str, Domain]] = {"PES_DepenseAller": "depense", "PES_RecetteAller": "recette"}
+DOMAINS: Final[dict[str, Domain]] = {"PES_DepenseAller": "depense", "PES_RecetteAller": "recette"}
 _IDS: Final = etree.XPath("descendant-or-self::*/@Id")
 # Groups: "/" of an end tag, the attributes of a start tag. Nothing is tried twice: a match costs what it is long.
+_NO_TAG: Final = rb"<!--(?>.*?-->)|<!\[CDATA\[(?>.*?\]\]>)|<\?(?>.*?\?>)"
 _TAG: Final = re.compile(
-    rb"""<(?:!--(?>.*?-->)|!\[CDATA\[(?>.*?\]\]>)|\?(?>.*?\?>)"""
-    rb"""|(?P<end>/?)Bordereau(?=[\s/>])(?P<rest>(?:[^>"']++|"[^"]*+"|'[^']*+')*+)>)""",
-    re.DOTALL,
+    _NO_TAG + rb"""|<(?P<end>/?)Bordereau(?=[\s/>])(?P<rest>(?:[^>"']++|"[^"]*+"|'[^']*+')*+)>""", re.DOTALL
 )
-_MISC_TO_THE_END: Final = rb"(?:\s++|<!--(?>.*?-->)|<\?(?>.*?\?>))*+\Z"
 
 
 class UnsignableError(ValueError):
@@ -92,7 +90,7 @@ def read_outline(document: bytes) -> Outline:
 
 
 def _targets(document: bytes, root: etree._Element) -> list[Target]:
-    domains = [one for one in root if one.tag in _DOMAINS]
+    domains = [one for one in root if one.tag in DOMAINS]
     if not domains:
         raise UnsignableError(
             "Le fichier ne contient ni dépense ni recette : il n'y a rien à signer. "
@@ -123,7 +121,7 @@ def _target(bordereau: etree._Element, end: int | None) -> Target:
             f"Le bordereau « {element_id} » est vide : il ne peut pas porter de signature. "
             "Retirez-le dans le logiciel financier, puis déposez le nouveau fichier."
         )
-    kind = _DOMAINS[str(domain.tag)]
+    kind = DOMAINS[str(domain.tag)]
     return Target(element_id, end, is_signed=_is_signed(bordereau), is_global=False, domain=kind)
 
 
@@ -171,12 +169,13 @@ def _ends(document: bytes, root: etree._Element) -> dict[etree._Element, int | N
 
 
 def _end_of_root(document: bytes, root: etree._Element) -> int:
-    """Return at which byte the end tag of the root starts: only comments and such may follow it."""
+    """Return at which byte the end tag of the root starts: it is the last of its name."""
     name = f"{root.prefix}:PES_Aller" if root.prefix else "PES_Aller"
-    found = re.search(rb"</" + re.escape(name.encode()) + rb"\s*+>" + _MISC_TO_THE_END, document, re.DOTALL)
-    if found is None:
-        raise ValueError("a document that lxml reads has an end")
-    return found.start()
+    tags = re.compile(_NO_TAG + rb"|(?P<end></" + re.escape(name.encode()) + rb"\s*+>)", re.DOTALL)
+    ends = [tag.start() for tag in tags.finditer(document) if tag["end"]]
+    if not ends:
+        raise UnsignableError("Le fichier se termine par un élément vide : il n'y a rien à signer.")
+    return ends[-1]
 
 
 def unreadable(error: Exception) -> UnsignableError:

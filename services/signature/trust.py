@@ -9,8 +9,8 @@ only stated by the signatory, and whoever holds a stolen key can state any. What
 as a refusal: `is_proof_required`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -19,11 +19,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
 from services.signature import checks
+from services.signature.certificates import key_fault
 from services.signature.checks import Check
 from services.signature.report import Report, SignatureReport
 from shared.events import Finding, Severity
@@ -31,6 +33,9 @@ from shared.events import Finding, Severity
 CLOCKS_APART: Final = timedelta(minutes=5)  # how far in the future a signing time may be
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 _COMPROMISED: Final = frozenset({x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise})
+
+
+Said = tuple[Check, str, Severity]
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,14 @@ class TrustList:
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     ocsp_answers: tuple[ocsp.OCSPResponse, ...] = ()
     is_proof_required: bool = False
+    _checked: dict[tuple[int, bytes], bool] = field(default_factory=dict, compare=False, repr=False)
 
-    def knowing(self, answers: Iterable[ocsp.OCSPResponse]) -> "TrustList":
-        """Return the list with further OCSP answers."""
-        return replace(self, ocsp_answers=(*self.ocsp_answers, *answers))
+    def is_signed(self, crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+        """Say whether an authority has signed one of `crls`; large lists take long, so each answer is remembered."""
+        key = (id(crl), issuer.public_bytes(Encoding.DER))
+        if key not in self._checked:
+            self._checked[key] = is_signed_by(crl, issuer)
+        return self._checked[key]
 
 
 def vouched(report: Report, trust: TrustList | None, *, now: datetime) -> Report:
@@ -62,7 +71,7 @@ def vouched(report: Report, trust: TrustList | None, *, now: datetime) -> Report
         trust: None when nobody said whom to trust: a warning says so.
         now: aware.
     """
-    judged: dict[tuple[x509.Certificate, datetime], list[tuple[Check, str, Severity]]] = {}
+    judged: dict[tuple[x509.Certificate, datetime], list[Said]] = {}
     signatures = []
     for one in report.signatures:
         if one.certificate is None or one.signing_time is None:
@@ -71,7 +80,11 @@ def vouched(report: Report, trust: TrustList | None, *, now: datetime) -> Report
         key = (one.certificate, one.signing_time)
         if key not in judged:  # forty bordereaux of one evening have one signatory
             judged[key] = judge(one.certificate, one.intermediates, trust, at=one.signing_time, now=now)
-        findings = [check.finding(one.element_id, text, severity=severity) for check, text, severity in judged[key]]
+        findings = [
+            check.finding(one.element_id, text, severity=severity)
+            for check, text, severity in judged[key]
+            if check is not checks.KEY  # `verify` has said it
+        ]
         signatures.append(_with(one, findings))
     return replace(report, signatures=tuple(signatures))
 
@@ -83,7 +96,7 @@ def judge(
     *,
     at: datetime,
     now: datetime,
-) -> list[tuple[Check, str, Severity]]:
+) -> list[Said]:
     """Return what there is to say of one certificate with which something was signed at a time.
 
     Args:
@@ -93,12 +106,13 @@ def judge(
         at: the signing time, aware.
         now: aware.
     """
-    found: list[tuple[Check, str, Severity]] = []
+    found: list[Said] = []
     if at > now + CLOCKS_APART:
         text = f"La date de signature est à venir : {at:%d/%m/%Y à %H:%M} (UTC)."
         found.append((checks.TIME, text, "blocking"))
-    found += _validity(certificate, at)
-    found += _usage(certificate)
+    if fault := key_fault(certificate):
+        found.append((checks.KEY, fault, "blocking"))
+    found += [*_validity(certificate, at), *_usage(certificate)]
     if trust is None:
         text = "Aucune liste de confiance n'est donnée : personne ne répond du certificat du signataire."
         return [*found, (checks.CHAIN, text, "warning")]
@@ -112,24 +126,14 @@ def judge(
     return found
 
 
-def chain_of(
-    certificate: x509.Certificate, intermediates: Sequence[x509.Certificate], trust: TrustList, at: datetime
-) -> list[x509.Certificate]:
-    """Return the chain from a certificate to an authority of the list; empty when there is none."""
-    chain = _chain(certificate, intermediates, trust, at)
-    return [] if isinstance(chain, str) else chain
-
-
 def _with(one: SignatureReport, findings: Sequence[Finding]) -> SignatureReport:
-    numbers = {check.code: check.number for check in checks.ALL}
-    every = sorted([*one.findings, *findings], key=lambda finding: numbers[finding.code])
-    return replace(one, findings=tuple(every))
+    return replace(one, findings=tuple(checks.in_order([*one.findings, *findings])))
 
 
 # --- Checks 18 and 20: the certificate itself --------------------------------------------------------------------
 
 
-def _validity(certificate: x509.Certificate, at: datetime) -> list[tuple[Check, str, Severity]]:
+def _validity(certificate: x509.Certificate, at: datetime) -> list[Said]:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if begin <= at <= end:
         return []
@@ -139,13 +143,9 @@ def _validity(certificate: x509.Certificate, at: datetime) -> list[tuple[Check, 
     return [(checks.VALIDITY, text, "blocking")]
 
 
-def _usage(certificate: x509.Certificate) -> list[tuple[Check, str, Severity]]:
-    try:
-        usage = _extension(certificate, x509.KeyUsage)
-        constraints = _extension(certificate, x509.BasicConstraints)
-    except (ValueError, x509.DuplicateExtension) as error:
-        return [(checks.USAGE, f"Les extensions du certificat sont illisibles ({error}).", "blocking")]
-    if constraints is not None and constraints.ca:
+def _usage(certificate: x509.Certificate) -> list[Said]:
+    usage = _extension(certificate, x509.KeyUsage)
+    if _is_authority(certificate):
         return [
             (checks.USAGE, "Le certificat est celui d'une autorité : il ne sert pas à signer un flux.", "blocking")
         ]
@@ -196,6 +196,8 @@ def _chain(
     context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate), brought)
     try:
         return [one.to_cryptography() for one in context.get_verified_chain()]
+    except crypto.Error as error:
+        return f"Un certificat de la chaîne est illisible ({error})."
     except crypto.X509StoreContextError as error:
         number = int(error.errors[0])
         reason = _REASONS.get(number, str(error))
@@ -208,22 +210,20 @@ def _chain(
 
 @dataclass(frozen=True)
 class _Known:
-    """What one source says of a certificate: revoked since, or not revoked as far as it knows."""
+    """What one source says of a certificate, and when it said so: revoked since, or not as far as it knows."""
 
+    said_at: datetime
     revoked_at: datetime | None = None
     reason: x509.ReasonFlags | None = None
 
-
-def is_revocation_known(
-    certificate: x509.Certificate, issuer: x509.Certificate, trust: TrustList, at: datetime
-) -> bool:
-    """Say whether anything tells whether a certificate was revoked at a time."""
-    return _what_is_known(certificate, issuer, trust, at) is not None
+    @property
+    def is_compromised(self) -> bool:
+        return self.revoked_at is not None and self.reason in _COMPROMISED
 
 
 def _revocation(
     certificate: x509.Certificate, issuer: x509.Certificate, trust: TrustList, at: datetime
-) -> list[tuple[Check, str, Severity]]:
+) -> list[Said]:
     known = _what_is_known(certificate, issuer, trust, at)
     whose = f"« {certificate.subject.rfc4514_string()} »"
     if known is None:
@@ -233,13 +233,13 @@ def _revocation(
     if known.revoked_at is None:
         return []
     when = f"le {known.revoked_at:%d/%m/%Y à %H:%M} (UTC)"
-    if known.revoked_at <= at:
-        text = f"Le certificat {whose} était révoqué à la date de signature, depuis {when}."
-        return [(checks.REVOCATION, text, "blocking")]
-    if known.reason in _COMPROMISED:
+    if known.is_compromised:
         text = (
             f"Le certificat {whose} a été révoqué {when}, sa clé ayant pu être volée : sa date ne prouve plus rien."
         )
+        return [(checks.REVOCATION, text, "blocking")]
+    if known.revoked_at <= at:
+        text = f"Le certificat {whose} était révoqué à la date de signature, depuis {when}."
         return [(checks.REVOCATION, text, "blocking")]
     return [(checks.REVOCATION, f"Le certificat {whose} a été révoqué après la signature, {when}.", "warning")]
 
@@ -247,33 +247,69 @@ def _revocation(
 def _what_is_known(
     certificate: x509.Certificate, issuer: x509.Certificate, trust: TrustList, at: datetime
 ) -> _Known | None:
-    """Return what the sources say; a revocation that one of them knows counts, whatever the others say."""
-    known = [
-        *_from_crls(certificate, issuer, trust.crls, at),
-        *_from_ocsp(certificate, issuer, trust.ocsp_answers, at),
+    """Return the worst that the sources say, whatever their order.
+
+    A revocation that one of them knows counts, whatever the others say; a suspension (certificateHold) may be lifted,
+    so there the last word counts.
+    """
+    known = [*_from_crls(certificate, issuer, trust, at), *_from_ocsp(certificate, issuer, trust.ocsp_answers, at)]
+    last = max(known, key=lambda one: one.said_at, default=None)
+    revoked = [
+        one
+        for one in known
+        if one.revoked_at is not None and (one.reason is not x509.ReasonFlags.certificate_hold or one is last)
     ]
-    revoked = [one for one in known if one.revoked_at is not None]
-    return revoked[0] if revoked else known[0] if known else None
+    if revoked:
+        return min(revoked, key=lambda one: (not one.is_compromised, one.revoked_at or at))
+    return next((one for one in known if one.revoked_at is None), None)
 
 
 def _from_crls(
-    certificate: x509.Certificate,
-    issuer: x509.Certificate,
-    crls: Sequence[x509.CertificateRevocationList],
-    at: datetime,
+    certificate: x509.Certificate, issuer: x509.Certificate, trust: TrustList, at: datetime
 ) -> list[_Known]:
     found = []
-    for crl in crls:
-        if crl.issuer != certificate.issuer or not is_signed_by(crl, issuer):
+    for crl in trust.crls:
+        if crl.issuer != certificate.issuer or not trust.is_signed(crl, issuer):
             continue
+        speaks_of_all = _covers_certificate(crl, certificate)
         entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-        if entry is not None:
+        if entry is not None and speaks_of_all is not None:
             reason = _entry_reason(entry)
             if reason is not x509.ReasonFlags.remove_from_crl:
-                found.append(_Known(entry.revocation_date_utc, reason))
-        elif _covers(crl.last_update_utc, crl.next_update_utc, at):
-            found.append(_Known())
+                found.append(_Known(crl.last_update_utc, entry.revocation_date_utc, reason))
+        elif speaks_of_all and _knows_of(crl, certificate, at):
+            found.append(_Known(crl.last_update_utc))
     return found
+
+
+def _covers_certificate(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool | None:
+    """Say what a list speaks of (RFC 5280 5.2): True, every revocation of a certificate like this one; False, some.
+
+    Returns:
+        None when it says nothing of this certificate: a list of changes, of others' certificates, of another kind.
+    """
+    known = (x509.IssuingDistributionPoint, x509.CRLNumber, x509.AuthorityKeyIdentifier)
+    if any(one.critical and not isinstance(one.value, known) for one in crl.extensions):
+        return None  # DeltaCRLIndicator is one of them
+    point = _extension(crl, x509.IssuingDistributionPoint)
+    if point is None:
+        return True
+    is_authority = _is_authority(certificate)
+    if point.indirect_crl or point.only_contains_attribute_certs:
+        return None
+    if (point.only_contains_ca_certs and not is_authority) or (point.only_contains_user_certs and is_authority):
+        return None
+    return not point.only_some_reasons
+
+
+def _knows_of(crl: x509.CertificateRevocationList, certificate: x509.Certificate, at: datetime) -> bool:
+    """Say whether a list that does not name a certificate proves it was not revoked at a time.
+
+    One made after a certificate expired proves nothing: an authority may drop what has expired (RFC 5280 3.3).
+    """
+    return crl.last_update_utc <= certificate.not_valid_after_utc and _covers(
+        crl.last_update_utc, crl.next_update_utc, at
+    )
 
 
 def _covers(since: datetime, until: datetime | None, at: datetime) -> bool:
@@ -289,13 +325,13 @@ def _entry_reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
 
 
 def is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Say whether an authority has signed a list of revoked certificates."""
-    key = issuer.public_key()
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+    """Say whether an authority, which may sign lists of revoked certificates, has signed this one."""
+    key, usage = issuer.public_key(), _extension(issuer, x509.KeyUsage)
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) or (usage and not usage.crl_sign):
         return False
     try:
         return crl.is_signature_valid(key)
-    except (TypeError, UnsupportedAlgorithm):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         return False
 
 
@@ -310,11 +346,11 @@ def _from_ocsp(
             if not _is_about(single, certificate, issuer) or not _is_answered_by(answer, issuer):
                 continue
             if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-                found.append(_Known(single.revocation_time_utc, single.revocation_reason))
+                found.append(_Known(single.this_update_utc, single.revocation_time_utc, single.revocation_reason))
             elif single.certificate_status is ocsp.OCSPCertStatus.GOOD and _covers(
                 single.this_update_utc, single.next_update_utc, at
             ):
-                found.append(_Known())
+                found.append(_Known(single.this_update_utc))
     return found
 
 
@@ -361,13 +397,13 @@ def _has_signed(certificate: x509.Certificate, answer: ocsp.OCSPResponse) -> boo
     return True
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of a certificate (DER), in lower-case hexadecimal."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
+def _is_authority(certificate: x509.Certificate) -> bool:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
-def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+def _extension(held: x509.Certificate | x509.CertificateRevocationList, kind: type[Extension]) -> Extension | None:
     try:
-        return certificate.extensions.get_extension_for_class(kind).value
+        return held.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None

@@ -39,6 +39,7 @@ from services.signature.algorithms import (
     SHA256,
     XADES,
 )
+from services.signature.certificates import rfc2253
 from services.signature.outline import BORDEREAU, Outline, Target, UnsignableError, read_outline
 from shared import pes
 
@@ -297,30 +298,6 @@ def _signature_properties(certificate: x509.Certificate, signing_time: datetime,
         "</xad:ClaimedRoles></xad:SignerRole>"
         "</xad:SignedSignatureProperties>"
     )
-
-
-def rfc2253(name: x509.Name) -> str:
-    """Write a distinguished name as Java does, and so as DGFiP reads it (5.3).
-
-    RFC 2253 2.4: an attribute that has no short name there, such as the e-mail address, is its OID and the
-    hexadecimal of its DER value. RFC 4514, which ``cryptography`` follows, would write the text.
-    """
-    return ",".join("+".join(_rfc2253_attribute(one) for one in rdn) for rdn in reversed(name.rdns))
-
-
-def _rfc2253_attribute(attribute: x509.NameAttribute[str | bytes]) -> str:
-    if attribute.rfc4514_attribute_name != attribute.oid.dotted_string:
-        return attribute.rfc4514_string()
-    # Name(SEQUENCE) > RDN(SET) > attribute(SEQUENCE) > OID, value; an OID is always shorter than 128 bytes.
-    pair = x509.Name([attribute]).public_bytes()
-    for _ in range(3):
-        pair = _der_content(pair)
-    return f"{attribute.oid.dotted_string}=#{pair[2 + pair[1] :].hex()}"
-
-
-def _der_content(der: bytes) -> bytes:
-    length = der[1]
-    return der[2:] if length < 0x80 else der[2 + (length & 0x7F) :]
 
 
 def _signature_id(target: Target) -> str:

@@ -101,9 +101,26 @@ def test_an_ended_mandate_does_not_spoil_the_one_that_follows() -> None:
 @pytest.mark.parametrize(("at", "found"), [(FROM, True), (UNTIL - INSTANT, True), (UNTIL, False)])
 def test_what_was_signed_elsewhere_needs_a_mandate_that_names_its_certificate(at: datetime, found: bool) -> None:
     named = replace(MANDATE, certificate_sha256=OURS)
-    answer = mandate_for_certificate([MANDATE, named], at=at, certificate_sha256=OURS)
+    answer = mandate_for_certificate([MANDATE, named], signing_time=at, received_at=at, certificate_sha256=OURS)
     assert answer == (named if found else None)
 
 
 def test_a_mandate_that_names_no_certificate_vouches_for_none() -> None:
-    assert mandate_for_certificate([MANDATE], at=NOW, certificate_sha256=OURS) is None
+    assert mandate_for_certificate([MANDATE], signing_time=NOW, received_at=NOW, certificate_sha256=OURS) is None
+
+
+def test_of_two_mandates_that_overlap_the_one_that_covers_both_instants_counts() -> None:
+    newer = replace(MANDATE, mandate_id=UUID(int=2), valid_from=NOW)
+    before = NOW - INSTANT
+    for mandates in ([MANDATE, newer], [newer, MANDATE]):
+        found = mandate_of("camille", mandates, at=NOW, certificate_sha256=OURS, signing_time=before)
+        assert found == MANDATE
+    refused = mandate_of("camille", [newer], at=NOW, certificate_sha256=OURS, signing_time=before)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "mandate.ended"
+
+
+def test_what_was_signed_elsewhere_must_come_while_the_mandate_holds() -> None:
+    named = replace(MANDATE, certificate_sha256=OURS)
+    late = mandate_for_certificate([named], signing_time=FROM, received_at=UNTIL, certificate_sha256=OURS)
+    assert late is None

@@ -24,7 +24,7 @@ from shared.events import (
 )
 from shared.lifecycle import State
 from tests.desk import CLAIMS, DEPUTY, DIRECTOR, MAYOR, Bench, by_flux, caller, refusal, sealed_by, values_of
-from tests.pki import crl, intermediate, issue, rsa_key, signer
+from tests.pki import Holder, crl, intermediate, issue, rsa_key, signer
 from tests.platform import COLLECTIVITE, sample
 from tests.signing import NOW, verify_both
 
@@ -250,6 +250,37 @@ async def test_those_who_only_look_approve_nothing(bench: Bench, role: Role) -> 
         with pytest.raises(RequestRefusedError) as refused:
             await asked([flux_id], "Motif", caller(DIRECTOR, role))
         assert refused.value.status == 403
+
+
+async def test_a_gestionnaire_neither_signs_nor_refuses_to(bench: Bench) -> None:
+    flux_id = await bench.waiting(sample(1))
+    answer = by_flux(await bench.desk.refuse([flux_id], "Pour voir", caller("amina", Role.GESTIONNAIRE)))
+    assert refusal(answer[flux_id]) == "not-yours"
+    answer = by_flux(await bench.desk.refuse([flux_id], "Le mandat 12 est faux", caller(MAYOR)))
+    assert answer[flux_id]["status"] == "declined"
+
+
+async def test_a_lost_document_is_told_in_its_place_and_stops_no_other(bench: Bench) -> None:
+    first, second = [await bench.waiting(sample(number)) for number in (1, 2)]
+    flux = await bench.flux(first)
+    assert flux.document is not None
+    del bench.documents.contents[flux.document.sha256]
+    items = by_flux(await bench.prepare([first, second]))
+    assert refusal(items[first]) == "document-lost"
+    assert items[second]["status"] == "prepared"
+
+
+async def test_what_is_prepared_tells_the_bordereaux_of_the_step_only(bench: Bench) -> None:
+    await circuit(bench, Step("signature", (MAYOR,), "depense"), Step("signature", (DEPUTY,), "recette"))
+    flux_id = await bench.waiting(sample(1, depense_bordereaux=1, recette_bordereaux=2))
+    item = by_flux(await bench.prepare([flux_id]))[flux_id]
+    assert [one["domain"] for one in item["bordereaux"]] == ["depense"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("holder", [issue("Faible", rsa_key(0, 1024), intermediate())])
+async def test_a_weak_key_is_refused_before_anything_is_signed(bench: Bench, holder: Holder) -> None:
+    flux_id = await bench.waiting(sample(1))
+    assert refusal(by_flux(await bench.prepare([flux_id], holder=holder))[flux_id]) == "signature.key"
 
 
 async def test_a_flux_of_another_collectivite_is_not_found(bench: Bench) -> None:

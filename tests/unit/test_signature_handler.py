@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.signature import xades
+from services.signature.certificates import fingerprint
 from services.signature.circuits import Circuit, Step
 from services.signature.second_opinion import VerifiersDisagreeError
-from services.signature.trust import fingerprint
 from shared.errors import DocumentMissingError, UnavailableError
 from shared.events import (
     BordereauxSigned,
@@ -18,9 +18,9 @@ from shared.events import (
 from shared.lifecycle import State, fold
 from tests import examples as an
 from tests.desk import CLAIMS, MAYOR, Bench, HeldKey, caller, sealed_by
-from tests.pki import Holder, crl, intermediate, issue, rsa_key, signer
+from tests.pki import Holder, crl, hostile_holder, intermediate, issue, rsa_key, signer
 from tests.platform import COLLECTIVITE, sample
-from tests.signing import NOW, verify_both
+from tests.signing import NOW, signed_after, verify_both
 
 
 @pytest.fixture
@@ -83,11 +83,13 @@ async def test_a_seal_out_of_date_waits_and_loses_nothing(bench: Bench) -> None:
     assert len(await bench.hear(event)) == 3
 
 
-async def test_a_seal_that_nobody_trusts_signs_nothing_that_leaves(bench: Bench) -> None:
+async def test_a_seal_that_nobody_trusts_waits_for_the_host_and_blames_no_flux(bench: Bench) -> None:
     bench.seal = sealed_by(issue("Cachet inconnu", rsa_key(9)), COLLECTIVITE)
-    facts = await bench.hear(await bench.validated(sample(1)))
-    assert isinstance(facts[-1], SignaturesRejected)
-    assert [one.code for one in facts[-1].findings] == ["signature.chain"]
+    event = await bench.validated(sample(1))
+    with pytest.raises(UnavailableError, match="Cachet inconnu"):
+        await bench.hear(event)
+    bench.seal = sealed_by(signer(), COLLECTIVITE)
+    assert len(await bench.hear(event)) == 3
 
 
 async def test_after_the_last_visa_the_seal_signs(bench: Bench) -> None:
@@ -234,12 +236,35 @@ async def test_a_signature_that_does_not_hold_is_refused_with_its_reason(people:
     assert fold(one.data for one in people.history.log).state is State.INVALID
 
 
-async def test_a_certificate_revoked_meanwhile_stops_what_was_about_to_leave(bench: Bench) -> None:
+async def test_a_certificate_revoked_meanwhile_stops_what_was_about_to_leave(people: Bench) -> None:
+    await people.mandate(MAYOR)
+    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("signature"), Step("visa", ("amina",)))))
+    flux_id = await people.waiting(sample(1))
+    await people.sign(flux_id)
     revoking = crl(intermediate(), [(signer(), NOW - timedelta(hours=1), None)])
-    bench.trust.list = type(bench.trust.list)(bench.trust.list.authorities, (*bench.trust.list.crls, revoking))
-    facts = await bench.hear(await bench.validated(sample(1)))
-    assert isinstance(facts[-1], SignaturesRejected)
-    assert [one.code for one in facts[-1].findings] == ["signature.revocation"]
+    people.trust.list = type(people.trust.list)(people.trust.list.authorities, (*people.trust.list.crls, revoking))
+    await people.desk.give_visa([flux_id], "", caller("amina"))
+    await people.hear_all(flux_id)
+    rejected = await people.last(flux_id)
+    assert isinstance(rejected, SignaturesRejected)
+    assert [one.code for one in rejected.findings] == ["signature.revocation"]
+
+
+async def test_a_mandate_that_ended_before_the_file_came_does_not_cover_an_earlier_date(people: Bench) -> None:
+    ended = NOW + timedelta(days=1)
+    await people.mandate(MAYOR, certificate_sha256=fingerprint(signer().certificate), valid_until=ended)
+    people.now = NOW + timedelta(days=2)
+    (rejected,) = await people.hear(await people.validated(signed_elsewhere(sample(1))))
+    assert isinstance(rejected, SignaturesRejected)
+    assert [one.code for one in rejected.findings] == ["signature.mandate"]
+
+
+async def test_a_hostile_certificate_is_a_finding_and_the_service_goes_on(people: Bench) -> None:
+    who = hostile_holder()
+    content = signed_after(str, sample(1), certificate=who.certificate, key=who.key)
+    (rejected,) = await people.hear(await people.validated(content))
+    assert isinstance(rejected, SignaturesRejected)
+    assert [one.code for one in rejected.findings] == ["signature.certificate"]
 
 
 # --- Two programs --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.pki import (
     YEAR,
     Holder,
     crl,
+    hostile_holder,
     intermediate,
     issue,
     ocsp_answer,
@@ -196,6 +197,68 @@ def test_one_source_that_knows_of_a_revocation_is_enough() -> None:
     assert said(signer(), trust) == [("revocation", "blocking")]
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_the_worst_of_two_revocations_counts_whatever_the_order_of_the_files(is_reversed: bool) -> None:
+    mild = crl(intermediate(), [(signer(), NOW + HOUR, x509.ReasonFlags.superseded)])
+    grave = crl(intermediate(), [(signer(), NOW + 2 * HOUR, KEY_STOLEN)])
+    early = crl(intermediate(), [(signer(), NOW - HOUR, None)])
+    for pair in ((mild, grave), (mild, early)):
+        crls = tuple(reversed(pair)) if is_reversed else pair
+        assert said(signer(), trusting(intermediate(), crls=crls), now=NOW + YEAR) == [("revocation", "blocking")]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_of_a_suspension_the_last_word_counts(is_reversed: bool) -> None:
+    hold = (signer(), NOW - HOUR, x509.ReasonFlags.certificate_hold)
+    lifted = (crl(intermediate(), [hold], made=NOW - HOUR), crl(intermediate(), made=NOW))
+    crls = tuple(reversed(lifted)) if is_reversed else lifted
+    assert said(signer(), trusting(intermediate(), crls=crls)) == []
+    assert said(signer(), trusting(intermediate(), crls=lifted[:1])) == [("revocation", "blocking")]
+
+
+def point(**values: object) -> tuple[x509.ExtensionType, bool]:
+    settings: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**settings, **values}), True  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("extension", "proves"),
+    [
+        (point(only_contains_user_certs=True), True),
+        (point(only_contains_ca_certs=True), False),
+        (point(only_contains_attribute_certs=True), False),
+        (point(only_some_reasons=frozenset({KEY_STOLEN})), False),
+        (point(only_contains_user_certs=True, indirect_crl=True), False),
+        ((x509.DeltaCRLIndicator(1), True), False),
+        ((x509.CRLNumber(1), False), True),
+    ],
+)
+def test_a_list_proves_only_what_it_speaks_of(extension: tuple[x509.ExtensionType, bool], proves: bool) -> None:
+    trust = trusting(intermediate(), crls=(crl(intermediate(), extensions=(extension,)),))
+    assert said(signer(), trust) == ([] if proves else [("revocation", "warning")])
+
+
+def test_a_list_made_after_a_certificate_expired_proves_nothing_of_it() -> None:
+    holder = issue("Signataire", rsa_key(3), intermediate(), end=NOW + HOUR)
+    late = crl(intermediate(), made=NOW + 2 * HOUR, until=NOW + YEAR)
+    assert said(holder, trusting(intermediate(), crls=(late,)), now=NOW + YEAR) == [("revocation", "warning")]
+
+
+def test_an_authority_that_may_not_sign_lists_signs_none() -> None:
+    certifies = usage(key_cert_sign=True)
+    narrow = issue("Étroite", rsa_key(5), is_authority=True, authority_usage=certifies)
+    holder = issue("Signataire", rsa_key(3), narrow)
+    assert said(holder, trusting(narrow, crls=(crl(narrow),))) == [("revocation", "warning")]
+
+
 def test_a_revoked_authority_takes_its_certificates_with_it() -> None:
     revoking = crl(root(), [(intermediate(), NOW - HOUR, None)])
     trust = trusting(root(), crls=(revoking, crl(intermediate())))
@@ -269,6 +332,12 @@ def test_a_folder_holds_authorities_crls_and_ocsp_answers_in_pem_or_der(tmp_path
     assert (len(loaded.trust.crls), len(loaded.trust.ocsp_answers)) == (3, 1)
     assert len(loaded.ignored) == 1
     assert "Signataire d'essai" in loaded.ignored[0]
+
+
+def test_a_certificate_part_of_which_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hostile.der").write_bytes(hostile_holder().certificate.public_bytes(Encoding.DER))
+    with pytest.raises(TrustFolderError, match=r"hostile\.der"):
+        load_trust(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.pem", "a.crl", "a.ocsp"])

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import pytest
 import xmlsec
+from lxml import etree
 
 from services.signature.algorithms import DS, XADES
+from services.signature.outline import UnsignableError
+from services.signature.second_opinion import require_agreement
 from services.signature.verification import verify
-from tests.signing import GLOBAL, ONE, bordereau, flux, replacing, signed, signed_after, verify_with_xmlsec
+from tests.signing import GLOBAL, ONE, Edit, bordereau, flux, replacing, signed, signed_after, verify_with_xmlsec
 
 TWO = flux(depense=(bordereau(1), bordereau(2)))
 FORGED = '<Obj V="detourne"/>'
@@ -247,3 +250,97 @@ def test_the_attacks_are_worth_refusing() -> None:
 def test_a_signed_file_is_the_base_of_every_attack() -> None:
     document, _, _ = genuine()
     assert verify(document.encode("latin-1")).verdict == "valid"
+
+
+COLLISIONS = [
+    name for name in ATTACKS if name.startswith(("Id collision", "duplicated: the forged", "duplicated: both"))
+]
+SCREENS = ['<!-- id=" -->', "<!-- id=' -->", "<y a='id=\"'/>", '<y>id="</y>', "<![CDATA[id='\"]]>", '<?p id="?>']
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("name", COLLISIONS)
+def test_nothing_that_stands_before_an_id_hides_it(name: str, screen: str) -> None:
+    document = ATTACKS[name].document
+    for place in (b"<Bordereau", b"<x ", b"<PES_PJ>", b"<xad:SignedProperties xmlns:xad"):
+        if place in document:
+            assert verify(document.replace(place, screen.encode() + place)).verdict == "invalid", place
+
+
+def test_an_id_is_hidden_by_no_attribute_of_its_own_element() -> None:
+    document = genuine()[0].replace("<PES_PJ/>", f'<PES_PJ><x y=\'id="\' Id="BORD1">{FORGED}</x></PES_PJ>')
+    assert verify(document.encode("latin-1")).verdict == "invalid"
+
+
+# --- Every change of the form --------------------------------------------------------------------------------
+
+
+def changed(name: str, how: str) -> Edit:
+    """Return what an attacker may do to the elements of a name, digests and value being made right again."""
+    whole = re.compile(rf"<{name}[ >/].*?(?:</{name}>|/>)")
+
+    def edit(part: str) -> str:
+        match how:
+            case "twice":
+                return whole.sub(lambda found: found[0] * 2, part, count=1)
+            case "missing":
+                return whole.sub("", part, count=1)
+            case "renamed":
+                return re.sub(rf"(</?){name}(?=[ >/])", r"\1ds:Autre", part)
+            case "with an attribute":
+                return part.replace(f"<{name}", f'<{name} a="b"', 1)
+            case "with a child":
+                return part.replace(f"</{name}>", f"<ds:KeyName/></{name}>", 1)
+            case "with a text":
+                return part.replace(f"</{name}>", f"x</{name}>", 1)
+            case _:
+                return part.replace(f"<{name}", f'<z xmlns="urn:z"/><{name}', 1)
+
+    return edit
+
+
+HOW = ("twice", "missing", "renamed", "with an attribute", "with a child", "with a text", "after a stranger")
+NAMES = sorted(set(re.findall(r"<((?:ds|xad):\w+)", genuine()[2])))
+CHANGES = {f"{name} {how}": changed(name, how) for name in NAMES for how in HOW}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_changed_form_is_refused_or_both_programs_hold_it(change: Edit) -> None:
+    try:
+        document = signed_after(change)
+    except (AssertionError, ValueError, IndexError, etree.LxmlError, UnsignableError):
+        return  # it cannot be made at all
+    report = verify(document)
+    if report.verdict == "valid":
+        require_agreement(document, report)
+
+
+def test_some_changed_forms_hold_and_most_do_not() -> None:
+    verdicts = []
+    for change in CHANGES.values():
+        try:
+            verdicts.append(verify(signed_after(change)).verdict)
+        except (AssertionError, ValueError, IndexError, etree.LxmlError, UnsignableError):
+            continue
+    assert verdicts.count("invalid") > 100
+    assert verdicts.count("valid") > 3
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        '<SigningTime xmlns="urn:x">2020-01-01T00:00:00Z</SigningTime><xad:SigningTime>',
+        "<xad:SigningTime>2020-01-01T00:00:00Z</xad:SigningTime><xad:SigningTime>",
+    ],
+)
+def test_two_signing_times_are_refused_whichever_another_program_would_read(stated: str) -> None:
+    report = verify(signed_after(replacing("<xad:SigningTime>", stated)))
+    assert [one.code for one in report.all_findings] == ["signature.structure"]
+
+
+@pytest.mark.parametrize(
+    "time", ["20260302T093015Z", "2026-W10-1T00:00:00Z", "2026-03-02 09:30:15Z", "2026-03-02T09Z"]
+)
+def test_a_signing_time_is_written_as_xml_writes_it(time: str) -> None:
+    report = verify(signed_after(replacing("2026-03-02T09:30:15Z", time)))
+    assert [one.code for one in report.all_findings] == ["signature.time"]

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from cli.local.pki import DemoPki, ensure_demo_pki
-from services.signature import xades
 from services.signature.algorithms import DS, XADES
+from services.signature.certificates import rfc2253
 from services.signature.outline import Target, UnsignableError, targets
 from services.signature.xades import Claims, complete, prepare, sign
 from tests.signing import (
@@ -94,6 +94,20 @@ def test_one_bordereau_without_id_makes_the_signature_global() -> None:
 def test_a_signature_goes_where_the_end_tag_starts(document: bytes) -> None:
     for target in targets(document):
         assert re.match(rb"</(Bordereau|n:PES_Aller)\s*>", document[target.offset :])
+
+
+@pytest.mark.parametrize("screen", [b"<?x </n:PES_Aller>?>", b"<!-- </n:PES_Aller> -->", b"<?x </n:PES_Aller><!--?>"])
+def test_the_end_of_the_root_is_told_from_what_looks_like_it(screen: bytes) -> None:
+    for document in (GLOBAL.replace(b"<PES_PJ/>", screen + b"<PES_PJ/>"), GLOBAL + screen):
+        (target,) = targets(document)
+        assert document[: target.offset].count(b"<PES_PJ/>") == 1
+        assert len(verify_both(signed(document))) == 1
+
+
+def test_what_looks_like_ends_of_the_root_costs_no_more_than_its_size() -> None:
+    screens = b"<?x </n:PES_Aller><!--?>" * 40_000  # a search that goes back would take hours
+    (target,) = targets(GLOBAL.replace(b"<PES_PJ/>", screens + b"<PES_PJ/>"))
+    assert target.is_global
 
 
 def test_a_bordereau_elsewhere_than_in_a_domain_is_not_signed() -> None:
@@ -251,7 +265,7 @@ def test_an_issuer_is_written_as_java_writes_it() -> None:
 
 def test_a_long_attribute_without_short_name_is_still_its_der_value() -> None:
     name = x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, f"{'a' * 300}@b.invalid")])
-    assert xades.rfc2253(name).startswith("1.2.840.113549.1.9.1=#1682013661616161")
+    assert rfc2253(name).startswith("1.2.840.113549.1.9.1=#1682013661616161")
 
 
 def test_signing_time_is_written_in_utc() -> None:

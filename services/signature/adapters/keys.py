@@ -21,9 +21,15 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
-from cryptography.x509.oid import NameOID
 
-RSA_BITS_MIN: Final = 2048
+from services.signature.certificates import (
+    RSA_BITS_MIN,
+    CertificateUnreadableError,
+    fingerprint,
+    name_of,
+    readable,
+)
+
 FILE_BYTES_MAX: Final = 1024 * 1024
 SECRET_BYTES_MAX: Final = 4096
 # RFC 8017 9.2: what stands before a SHA-256 digest, for a card that does not digest by itself.
@@ -72,12 +78,6 @@ def read_secret(path: Path) -> bytes:
 def is_open_to_others(path: Path) -> bool:
     """Say whether other accounts of this computer may read a file. Never on Windows, whose rights are not modes."""
     return os.name == "posix" and bool(path.stat().st_mode & _OTHERS_MAY_READ)
-
-
-def name_of(certificate: x509.Certificate) -> str:
-    """Return what people call the holder of a certificate: its common name, or else its whole subject."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
 
 
 class _FileKey:
@@ -163,7 +163,7 @@ class _Pair:
 
     @property
     def fingerprint(self) -> str:
-        return self.certificate.fingerprint(hashes.SHA256()).hex()
+        return fingerprint(self.certificate)
 
     def is_called(self, label: str) -> bool:
         return label == self.label or label.replace(":", "").lower() == self.fingerprint
@@ -375,12 +375,12 @@ def _check_certificate(certificate: x509.Certificate, where: str) -> None:
 def _unfitness(certificate: x509.Certificate) -> str | None:
     """Say why a certificate is not one to sign with; None when it is (5.7)."""
     try:
-        key = certificate.public_key()
+        key = readable(certificate).public_key()
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         usage = None
-    except (ValueError, UnsupportedAlgorithm):
-        return "sa clé est d'une sorte inconnue"
+    except CertificateUnreadableError:
+        return "une partie en est illisible, ou sa clé est d'une sorte inconnue"
     if not isinstance(key, rsa.RSAPublicKey):
         return "sa clé n'est pas une clé RSA, seule admise par Hélios"
     if key.key_size < RSA_BITS_MIN:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
+from services.signature.certificates import read_der, read_pem, readable
 from services.signature.trust import TrustList
 from shared.errors import UnavailableError
 from shared.units import MEBIBYTE
@@ -115,20 +117,38 @@ def parse(content: bytes) -> list[Held]:
     found = list(_PEM.finditer(content))
     if found:
         return [
-            x509.load_pem_x509_certificate(one.group())
-            if one.group(1) == b"CERTIFICATE"
-            else x509.load_pem_x509_crl(one.group())
+            read_pem(one.group()) if one.group(1) == b"CERTIFICATE" else _crl(x509.load_pem_x509_crl, one.group())
             for one in found
         ]
-    readers: tuple[Callable[[bytes], Held], ...] = (
-        x509.load_der_x509_certificate,
-        x509.load_der_x509_crl,
-        ocsp.load_der_ocsp_response,
-    )
-    for read in readers[:-1]:
+    readers: tuple[Callable[[bytes], Held], ...] = (read_der, lambda der: _crl(x509.load_der_x509_crl, der))
+    for read in readers:
         with suppress(ValueError):
             return [read(content)]
-    return [readers[-1](content)]
+    return [_ocsp_answer(content)]
+
+
+def _crl(load: Callable[[bytes], x509.CertificateRevocationList], content: bytes) -> x509.CertificateRevocationList:
+    """Return a list, every part of which can be read."""
+    try:
+        crl = load(content)
+        _ = (crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, list(crl.extensions))
+    except (TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from error
+    return crl
+
+
+def _ocsp_answer(content: bytes) -> ocsp.OCSPResponse:
+    """Return an answer, every part of which can be read."""
+    try:
+        answer = ocsp.load_der_ocsp_response(content)
+        if answer.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL:
+            _ = (answer.signature_hash_algorithm, answer.tbs_response_bytes)
+            _ = [(one.certificate_status, one.hash_algorithm, one.this_update_utc) for one in answer.responses]
+            for certificate in answer.certificates:
+                readable(certificate)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from error
+    return answer
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -136,5 +156,3 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return certificate.issuer == certificate.subject  # a root of before X.509 v3
-    except (ValueError, x509.DuplicateExtension):
-        return False
