@@ -11,7 +11,9 @@ from cli.commands import (
     installation,
     platform,
     registries,
+    sample,
     signature,
+    signing,
     trust,
     validation,
     verification,
@@ -30,6 +32,7 @@ app = typer.Typer(
 for command in (platform.up, platform.down, platform.status, platform.demo, platform.token):
     app.command(cls=FrenchCommand)(command)
 app.command("check", cls=FrenchCommand)(checks.check)
+app.command("sample", cls=FrenchCommand)(sample.sample)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
 app.command("diff", cls=FrenchCommand)(checks.diff)
 app.add_typer(flux.app, name="flux")
@@ -43,7 +46,8 @@ signature.app.command("verify", cls=FrenchCommand)(verification.verify)
 signature.app.command("pending", cls=FrenchCommand)(desk.pending)
 signature.app.command("certificates", cls=FrenchCommand)(desk.certificates)
 flux.app.command("circuit", cls=FrenchCommand)(desk.circuit)
-flux.app.command("sign", cls=FrenchCommand)(desk.sign)
+flux.app.command("sign", cls=FrenchCommand)(signing.sign)
+flux.app.command("document", cls=FrenchCommand)(signing.save_document)
 flux.app.command("refuse", cls=FrenchCommand)(desk.refuse)
 flux.app.command("restart", cls=FrenchCommand)(desk.restart)
 flux.app.command("visa", cls=FrenchCommand)(desk.give_visa)

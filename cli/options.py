@@ -1,10 +1,11 @@
 """The options that several commands share, and what each reads from the environment when it is not given."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -25,6 +26,22 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DOSSIER", help="Dossier de données (sinon HELIOTROPE_DATA, sinon .heliotrope)."),
 ]
+
+
+def ids_of(given: Iterable[str]) -> list[str]:
+    """Return identifiers of flux, each once.
+
+    Raises:
+        UsageProblemError: one is no identifier.
+    """
+    for one in given:
+        try:
+            UUID(one)
+        except ValueError as error:
+            raise UsageProblemError(
+                "Identifiant illisible", f"« {one} » n'est pas l'identifiant d'un flux : copiez-le d'un seul tenant."
+            ) from error
+    return list(dict.fromkeys(given))
 
 
 def environ() -> Mapping[str, str]:

@@ -51,6 +51,20 @@ def say(sentence: str) -> None:
     console(stderr=True).print(plain(sentence), markup=False, soft_wrap=True)
 
 
+def confirmed(question: str) -> bool:
+    """Ask a person, in French, and return whether they agree; the end of what they can say is a no."""
+    while True:
+        typer.echo(f"{question} [o/N] ", nl=False, err=True)
+        answer = sys.stdin.readline()
+        match answer.strip().casefold():
+            case "o" | "oui" | "y" | "yes":
+                return True
+            case "" | "n" | "non" | "no":
+                return False
+            case _:
+                say("Répondez par o (oui) ou n (non).")
+
+
 def emit(document: object) -> None:
     """Write the JSON document that a program reads."""
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

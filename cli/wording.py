@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from cryptography.x509 import Name
 from cryptography.x509.oid import NameOID
@@ -102,6 +103,11 @@ def size(octets: int) -> str:
         if octets >= unit:
             return f"{octets / unit:.1f} {name}".replace(".", ",")
     return f"{octets} o"
+
+
+def euros(amount: Decimal) -> str:
+    """Write an amount of money."""
+    return f"{amount:,.2f} €".replace(",", " ").replace(".", ",")
 
 
 def count(number: int, one: str, several: str) -> str:

@@ -95,7 +95,8 @@ class Caller:
                 403,
                 "forbidden",
                 "Accès refusé",
-                f"Votre rôle ne permet pas de {action}. Demandez ce droit à votre administrateur.",
+                f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
+                f"celui de : {', '.join(sorted(allowed))}. Qui gère les comptes peut vous le donner.",
             )
 
 

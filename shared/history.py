@@ -4,7 +4,7 @@ The append is the only write that a service makes. It is one SQL statement: the 
 (`shared.claims`) and the version they were decided on succeed or fail together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -47,8 +47,8 @@ class History(Protocol):
     async def validated_with_nomfic(self, nomfic: str) -> list[UUID]:
         """Return every flux whose NomFic, as validated, is this one; oldest first."""
 
-    async def whose_last_fact_is(self, kind: str) -> list[UUID]:
-        """Return the flux whose last fact is of this kind; oldest first."""
+    async def whose_last_fact_is(self, kind: str, collectivites: Collection[str] | None = None) -> list[UUID]:
+        """Return the flux (of these collectivités; None: of all) whose last fact is of this kind; oldest first."""
 
 
 # Loads one flux.
@@ -101,7 +101,7 @@ order by position
 # Finds flux that stopped at one kind of fact.
 _STOPPED_AT = """
 select flux_id from journal here
-where kind = $1
+where kind = $1 and ($2::text[] is null or collectivite = any($2))
   and not exists (select from journal next where next.flux_id = here.flux_id and next.version > here.version)
 order by position
 """
@@ -166,9 +166,10 @@ class PostgresHistory:
         """See `History.validated_with_nomfic`."""
         return [row["flux_id"] for row in await self._database.fetch(_BY_NOMFIC, nomfic)]
 
-    async def whose_last_fact_is(self, kind: str) -> list[UUID]:
+    async def whose_last_fact_is(self, kind: str, collectivites: Collection[str] | None = None) -> list[UUID]:
         """See `History.whose_last_fact_is`."""
-        return [row["flux_id"] for row in await self._database.fetch(_STOPPED_AT, kind)]
+        named = None if collectivites is None else sorted(collectivites)
+        return [row["flux_id"] for row in await self._database.fetch(_STOPPED_AT, kind, named)]
 
     async def _raise_what_was_taken(
         self, error: asyncpg.UniqueViolationError, claims: list[Claim], flux_id: UUID, expected_version: int

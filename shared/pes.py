@@ -36,6 +36,17 @@ _ENCODING = re.compile(rb"""encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _MISC = re.compile(rb"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 
 
+# Why a document is not read, for whoever deposited it (French).
+UNREADABLE = {
+    "empty": "Le fichier est vide.",
+    "not-xml": "Le fichier n'est pas un document XML.",
+    "doctype": "Le fichier contient une déclaration DOCTYPE, interdite dans un PES : elle peut cacher du contenu "
+    "externe.",
+    "encoding": "L'encodage du fichier n'est pas accepté : un PES est encodé en ISO-8859-1.",
+    "malformed": "Le fichier est tronqué ou mal formé : sa lecture s'arrête à l'endroit indiqué.",
+}
+
+
 class UnreadableError(ValueError):
     """The bytes are not an XML document that we agree to parse.
 

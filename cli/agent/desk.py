@@ -140,6 +140,14 @@ class Desk:
 
     def sign(self, request: SigningRequest) -> None:
         """Sign what was chosen; it may take minutes: meant for a thread of its own. A flux is signed whole or not."""
+        try:
+            self._sign_chosen(request)
+        finally:  # whatever a driver does, the page is answered and the next request may come
+            for item in request.prepared:
+                item.refuse("La signature s'est interrompue. Recommencez ; si cela dure, prévenez votre hébergeur.")
+            self._end(request, "signed" if any(item.status == "signed" for item in request.items) else "refused")
+
+    def _sign_chosen(self, request: SigningRequest) -> None:
         for item in request.prepared:
             try:
                 values = tuple((element_id, self._sign(to_sign)) for element_id, to_sign in item.to_sign)
@@ -149,7 +157,6 @@ class Desk:
                     other.refuse(str(error))
                 break
             item.values, item.to_sign, item.status = values, (), "signed"
-        self._end(request, "signed" if any(item.status == "signed" for item in request.items) else "refused")
 
     def stop(self) -> None:
         """Sign nothing more."""

@@ -16,7 +16,7 @@ from lxml import etree
 from pydantic import BaseModel, ConfigDict, Field
 
 from cli.wording import count
-from services.signature.outline import Target, UnsignableError, targets
+from services.signature.outline import Target, UnsignableError, targets, unsigned_of
 from services.signature.xades import Claims, prepare
 from services.validation.domains import DOMAINS, Domain
 from services.validation.rules_bordereaux import amount
@@ -143,9 +143,8 @@ def _signing_time(text: str, now: datetime) -> datetime:
 
 
 def _chosen(found: Sequence[Target], asked: Sequence[str]) -> list[Target]:
-    unsigned = [one for one in found if not one.is_signed]
     if not asked:
-        chosen = unsigned
+        chosen = unsigned_of(found)
     else:
         by_id = {one.element_id: one for one in found}
         unknown = [one for one in dict.fromkeys(asked) if one not in by_id]
@@ -156,8 +155,6 @@ def _chosen(found: Sequence[Target], asked: Sequence[str]) -> list[Target]:
             )
         wanted = frozenset(asked)
         chosen = [one for one in found if one.element_id in wanted]
-    if not chosen:
-        raise UnsignableError("Tout est déjà signé dans ce fichier : il peut être envoyé tel quel.")
     return chosen
 
 

@@ -104,7 +104,10 @@ def check(files: Files, pack: PackOption = "", *, as_json: AsJson = False) -> No
         else:
             for path, judgement in judgements:
                 _show(path, judgement)
-            say("Non vérifié ici : doublons avec d'autres flux, antivirus, gravités et packs de votre plateforme.")
+            say(
+                "Non vérifié ici : signatures (heliotrope signature verify), doublons avec d'autres flux, antivirus, "
+                "gravités et packs de votre plateforme."
+            )
         worst = max(EXIT_CODES[judgement.verdict] for _, judgement in judgements)
         if worst:
             raise typer.Exit(worst)

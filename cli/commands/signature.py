@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from cryptography import x509
@@ -24,13 +24,11 @@ from services.signature.adapters.keys import (
     is_open_to_others,
     read_secret,
 )
-from services.signature.certificates import name_of
-from services.signature.outline import Target, UnsignableError, targets
+from services.signature.certificates import ANNOUNCED_BEFORE, name_of
+from services.signature.outline import Target, UnsignableError, targets, unsigned_of
 from services.signature.verification import verify
 from services.signature.xades import Claims, complete, prepare
 from services.validation.reader import too_large
-
-RENEWAL_DAYS: Final = 90
 
 P12Option = Annotated[Path | None, typer.Option("--p12", metavar="FICHIER", help="Clé et certificat PKCS#12 (.p12).")]
 PasswordFileOption = Annotated[
@@ -82,7 +80,7 @@ def sign(
         with closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key:
             at = datetime.now(UTC).replace(microsecond=0)
             signed, chosen = _signed(document, key, at, Claims(role, city, postal_code))
-        _write(output, signed)
+        write_whole(output, signed)
         if as_json:
             emit(_told(file, output, key.certificate, at, chosen))
         else:
@@ -134,7 +132,7 @@ def open_key(
 def warn_of_expiry(certificate: x509.Certificate, now: datetime) -> None:
     """Announce that a certificate expires soon."""
     left = certificate.not_valid_after_utc - now
-    if left < timedelta(days=RENEWAL_DAYS):
+    if left < ANNOUNCED_BEFORE:
         say(
             f"Attention : le certificat de signature « {name_of(certificate)} » "
             f"{_expiry(left)}, le {certificate.not_valid_after_utc.astimezone(paris()):%d/%m/%Y}. "
@@ -196,7 +194,7 @@ def _read(file: Path) -> bytes:
 def _signed(document: bytes, key: SigningKey, at: datetime, claims: Claims) -> tuple[bytes, list[Target]]:
     """Sign what is not signed yet, and verify the whole as anybody else would."""
     try:
-        chosen = _unsigned(document)
+        chosen = unsigned_of(targets(document))
         prepared = prepare(document, chosen, certificate=key.certificate, signing_time=at, claims=claims)
         signed = complete(document, prepared, [key.sign(one.to_sign) for one in prepared])
     except UnsignableError as error:
@@ -211,14 +209,7 @@ def _signed(document: bytes, key: SigningKey, at: datetime, claims: Claims) -> t
     return signed, chosen
 
 
-def _unsigned(document: bytes) -> list[Target]:
-    chosen = [one for one in targets(document) if not one.is_signed]
-    if not chosen:
-        raise UnsignableError("Tout est déjà signé dans ce fichier : il peut être envoyé tel quel.")
-    return chosen
-
-
-def _write(output: Path, content: bytes) -> None:
+def write_whole(output: Path, content: bytes) -> None:
     """Write a file whole, or not at all."""
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:

@@ -17,6 +17,7 @@ from cli.options import AsJson
 from cli.output import Table, emit, reason_of, reporting, say, show
 from services.signature.adapters.trust import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
 from services.signature.trust import TrustList, is_signed_by
+from shared.text import in_paris
 
 URLS_FILE: Final = "crl.urls"
 ANSWER_SECONDS_MAX: Final = 30.0
@@ -131,7 +132,7 @@ def _refreshed(folder: Path, url: str, trusted: TrustList) -> dict[str, object]:
     except RefusedError as error:
         return {"url": url, "status": "refused", "detail": f"refusée : {error.detail}"}
     until = crl.next_update_utc
-    said = f"relevée ; la prochaine est attendue le {until:%d/%m/%Y à %H:%M} (UTC)" if until else "relevée"
+    said = f"relevée ; la prochaine est attendue le {in_paris(until)}" if until else "relevée"
     return {"url": url, "status": "fetched", "detail": said, "file": path.name}
 
 

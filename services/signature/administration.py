@@ -21,6 +21,7 @@ from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller, Role
 from shared.envelope import new_id
 from shared.errors import RequestRefusedError
 from shared.sentences import Comment, Name, Person, Reason
+from shared.text import in_paris
 
 MAY_DELEGATE = MAY_ADMINISTER | {Role.SIGNATAIRE, Role.GESTIONNAIRE}
 CERTIFICATE_CHARACTERS_MAX = 20_000
@@ -185,7 +186,7 @@ class Administration:
         named = GivenCertificate.read(new.certificate)
         if named.until is not None and named.until <= valid_from:
             raise _bad_certificate(
-                f"Ce certificat expire le {named.until:%d/%m/%Y à %H:%M} (UTC), avant le début du mandat : il ne "
+                f"Ce certificat expire le {in_paris(named.until)}, avant le début du mandat : il ne "
                 "servirait jamais. Donnez celui qui le remplace."
             )
         mandate = Mandate(
@@ -270,6 +271,14 @@ class Administration:
                 "delegation-to-oneself",
                 "Suppléant identique",
                 "La personne absente et son suppléant sont la même personne : désignez quelqu'un d'autre.",
+            )
+        if who.subject == new.substitute:
+            raise RequestRefusedError(
+                403,
+                "own-delegation",
+                "Délégation à soi-même",
+                "Personne ne se donne les étapes d'un autre : la personne absente, ou un autre administrateur, "
+                "vous les délègue.",
             )
         valid_from = _in_utc("valid_from", new.valid_from)
         delegation = Delegation(
@@ -437,7 +446,7 @@ def _end_after(valid_from: datetime, until: datetime) -> datetime:
             422,
             "period-invalid",
             "Période impossible",
-            f"La fin ({valid_until:%d/%m/%Y à %H:%M}) ne vient pas après le début ({valid_from:%d/%m/%Y à %H:%M}, en "
+            f"La fin ({in_paris(valid_until)}) ne vient pas après le début ({in_paris(valid_from)}, en "
             "temps universel). Corrigez l'une ou l'autre.",
         )
     return valid_until
@@ -449,7 +458,7 @@ def _check_end(at: datetime, valid_until: datetime | None) -> None:
             409,
             "ends-before",
             "Fin déjà prévue",
-            f"La fin est déjà prévue le {valid_until:%d/%m/%Y à %H:%M} (UTC) : une fin plus tardive n'y change rien.",
+            f"La fin est déjà prévue le {in_paris(valid_until)} : une fin plus tardive n'y change rien.",
         )
 
 

@@ -4,6 +4,7 @@
 asks for its names, its key or its extensions; so everything that we will ever ask for is asked for here, once.
 """
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+ANNOUNCED_BEFORE: Final = timedelta(days=90)  # how long before its end a certificate is announced
 RSA_BITS_MIN: Final = 2048  # RGS, annexe B1
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _FAULTS: Final = (

@@ -13,7 +13,10 @@ from shared.events import Finding, Severity, Where, Who
 _SIGN_AGAIN: Final = (
     "Repartez du fichier d'origine, faites-le signer de nouveau, puis déposez-le : rien n'est transmis."
 )
-_ASK_HOST: Final = "Demandez à votre hébergeur : c'est lui qui tient la liste des autorités et leurs révocations."
+_ASK_HOST: Final = (
+    "Votre hébergeur tient la liste des autorités admises et des révocations ; hors ligne, donnez-la avec --trust."
+)
+_OTHER_CERTIFICATE: Final = "Signez avec un autre certificat, en cours de validité et fait pour signer."
 _KNOW: Final = "Rien à faire : la signature est recevable, mais sachez-le."
 
 
@@ -48,11 +51,18 @@ class Check:
             message=message,
             where=Where(element="Bordereau" if element_id else "", bordereau=element_id, line=line),
             who=self.who,
-            next=self.next if (severity or self.severity) == "blocking" else self.next.replace(_SIGN_AGAIN, _KNOW),
+            next=_KNOW if (severity or self.severity) == "warning" and self.next != _ASK_HOST else self.next,
         )
 
 
-READABLE = Check(0, "signature.unreadable", "blocking", "Le fichier est du XML lisible, sans DOCTYPE", "helios.md 12")
+READABLE = Check(
+    0,
+    "signature.unreadable",
+    "blocking",
+    "Le fichier est un PES Aller en XML lisible, sans DOCTYPE",
+    "helios.md 12",
+    next="Déposez à nouveau le fichier produit par le logiciel financier.",
+)
 PLACEMENT = Check(
     1,
     "signature.placement",
@@ -115,6 +125,7 @@ KEY = Check(
     "blocking",
     "La clé est une clé RSA d'au moins 2048 bits, ou ECDSA sur une courbe P-256, P-384 ou P-521",
     "RGS, annexe B1",
+    next=_OTHER_CERTIFICATE,
 )
 CONTENT = Check(
     10, "signature.content", "blocking", "Le contenu signé n'a pas changé depuis la signature", "XMLDSig 3.2.1"
@@ -151,7 +162,12 @@ ISSUER_NAME = Check(
     "helios.md 5.3, 5.7",
 )
 VALIDITY = Check(
-    18, "signature.validity", "blocking", "Le certificat était valable à la date de signature", "RFC 5280 4.1.2.5"
+    18,
+    "signature.validity",
+    "blocking",
+    "Le certificat était valable à la date de signature",
+    "RFC 5280 4.1.2.5",
+    next=_OTHER_CERTIFICATE,
 )
 CHAIN = Check(
     19,
@@ -168,6 +184,7 @@ USAGE = Check(
     "blocking",
     "Le certificat sert à signer : nonRepudiation attendu, et ce n'est pas celui d'une autorité",
     "helios.md 5.7 ; RFC 5280 4.2.1.3",
+    next=_OTHER_CERTIFICATE,
 )
 REVOCATION = Check(
     21,
@@ -191,7 +208,8 @@ MANDATE = Check(
     "blocking",
     "Le signataire avait un mandat pour cette collectivité à la date de signature",
     "registre des mandats de la plateforme",
-    next="L'administrateur de la collectivité enregistre le mandat avec ce certificat ; puis redéposez le fichier.",
+    next="L'administrateur de la collectivité enregistre le mandat avec ce certificat ; puis annulez ce flux, et "
+    "importez de nouveau le fichier.",
 )
 
 ALL: Final = (

@@ -29,6 +29,7 @@ from shared.events import (
     Where,
 )
 from shared.lifecycle import Flux
+from shared.text import in_paris
 
 REASON_CHARACTERS_MAX: Final = 1000  # a reason may quote the document; a fact stays small
 SIGNER_CHARACTERS_MAX: Final = 500  # a certificate may hold any name
@@ -42,8 +43,8 @@ class NotYoursError(ValueError):
 def request(targets: Sequence[Target], steps: Sequence[Step]) -> SignatureRequested:
     """Ask for the signatures that are missing, through the steps of a circuit.
 
-    A signing step that would sign nothing in this flux is left out. When the whole flux carries one signature, the
-    last signing step gives it.
+    A signing step that would sign nothing in this flux is left out: of one that comes signed, the visas remain. When
+    the whole flux carries one signature, the last signing step gives it.
     """
     missing = [target for target in targets if not target.is_signed]
     signing = [step for step in steps if step.kind != "visa"]
@@ -115,8 +116,8 @@ def elsewhere(
         return found, []
     text = (
         f"Aucun mandat de la collectivité ne désigne le certificat « {one.signer[:SIGNER_CHARACTERS_MAX]} » "
-        f"à la fois à la date de signature, {one.signing_time:%d/%m/%Y à %H:%M}, et à la réception du fichier, "
-        f"{received_at:%d/%m/%Y à %H:%M} (UTC)."
+        f"à la fois à la date de signature, {in_paris(one.signing_time)}, et à la réception du fichier, "
+        f"{in_paris(received_at)}."
     )
     return None, [checks.MANDATE.finding(one.element_id, text)]
 

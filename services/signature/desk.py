@@ -19,11 +19,10 @@ from uuid import UUID
 
 from cryptography import x509
 
-from services.signature.certificates import fingerprint
+from services.signature.certificates import ANNOUNCED_BEFORE, fingerprint
 from services.signature.circuits import whom_they_replace
 from services.signature.decide import NotYoursError, Turn, recorded, turn_of
 from services.signature.examination import Examiner
-from services.signature.expiry import ANNOUNCED_BEFORE
 from services.signature.mandates import Mandate, Refusal, mandate_of
 from services.signature.outline import Target, UnsignableError, read_outline
 from services.signature.ports import Documents
@@ -41,6 +40,7 @@ from shared.errors import (
 )
 from shared.events import (
     BordereauxSigned,
+    CircuitStep,
     Fact,
     Finding,
     SignatureRefused,
@@ -60,6 +60,7 @@ PREPARED_FOR: Final = timedelta(minutes=15)
 PENDING_MAX: Final = 1000
 
 Item = dict[str, object]
+StepTaken = VisaGiven | BordereauxSigned | SignatureRefused
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,14 @@ class Signer:
 
 @dataclass(frozen=True)
 class _Known:
-    """A flux as it is, and its last event."""
+    """A flux as it is, and its events."""
 
     flux: Flux
-    last: Event
+    past: Sequence[Event]
+
+    @property
+    def last(self) -> Event:
+        return self.past[-1]
 
     @property
     def collectivite(self) -> str:
@@ -191,46 +196,44 @@ class Desk:
         return await until_no_conflict(attempt)
 
     async def circuit(self, flux_id: UUID, who: Caller) -> Item:
-        """Return the steps of a flux: which are taken, by whom, which is next, and whether it is the caller's."""
-        past = await self.history.load(flux_id)
-        known = _known(flux_id, past, who)
-        flux = known.flux
-        steps = [
-            {
-                "number": number,
-                "kind": step.kind,
-                "name": step.name,
-                "any_of": list(step.any_of),
-                "elements": list(step.elements),
-                "status": "done"
-                if number <= flux.steps_done
-                else "next"
-                if number == flux.steps_done + 1
-                else "later",
-                "taken": [_taken(event) for event in past if _is_of_step(event, number, past)],
-            }
-            for number, step in enumerate(flux.circuit, start=1)
-        ]
-        is_mine = flux.state is State.TO_SIGN and await self._is_turn_of(known, who)
-        return {"flux_id": str(flux_id), **_state(flux), "steps": steps, "is_mine": is_mine}
+        """Return the steps of a flux: which are taken, by whom, which is next, since when, for whom."""
+        known = await self._load(flux_id, who)
+        flux, now = known.flux, self.now()
+        is_waiting = flux.state is State.TO_SIGN
+        delegations = [one for one in await self.registries.delegations(known.collectivite) if one.holds(now)]
+        mandated = {one.person for one in await self.registries.mandates(known.collectivite) if one.holds(now)}
+        steps = []
+        for number, step in enumerate(flux.circuit, start=1):
+            shown = _step_shown(number, step, known)
+            if shown["status"] == "next":
+                shown["substitutes"] = sorted({one.substitute for one in delegations if one.absent in step.any_of})
+                if step.kind == "signature":
+                    shown["without_mandate"] = [one for one in step.any_of if one not in mandated]
+            steps.append(shown)
+        return {
+            "flux_id": str(flux_id),
+            **_state(flux),
+            "steps": steps,
+            "since": format_time(known.last.occurred_at) if is_waiting and flux.step else None,
+            "is_mine": is_waiting and await self._is_turn_of(known, who),
+        }
 
     async def document(self, flux_id: UUID, who: Caller) -> bytes:
         """Return the bytes of a flux as they are now: what a signatory reads before signing."""
         return await self._read(_known(flux_id, await self.history.load(flux_id), who).flux)
 
     async def pending(self, who: Caller) -> Item:
-        """Return the flux whose next step the caller may take, the oldest first."""
+        """Return the flux whose next step the caller may take, the oldest first; `more` says there are others."""
         who.require(MAY_APPROVE, "consulter les flux à viser ou à signer")
         found: list[Item] = []
         for kind in (SignatureRequested, VisaGiven, BordereauxSigned):
-            for flux_id in (await self.history.whose_last_fact_is(kind_of(kind)))[:PENDING_MAX]:
+            for flux_id in await self.history.whose_last_fact_is(kind_of(kind), who.perimeter):
                 past = await self.history.load(flux_id)
-                if not past or not who.may_see(past[0].collectivite):
-                    continue
-                known = _Known(fold(event.data for event in past), past[-1])
+                known = _Known(fold(event.data for event in past), past)
                 if known.flux.step is not None and await self._is_turn_of(known, who):
-                    found.append(_waiting(known, past[0]))
-        return {"flux": sorted(found, key=lambda one: str(one["since"]))}
+                    found.append(_waiting(known))
+        found.sort(key=lambda one: str(one["since"]))
+        return {"flux": found[:PENDING_MAX], "more": len(found) > PENDING_MAX}
 
     # --- One flux ------------------------------------------------------------------------------------------------
 
@@ -391,11 +394,11 @@ def _known(flux_id: UUID, past: Sequence[Event], who: Caller) -> _Known:
     flux = fold(event.data for event in past)
     if flux.imported is None or not who.may_see(past[0].collectivite):
         raise flux_not_found(flux_id)
-    return _Known(flux, past[-1])
+    return _Known(flux, past)
 
 
 def _refused(slug: str, detail: str) -> RequestRefusedError:
-    return RequestRefusedError(409, slug, "Signature impossible" if slug != "not-waiting" else "Rien à faire", detail)
+    return RequestRefusedError(409, slug, "Rien n'est fait", detail)
 
 
 def _not_holding(findings: Sequence[Finding]) -> RequestRefusedError:
@@ -426,44 +429,53 @@ def _bordereaux(flux: Flux, *, only_left: bool = False) -> list[Item]:
     return [one.model_dump(mode="json", exclude={"is_signed", "is_repeated"}) for one in held]
 
 
-def _waiting(known: _Known, first: Event) -> Item:
+def _waiting(known: _Known) -> Item:
     flux, step = known.flux, known.flux.step
     return {
-        "flux_id": str(first.flux_id),
+        "flux_id": str(known.last.flux_id),
         "collectivite": known.collectivite,
         "filename": flux.imported.filename if flux.imported else "",
         "nomfic": flux.header.nomfic if flux.header else "",
-        "since": known.last.occurred_at.isoformat(),
+        "since": format_time(known.last.occurred_at),
         "step": flux.steps_done + 1,
         "kind": step.kind if step else "",
         "name": step.name if step else "",
-        "bordereaux": _bordereaux(flux),
+        "bordereaux": _bordereaux(flux, only_left=True),
+    }
+
+
+def _step_shown(number: int, step: CircuitStep, known: _Known) -> Item:
+    taken = [_taken(event) for event in known.past if _is_of_step(event, number, known.past)]
+    return {
+        "number": number,
+        "kind": step.kind,
+        "name": step.name,
+        "any_of": list(step.any_of),
+        "elements": list(step.elements),
+        "status": _status(number, known.flux),
+        "taken": taken,
     }
 
 
 def _status(number: int, flux: Flux) -> str:
     if number <= flux.steps_done:
         return "done"
-    return "next" if number == flux.steps_done + 1 else "later"
+    if number > flux.steps_done + 1:
+        return "later"
+    return "declined" if flux.state is State.SIGNATURE_REFUSED else "next"
 
 
 def _is_of_step(event: Event, number: int, past: Sequence[Event]) -> bool:
     begun = max((one.version for one in past if isinstance(one.data, SignatureRequested)), default=0)
-    return (
-        isinstance(event.data, VisaGiven | BordereauxSigned | SignatureRefused)
-        and event.data.step == number
-        and event.version > begun
-    )
+    return isinstance(event.data, StepTaken) and event.data.step == number and event.version > begun
 
 
 def _taken(event: Event) -> Item:
     fact = event.data
-    if not isinstance(fact, VisaGiven | BordereauxSigned | SignatureRefused):
-        raise TypeError("not a step")
     return {
         "by": event.actor,
-        "on_behalf_of": fact.on_behalf_of,
-        "at": event.occurred_at.isoformat(),
+        "on_behalf_of": getattr(fact, "on_behalf_of", ""),
+        "at": format_time(event.occurred_at),
         "comment": fact.comment if isinstance(fact, VisaGiven) else "",
         "reason": fact.reason if isinstance(fact, SignatureRefused) else "",
     }

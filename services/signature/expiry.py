@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 
-from services.signature.certificates import fingerprint
+from services.signature.certificates import ANNOUNCED_BEFORE, fingerprint
 from services.signature.ports import Seal, Trust
 from services.signature.registries import Registries
 from shared import metrics
@@ -20,7 +20,6 @@ from shared.errors import UnavailableError
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCED_BEFORE: Final = timedelta(days=90)
 LOOK_SECONDS: Final = 3600
 
 Kind = Literal["mandate", "seal", "authority"]

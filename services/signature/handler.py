@@ -69,14 +69,14 @@ async def _begin(flux: Flux, imported: Event, signing: Signing) -> list[Fact]:
         found = await asyncio.to_thread(targets, document)
     except UnsignableError as error:
         return [unsignable(str(error))]
-    if all(target.is_signed for target in found):
-        return await _conclude(flux, imported, signing)
     if any(target.is_signed for target in found):
         report = await signing.examiner.examine(document)
         wrong = [finding for one in report.signatures for finding in one.findings if finding.severity == "blocking"]
         if wrong:
             return [rejected(wrong)]
     requested = request(found, await _steps(flux, imported.collectivite, signing))
+    if not requested.circuit:  # it came signed, and nobody has to approve it
+        return await _conclude(flux, imported, signing)
     return [requested, *await _go_on(flux.evolve(requested), imported, signing)]
 
 

@@ -5,10 +5,12 @@ a mandate twice, when the bytes are handed out and when the signature comes back
 impossible. Where a mandate names a certificate, only that certificate signs under it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from shared.text import in_paris
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def mandate_of(
         certificate_sha256: of the certificate that signs.
         signing_time: as stated in the signature; the same mandate must have held then too.
     """
-    own = [mandate for mandate in mandates if mandate.person == person]
+    everyone = list(mandates)
+    own = [mandate for mandate in everyone if mandate.person == person]
     if not own:
         return Refusal(
             "mandate.none",
@@ -94,19 +97,31 @@ def mandate_of(
         if at < latest.valid_from:
             return Refusal(
                 "mandate.not-yet",
-                f"Votre mandat ({latest.act}) ne commence que le {latest.valid_from:%d/%m/%Y à %H:%M} (UTC).",
+                f"Votre mandat ({latest.act}) ne commence que le {in_paris(latest.valid_from)}.",
             )
+        when = f" le {in_paris(latest.last)}" if latest.last else ""
         return Refusal(
             "mandate.ended",
-            f"Votre mandat ({latest.act}) a pris fin le {latest.last:%d/%m/%Y à %H:%M} (UTC) : vous ne pouvez plus "
-            "signer pour cette collectivité. Son administrateur peut en enregistrer un nouveau.",
+            f"Votre mandat ({latest.act}) a pris fin{when} : vous ne pouvez plus signer pour cette collectivité. Son "
+            "administrateur peut en enregistrer un nouveau.",
         )
     then = [mandate for mandate in holding if signing_time is None or mandate.holds(signing_time)]
-    for mandate in then:
+    others = {one.person for one in everyone if one.certificate_sha256 == certificate_sha256 and one.holds(at)}
+    return _with_certificate(then, set() if person in others else others, certificate_sha256)
+
+
+def _with_certificate(mandates: Sequence[Mandate], others: set[str], certificate_sha256: str) -> Mandate | Refusal:
+    """Return the mandate under which a certificate signs; `others` are those whose mandates name that certificate."""
+    if others:
+        return Refusal(
+            "mandate.certificate-of-another",
+            f"Ce certificat est celui que désigne le mandat de {', '.join(sorted(others))}. Signez avec le vôtre.",
+        )
+    if not mandates:
+        return Refusal("mandate.ended", "Votre mandat ne valait pas à la date de signature. Signez de nouveau.")
+    for mandate in mandates:
         if mandate.allows(certificate_sha256):
             return mandate
-    if not then:
-        return Refusal("mandate.ended", "Votre mandat ne valait pas à la date de signature. Signez de nouveau.")
     return Refusal(
         "mandate.other-certificate",
         "Votre mandat désigne un autre certificat que celui-ci. Signez avec le certificat enregistré, ou demandez à "

@@ -9,12 +9,13 @@ Clauses are those of the fact dossier, ``helios.md`` section 5.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from lxml import etree
 
-from shared.pes import PES_ALLER, SIGNATURE, UnreadableError, read
+from shared.pes import PES_ALLER, SIGNATURE, UNREADABLE, UnreadableError, read
 
 BORDEREAU: Final = "Bordereau"
 # What xs:ID allows, and what keeps "#Id" a plain reference: "xpointer(/)" would be one to something else.
@@ -87,6 +88,20 @@ def read_outline(document: bytes) -> Outline:
         )
     ids = _ids(root)
     return Outline(root, ids, tuple(_targets(document, root)))
+
+
+def unsigned_of(found: Sequence[Target]) -> list[Target]:
+    """Return what is not signed yet.
+
+    Raises:
+        UnsignableError: everything is.
+    """
+    unsigned = [target for target in found if not target.is_signed]
+    if not unsigned:
+        raise UnsignableError(
+            "Tout est déjà signé dans ce fichier : il n'y a rien à signer. Vérifiez-le : heliotrope signature verify."
+        )
+    return unsigned
 
 
 def _targets(document: bytes, root: etree._Element) -> list[Target]:
@@ -178,9 +193,8 @@ def _end_of_root(document: bytes, root: etree._Element) -> int:
     return ends[-1]
 
 
-def unreadable(error: Exception) -> UnsignableError:
+def unreadable(error: UnreadableError) -> UnsignableError:
     """Return the refusal of a document that cannot be read."""
-    return UnsignableError(
-        f"Le fichier n'est pas du XML lisible ({error}). "
-        "Déposez à nouveau le fichier produit par le logiciel financier."
-    )
+    where = f" (ligne {error.line})" if error.line else ""
+    said = UNREADABLE[error.code].removesuffix(".")
+    return UnsignableError(f"{said}{where}. Déposez à nouveau le fichier produit par le logiciel financier.")

@@ -29,6 +29,7 @@ from services.signature.certificates import key_fault
 from services.signature.checks import Check
 from services.signature.report import Report, SignatureReport
 from shared.events import Finding, Severity
+from shared.text import in_paris
 
 CLOCKS_APART: Final = timedelta(minutes=5)  # how far in the future a signing time may be
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
@@ -108,7 +109,7 @@ def judge(
     """
     found: list[Said] = []
     if at > now + CLOCKS_APART:
-        text = f"La date de signature est à venir : {at:%d/%m/%Y à %H:%M} (UTC)."
+        text = f"La date de signature est à venir : {in_paris(at)}."
         found.append((checks.TIME, text, "blocking"))
     if fault := key_fault(certificate):
         found.append((checks.KEY, fault, "blocking"))
@@ -139,7 +140,7 @@ def _validity(certificate: x509.Certificate, at: datetime) -> list[Said]:
         return []
     how = f"n'était pas encore valable (il l'est depuis le {begin:%d/%m/%Y})" if at < begin else "avait expiré"
     when = f" le {end:%d/%m/%Y}" if at > end else ""
-    text = f"Le certificat {how}{when} à la date de signature, {at:%d/%m/%Y à %H:%M} (UTC)."
+    text = f"Le certificat {how}{when} à la date de signature, {in_paris(at)}."
     return [(checks.VALIDITY, text, "blocking")]
 
 
@@ -232,7 +233,7 @@ def _revocation(
         return [(checks.REVOCATION, text, severity)]
     if known.revoked_at is None:
         return []
-    when = f"le {known.revoked_at:%d/%m/%Y à %H:%M} (UTC)"
+    when = f"le {in_paris(known.revoked_at)}"
     if known.is_compromised:
         text = (
             f"Le certificat {whose} a été révoqué {when}, sa clé ayant pu être volée : sa date ne prouve plus rien."

@@ -21,7 +21,7 @@ from services.signature.outline import BORDEREAU, DOMAINS
 from services.signature.report import Classification, Report
 from services.signature.values import check_values
 from shared.events import Finding
-from shared.pes import SIGNATURE, UnreadableError, read
+from shared.pes import PES_ALLER, SIGNATURE, UNREADABLE, UnreadableError, read
 
 SIGNATURES_MAX: Final = 10_000  # a PES holds some hundreds of bordereaux
 
@@ -43,7 +43,7 @@ def verify(document: bytes) -> Report:
     try:
         root = read(document)
     except UnreadableError as error:
-        return Report(findings=(checks.READABLE.finding("", f"Le fichier n'est pas du XML lisible ({error})."),))
+        return Report(findings=(checks.READABLE.finding("", UNREADABLE[error.code], line=error.line),))
     found = list(root.iter(SIGNATURE))
     if len(found) > SIGNATURES_MAX:
         message = f"Le fichier contient {len(found)} signatures ; {SIGNATURES_MAX} au plus sont admises."
@@ -51,13 +51,16 @@ def verify(document: bytes) -> Report:
     siblings = Counter(signature.getparent() for signature in found)
     readings = [read_form(signature, siblings[signature.getparent()]) for signature in found]
     _refuse_ambiguous_ids(document, root, readings)
-    classification, incomplete = _classify(root)
+    classification, as_a_whole = _classify(root)
+    if root.tag != PES_ALLER:
+        message = f"Ce fichier n'est pas un PES Aller : sa racine est « {etree.QName(root).localname[:100]} »."
+        as_a_whole = (checks.READABLE.finding("", message, severity="warning"), *as_a_whole)
     # A signature of the whole covers the others: its digest comes first, while they are all in their places.
     has_comments = b"<!--" in document
     for reading in sorted(readings, key=lambda one: not one.is_global):
         with refusing(reading):
             check_values(reading, has_comments=has_comments)
-    return Report(tuple(reading.report() for reading in readings), classification, incomplete)
+    return Report(tuple(reading.report() for reading in readings), classification, as_a_whole)
 
 
 # --- Check 2: Ids ----------------------------------------------------------------------------------------------

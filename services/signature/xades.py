@@ -40,7 +40,7 @@ from services.signature.algorithms import (
     XADES,
 )
 from services.signature.certificates import rfc2253
-from services.signature.outline import BORDEREAU, Outline, Target, UnsignableError, read_outline
+from services.signature.outline import BORDEREAU, Outline, Target, UnsignableError, read_outline, unsigned_of
 from shared import pes
 
 
@@ -144,9 +144,7 @@ def sign(document: bytes, *, key: Key, signing_time: datetime, claims: Claims) -
         UnsignableError: as ``targets`` and ``prepare``; or everything is signed already.
     """
     outline = read_outline(document)
-    unsigned = [target for target in outline.targets if not target.is_signed]
-    if not unsigned:
-        raise UnsignableError("Tout est déjà signé dans ce fichier : il peut être envoyé tel quel.")
+    unsigned = unsigned_of(outline.targets)
     return sign_chosen(document, unsigned, key=key, signing_time=signing_time, claims=claims, outline=outline)
 
 

@@ -5,20 +5,10 @@ from lxml import etree
 from services.validation.controls import BY_CODE
 from services.validation.places import VALUE_CHARACTERS_MAX
 from shared.events import Finding, Where
-from shared.pes import PES_ALLER, Prolog, UnreadableError, parse, read_prolog
+from shared.pes import PES_ALLER, UNREADABLE, Prolog, UnreadableError, parse, read_prolog
 from shared.units import MEBIBYTE
 
 TECHNICAL_CHARACTERS_MAX = 1000
-
-_MESSAGES = {
-    "empty": "Le fichier est vide.",
-    "not-xml": "Le fichier n'est pas un document XML.",
-    "doctype": "Le fichier contient une déclaration DOCTYPE, interdite dans un PES : elle peut cacher du contenu "
-    "externe.",
-    "encoding": "L'encodage du fichier n'est pas accepté : un PES est encodé en ISO-8859-1.",
-    "malformed": "Le fichier est tronqué ou mal formé : sa lecture s'arrête à l'endroit indiqué.",
-}
-
 
 _NEXT_NAMESPACE = (
     "Transmettez ce message à l'éditeur du logiciel financier : l'espace de noms n'est pas celui du PES."
@@ -122,7 +112,7 @@ def _finding(error: UnreadableError) -> Finding:
         source="reader",
         code=control.code,
         severity=control.severity,
-        message=cause or _MESSAGES[error.code],
+        message=cause or UNREADABLE[error.code],
         where=Where(line=error.line, column=error.column),
         who=control.who,
         next=control.next,

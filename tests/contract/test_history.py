@@ -213,6 +213,8 @@ async def test_flux_are_found_by_their_last_fact(history: History) -> None:
     await history.append([first.follow(an.validated, actor="validation", at=NOW)], expected_version=1)
     assert await history.whose_last_fact_is(kind_of(FluxImported)) == [other.flux_id, last.flux_id]
     assert await history.whose_last_fact_is(kind_of(FluxValidated)) == [first.flux_id]
+    assert await history.whose_last_fact_is(kind_of(FluxValidated), [an.collectivite]) == [first.flux_id]
+    assert await history.whose_last_fact_is(kind_of(FluxValidated), ["219900017"]) == []
 
 
 async def test_an_append_holds_events_of_one_flux(history: History) -> None:

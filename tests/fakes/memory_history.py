@@ -1,6 +1,6 @@
 """The journal in memory: the same promises as `shared.history.PostgresHistory`, for one process."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -71,11 +71,12 @@ class MemoryHistory:
             if isinstance(event.data, FluxValidated) and event.data.header.nomfic == nomfic
         ]
 
-    async def whose_last_fact_is(self, kind: str) -> list[UUID]:
+    async def whose_last_fact_is(self, kind: str, collectivites: Collection[str] | None = None) -> list[UUID]:
         """See `History.whose_last_fact_is`."""
         self._answer()
         last = {event.flux_id: index for index, event in enumerate(self.log)}
-        return [self.log[index].flux_id for index in sorted(last.values()) if self.log[index].kind == kind]
+        found = [self.log[index] for index in sorted(last.values()) if self.log[index].kind == kind]
+        return [event.flux_id for event in found if collectivites is None or event.collectivite in collectivites]
 
     def _answer(self) -> None:
         if self.is_down:

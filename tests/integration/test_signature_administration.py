@@ -381,7 +381,7 @@ async def test_an_end_that_comes_after_the_foreseen_one_changes_nothing_and_says
     mandate_id = await bench.recorded("/v1/mandates", {**MANDATE, "valid_until": "2026-03-30T00:00:00Z"})
     answer = await bench.http.post(f"/v1/mandates/{mandate_id}/end", json={"reason": "fin"})
     assert refusal(answer) == (409, "ends-before")
-    assert "30/03/2026 à 00:00 (UTC)" in answer.json()["detail"]
+    assert "30/03/2026 à 02:00 (heure de Paris)" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ async def test_a_certificate_is_named_by_its_digest_and_its_expiry_as_we_compute
         (lambda: pem(certificate()) * 2, "2 certificats"),
         (lambda: pem(certificate(1024)), "2048 bits"),
         (lambda: pem(certificate(256)), "2048 bits"),
-        (lambda: pem(certificate(until=datetime(2026, 3, 28, 8, tzinfo=UTC))), "expire le 28/03/2026 à 08:00"),
+        (lambda: pem(certificate(until=datetime(2026, 3, 28, 8, tzinfo=UTC))), "expire le 28/03/2026 à 09:00"),
     ],
 )
 async def test_what_is_no_certificate_to_sign_with_is_refused(bench: Bench, written: object, said: str) -> None:
@@ -612,6 +612,14 @@ async def test_nobody_delegates_the_steps_of_another_but_an_administrator(
 ) -> None:
     answer = await bench.http.post("/v1/delegations", json=DELEGATION, headers=who)
     assert refusal(answer) == (403, code)
+    assert (await bench.http.get("/v1/delegations")).json()["delegations"] == []
+
+
+async def test_nobody_gives_themselves_the_steps_of_another(bench: Bench) -> None:
+    answer = await bench.http.post(
+        "/v1/delegations", json=DELEGATION | {"absent": "directrice", "substitute": "amina"}
+    )
+    assert refusal(answer) == (403, "own-delegation")
     assert (await bench.http.get("/v1/delegations")).json()["delegations"] == []
 
 

@@ -47,11 +47,14 @@ class Card:
         self.certificate = signatory().certificate
         self.signed: list[bytes] = []
         self.signs_before_it_is_taken_out: int | None = None
+        self.is_broken = False
         self.may_sign = Event()
         self.may_sign.set()
 
     def sign(self, to_sign: bytes) -> bytes:
         assert self.may_sign.wait(20)
+        if self.is_broken:
+            raise OSError("what a driver may raise")
         if self.signs_before_it_is_taken_out == len(self.signed):
             raise KeyUnusableError("La carte « Essai » ne répond plus.")
         self.signed.append(to_sign)
@@ -379,7 +382,7 @@ async def test_only_the_elements_that_were_asked_for_are_signed(stage: Stage) ->
     [
         ({"encoded": "not base64!"}, "base64 illisible"),
         ({"document": b"<a/>"}, "pas un PES Aller"),
-        ({"document": b"no xml"}, "pas du XML lisible"),
+        ({"document": b"no xml"}, "pas un document XML"),
         ({"document": SIGNED}, "Tout est déjà signé"),
         ({"document": SIGNED, "elements": ["BORD1"]}, "est déjà signé"),
         ({"elements": ["ABSENT"]}, "ne contient pas « ABSENT »"),
@@ -435,6 +438,20 @@ async def test_a_card_that_is_taken_out_leaves_what_it_signed_and_tells_the_rest
     ]
     assert all("ne répond plus" in one["reason"] for one in done["items"][1:])
     assert len(stage.card.signed) == 4  # a card that refuses is not asked again
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_driver_that_fails_in_its_own_way_leaves_nobody_waiting(stage: Stage) -> None:
+    stage.card.is_broken = True
+    async with await stage.paired() as page:
+        asked = await ask(page, item())
+        await decide(stage, asked, "sign")
+        done = await outcome(page, asked)
+        assert (done["status"], [one["status"] for one in done["items"]]) == ("refused", ["refused"])
+        stage.card.is_broken = False
+        again = await ask(page, item())
+        await decide(stage, again, "sign")
+        assert (await outcome(page, again))["status"] == "signed"
 
 
 async def test_the_agent_answers_while_the_card_signs(stage: Stage) -> None:

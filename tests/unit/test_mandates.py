@@ -68,19 +68,19 @@ def test_the_mandate_of_another_gives_no_right() -> None:
 def test_a_mandate_that_has_not_begun_says_when_it_does() -> None:
     refusal = refused(MANDATE, at=FROM - INSTANT)
     assert refusal.code == "mandate.not-yet"
-    assert "28/03/2026 à 08:00 (UTC)" in refusal.reason
+    assert "28/03/2026 à 09:00 (heure de Paris)" in refusal.reason
     assert MANDATE.act in refusal.reason
 
 
 def test_a_mandate_that_has_ended_says_when_it_did() -> None:
     refusal = refused(replace(MANDATE, ended_at=NOW))
     assert refusal.code == "mandate.ended"
-    assert "01/04/2026 à 12:00 (UTC)" in refusal.reason
+    assert "01/04/2026 à 14:00 (heure de Paris)" in refusal.reason
 
 
 def test_of_several_mandates_the_latest_explains_the_refusal() -> None:
     before = replace(MANDATE, valid_from=FROM - timedelta(days=900), valid_until=FROM - timedelta(days=800))
-    assert refused(MANDATE, before, at=UNTIL).reason.count("30/06/2026") == 1
+    assert refused(MANDATE, before, at=UNTIL).reason.count("01/07/2026 à 00:00") == 1
     assert refused(MANDATE, before, at=FROM - INSTANT).code == "mandate.not-yet"
 
 
@@ -124,3 +124,12 @@ def test_what_was_signed_elsewhere_must_come_while_the_mandate_holds() -> None:
     named = replace(MANDATE, certificate_sha256=OURS)
     late = mandate_for_certificate([named], signing_time=FROM, received_at=UNTIL, certificate_sha256=OURS)
     assert late is None
+
+
+def test_nobody_signs_with_the_certificate_that_the_mandate_of_another_names() -> None:
+    hers = replace(MANDATE, certificate_sha256=OURS)
+    his = replace(MANDATE, mandate_id=UUID(int=2), person="dominique")
+    refused = mandate_of("dominique", [hers, his], at=NOW, certificate_sha256=OURS)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "mandate.certificate-of-another"
+    assert mandate_of("camille", [hers, his], at=NOW, certificate_sha256=OURS) == hers

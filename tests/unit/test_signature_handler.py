@@ -177,6 +177,19 @@ async def test_a_flux_that_comes_signed_is_verified_and_kept_as_it_is(people: Be
     assert [one.code for one in signed.warnings] == ["signature.mandate"]  # nobody keeps mandates here
 
 
+async def test_a_flux_that_comes_signed_still_needs_the_visas_of_its_circuit(people: Bench) -> None:
+    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("signature"))))
+    content = signed_elsewhere(sample(1))
+    flux_id = await people.waiting(content)
+    flux = await people.flux(flux_id)
+    assert (flux.state, [step.kind for step in flux.circuit]) == (State.TO_SIGN, ["visa"])
+    await people.desk.give_visa([flux_id], "", caller("amina"))
+    await people.hear_all(flux_id)
+    signed = await people.last(flux_id)
+    assert isinstance(signed, FluxSigned)
+    assert await people.documents.read(signed.document.sha256) == content
+
+
 async def test_where_mandates_are_kept_a_certificate_that_none_names_is_refused(people: Bench) -> None:
     await people.mandate(MAYOR)
     (rejected,) = await people.hear(await people.validated(signed_elsewhere(sample(1))))

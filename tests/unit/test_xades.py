@@ -137,10 +137,10 @@ def test_a_flux_signed_as_a_whole_has_that_one_target() -> None:
         (flux(depense=('<Bordereau Id="B1"/>',)), "vide"),
         (ONE.replace(b"<n:", b"<!DOCTYPE x><n:", 1), "DOCTYPE"),
         (ONE.replace(b"PES_Aller", b"PES_Retour"), "pas un PES Aller"),
-        (ONE[:-20], "pas du XML lisible"),
-        (b"", "pas du XML lisible"),
-        (ONE.replace(b"ISO-8859-1", b"klingon"), "pas du XML lisible"),
-        (ONE.decode("latin-1").replace("ISO-8859-1", "UTF-16").encode("utf-16"), "UTF-16"),
+        (ONE[:-20], "mal formé"),
+        (b"", "est vide"),
+        (ONE.replace(b"ISO-8859-1", b"klingon"), "encodage"),
+        (ONE.decode("latin-1").replace("ISO-8859-1", "UTF-16").encode("utf-16"), "encodage"),
     ],
 )
 def test_what_cannot_be_signed_says_why(document: bytes, words: str) -> None:

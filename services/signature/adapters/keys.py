@@ -29,6 +29,7 @@ from services.signature.certificates import (
     name_of,
     readable,
 )
+from services.signature.xades import Key
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 SECRET_BYTES_MAX: Final = 4096
@@ -41,19 +42,8 @@ class KeyUnusableError(ValueError):
     """Nobody can sign with this key as it is; the message, in French, is for its holder."""
 
 
-class SigningKey(Protocol):
-    """A key, and the certificate that says whose it is."""
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        """Return the signatory's certificate; its key is RSA."""
-
-    def sign(self, to_sign: bytes) -> bytes:
-        """Sign bytes (RSA PKCS#1 v1.5, SHA-256).
-
-        Raises:
-            KeyUnusableError: the card was taken out, or refuses.
-        """
+class SigningKey(Key, Protocol):
+    """A key, and the certificate that says whose it is; `sign` raises `KeyUnusableError` when a card is out."""
 
     def close(self) -> None:
         """Let the key go; it signs nothing more."""

@@ -5,6 +5,7 @@ certificates and CRLs in PEM; what it is shows in its content. Other files are l
 of an authority is not trusted, and said.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,8 @@ FILE_BYTES_MAX = 64 * MEBIBYTE  # the CRLs of large authorities weigh several me
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".crl", ".ocsp", ".ors"})
 _PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CRL)-----.*?-----END \1-----", re.DOTALL)
 
+
+logger = logging.getLogger(__name__)
 
 Held = x509.Certificate | x509.CertificateRevocationList | ocsp.OCSPResponse
 
@@ -73,6 +76,7 @@ class TrustFolder:
         self._is_proof_required = is_proof_required
         self._state: list[tuple[str, int, int]] | None = None
         self._trust = TrustList()
+        self._told = ""
 
     def current(self) -> TrustList:
         """See `Trust.current`."""
@@ -80,8 +84,12 @@ class TrustFolder:
             state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in _files(self._folder)]
             if state != self._state:
                 self._trust = load_trust(self._folder, is_proof_required=self._is_proof_required).trust
-                self._state = state
+                self._state, self._told = state, ""
         except (TrustFolderError, OSError) as error:
+            self._state = None
+            if str(error) != self._told:
+                self._told = str(error)
+                logger.error("trust.unreadable", extra={"reason": str(error)})  # noqa: TRY400  # once, not each time
             raise UnavailableError("trust list", str(error)) from error
         return self._trust
 
