@@ -8,7 +8,6 @@ from functools import cache
 
 import asyncpg
 import httpx
-import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -16,16 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from cli.local.keys import public_jwk
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
 from services.signature.mandates import Mandate, mandate_of
-from shared.auth import AUDIENCE, Role
+from shared.auth import Role
 from shared.envelope import new_id
 from shared.postgres import Database
 from shared.web import caller_dependency, service_app
-from tests import callers
-from tests.callers import COMMUNE, ISSUER, OTHER_COMMUNE, bearer, checker
+from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 
 NOW = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
@@ -73,16 +70,7 @@ CHANGES = [
 
 def someone(subject: str, role: Role, *collectivites: str) -> dict[str, str]:
     """Return the header of a request by another than `amina`."""
-    claims = {
-        "sub": subject,
-        "aud": AUDIENCE,
-        "iss": ISSUER,
-        "exp": datetime.now(UTC) + timedelta(hours=1),
-        "roles": [role.value],
-        "collectivites": list(collectivites or (COMMUNE,)),
-    }
-    token = jwt.encode(claims, callers._KEY, algorithm="EdDSA", headers={"kid": public_jwk(callers._KEY)["kid"]})
-    return {"Authorization": f"Bearer {token}"}
+    return bearer(*collectivites, role=role, subject=subject)
 
 
 @dataclass
