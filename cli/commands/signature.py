@@ -76,7 +76,7 @@ def sign(
     with reporting(as_json=as_json):
         check_key_options(p12, password_file, module, token, pin_file, certificate)
         _check_output(file, output, force=force)
-        document = _read(file)
+        document = read_whole(file)
         with closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key:
             at = datetime.now(UTC).replace(microsecond=0)
             signed, chosen = _signed(document, key, at, Claims(role, city, postal_code))
@@ -181,7 +181,12 @@ def _check_output(file: Path, output: Path, *, force: bool) -> None:
         )
 
 
-def _read(file: Path) -> bytes:
+def read_whole(file: Path) -> bytes:
+    """Read a PES.
+
+    Raises:
+        UsageProblemError: it cannot be read, or is too large to be one.
+    """
     try:
         size = file.stat().st_size
         if size > FILE_BYTES_MAX:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.checks import FILE_BYTES_MAX
+from cli.commands.signature import read_whole
 from cli.errors import RefusedError, UsageProblemError
 from cli.findings import show_findings
 from cli.options import AsJson
-from cli.output import console, emit, reason_of, reporting, say, show
+from cli.output import console, emit, reporting, say, show
 from cli.timeline import paris
 from services.signature.adapters.trust import TrustFolderError, load_trust
 from services.signature.certificates import fingerprint
@@ -18,7 +18,6 @@ from services.signature.report import ON_SCREEN, Report, SignatureReport
 from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
 from services.signature.trust import TrustList, vouched
 from services.signature.verification import verify as verify_document
-from services.validation.reader import too_large
 from shared.events import Finding
 from shared.text import printable
 
@@ -39,7 +38,7 @@ def verify(
 ) -> None:
     """Vérifie les signatures d'un fichier, hors ligne. Rend 0 si toutes valent, 1 sinon, 3 s'il n'y en a aucune."""
     with reporting(as_json=as_json):
-        report = _report(_read(file), _trust(trust))
+        report = _report(read_whole(file), _trust(trust))
         if as_json:
             emit(told(file, report))
         else:
@@ -96,16 +95,6 @@ def _report(document: bytes, trust: TrustList | None) -> Report:
                 "signalez-le à votre hébergeur.",
             ) from error
     return report
-
-
-def _read(file: Path) -> bytes:
-    try:
-        size = file.stat().st_size
-        if size > FILE_BYTES_MAX:
-            raise UsageProblemError("Fichier trop grand", f"{file} : {too_large(size).message}")
-        return file.read_bytes()
-    except OSError as error:
-        raise UsageProblemError("Fichier illisible", f"{file} : {reason_of(error)}.") from error
 
 
 def _trust(folder: Path | None) -> TrustList | None:

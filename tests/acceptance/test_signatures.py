@@ -120,7 +120,7 @@ def test_nothing_is_signed_after_a_mandate_ended(platform: RunningPlatform, tmp_
 
     assert refused.returncode == 1
     assert "a pris fin" in refused.stderr
-    assert f"{flux_id} : refusé" in refused.stdout
+    assert f"{flux_id} : rien n'est fait" in refused.stdout
     assert platform.flux(flux_id)["state"] == "to_sign"
     assert "bordereaux.signed.v1" not in platform.kinds(flux_id)
     done(platform.heliotrope("flux", "cancel", flux_id, "--reason", "Essai terminé"))

@@ -2,7 +2,9 @@
 
 import json
 import platform
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import cpu_count
@@ -10,6 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,17 @@ def write(figures: Sequence[Figure], path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def medians(
+    one: Callable[[], object], other: Callable[[], object], *, times: int = 1, rounds: int = ROUNDS
+) -> tuple[float, float]:
+    """Return the median seconds of two things, done in turns so that noise meets both."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for do, seconds in zip((one, other), taken, strict=True):
+            began = time.perf_counter()
+            for _ in range(times):
+                do()
+            seconds.append((time.perf_counter() - began) / times)
+    return statistics.median(taken[0]), statistics.median(taken[1])

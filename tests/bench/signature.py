@@ -1,9 +1,6 @@
 """How fast signatures are verified beside the xmlsec C library, and made beside the bare mathematics."""
 
-import statistics
-import time
 from base64 import b64decode
-from collections.abc import Callable
 from pathlib import Path
 
 import xmlsec
@@ -16,12 +13,11 @@ from services.signature.trust import TrustList, vouched
 from services.signature.verification import verify
 from services.signature.xades import canonical, sign
 from shared import pes
-from tests.bench.figures import Figure
+from tests.bench.figures import ROUNDS, Figure, medians
 from tests.desk import CLAIMS, HeldKey
 from tests.pki import crl, intermediate, signer
 from tests.signing import NOW
 
-ROUNDS = 9
 ROUNDS_OF_LARGE = 3
 LARGE_BYTES = 5_000_000
 FLUX = 100
@@ -76,7 +72,7 @@ def _verification(bordereaux: int, document: bytes) -> Figure:
         if vouched(verify(document), trust, now=NOW).verdict != "valid":
             raise RuntimeError("a benchmark's flux does not verify")
 
-    mine, core = _medians(
+    mine, core = medians(
         ours,
         lambda: verify_core(document),
         times=max(1, 500_000 // len(document)),
@@ -108,7 +104,7 @@ def verify_core(document: bytes) -> None:
 
 def _second_opinion(document: bytes, name: str) -> Figure:
     report = verify(document)
-    ours, theirs = _medians(
+    ours, theirs = medians(
         lambda: vouched(verify(document), None, now=NOW), lambda: second_opinions(document, report)
     )
     return Figure(
@@ -123,7 +119,7 @@ def _second_opinion(document: bytes, name: str) -> Figure:
 
 
 def _linear(one: bytes, many: bytes) -> Figure:
-    few, fifty = _medians(lambda: verify(one), lambda: verify(many))
+    few, fifty = medians(lambda: verify(one), lambda: verify(many))
     return Figure(
         name=f"signature: time for 50 bordereaux beside 1, {len(many) / 1e6:.1f} MB",
         value=fifty / len(many) * 1e9,
@@ -149,7 +145,7 @@ def _signing() -> Figure:
         for document in documents:
             _signed(document)
 
-    mine, reference = _medians(ours, bare)
+    mine, reference = medians(ours, bare)
     return Figure(
         name=f"signature: {FLUX} flux of {len(documents[0]) / 1000:.0f} kB signed with a local key",
         value=mine * 1000,
@@ -163,17 +159,3 @@ def _signing() -> Figure:
 
 def _spec_of_signing(number: int) -> SampleSpec:
     return SampleSpec(number=number, pieces_per_bordereau=86, pj_per_piece=0)
-
-
-def _medians(
-    one: Callable[[], object], other: Callable[[], object], *, times: int = 1, rounds: int = ROUNDS
-) -> tuple[float, float]:
-    """Return the median seconds of two things, done in turns so that noise meets both."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for do, seconds in zip((one, other), taken, strict=True):
-            began = time.perf_counter()
-            for _ in range(times):
-                do()
-            seconds.append((time.perf_counter() - began) / times)
-    return statistics.median(taken[0]), statistics.median(taken[1])

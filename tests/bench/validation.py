@@ -2,9 +2,7 @@
 
 import asyncio
 import resource
-import statistics
 import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from services.validation.judge import Rules, judge
 from services.validation.packs import PES_ALLER, CompiledPack, built_in
 from services.validation.work import JudgeOrder, judge_file
 from shared.pes import safe_parser
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, medians
 
 MEBIBYTE = 1024 * 1024
 TODAY = date(2026, 11, 24)
@@ -49,10 +47,11 @@ def _speed(spec: SampleSpec, name: str) -> Figure:
     if schema is None or judge(document, rules, today=TODAY).findings:
         raise RuntimeError("a benchmark's flux is not valid")
     known = schema
-    bare, full = _medians(
+    bare, full = medians(
         lambda: known.validate(etree.fromstring(document, safe_parser())),
         lambda: judge(document, rules, today=TODAY),
         times=max(2, 2_000_000 // len(document)),
+        rounds=ROUNDS,
     )
     return Figure(
         name=f"validation: files judged per second, {name} ({len(document) / 1000:,.0f} kB)",
@@ -63,18 +62,6 @@ def _speed(spec: SampleSpec, name: str) -> Figure:
         reference=1 / bare,
         reference_name="bare lxml parse and XSD",
     )
-
-
-def _medians(one: Callable[[], object], other: Callable[[], object], times: int) -> tuple[float, float]:
-    """Return the median seconds of two things, done in turns so that noise meets both."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
-        for do, seconds in zip((one, other), taken, strict=True):
-            began = time.perf_counter()
-            for _ in range(times):
-                do()
-            seconds.append((time.perf_counter() - began) / times)
-    return statistics.median(taken[0]), statistics.median(taken[1])
 
 
 async def _workers(folder: Path) -> list[Figure]:
