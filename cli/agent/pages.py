@@ -159,9 +159,8 @@ def _totals(items: Sequence[Item], lines: Sequence[Line]) -> str:
         for domain, name in _DOMAINS.items()
         if any(line.domain == domain for line in lines)
     ]
-    rows.append(_total_row("En tout", lines))
     return (
-        f'<div class="scroll"><table><caption>Ce que demande le portail : '
+        f'<div class="scroll"><table><caption>Ce qui peut être signé : '
         f"{_text(count(len(items), 'flux', 'flux'))}, "
         f"{_text(told(lines))}</caption><thead><tr>"
         '<th scope="col">Domaine</th><th scope="col" class="number">Bordereaux</th>'
