@@ -1,6 +1,6 @@
 """Commands about flux: import, list, show, follow, send, cancel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -339,10 +339,26 @@ def _show_flux(flux: Mapping[str, object]) -> None:
     show(f"  Version : {flux['version']}")
     if isinstance(pack := flux.get("pack"), Mapping):
         show(f"  Pack de schémas : {pack.get('pack_id')}")
+    for line in _signatures(flux):
+        show(line)
+    if str(flux["state"]) == State.SIGNATURE_REFUSED:
+        show(
+            "  Pour reprendre : heliotrope flux restart ID --reason …",
+            "  Pour abandonner : heliotrope flux cancel ID",
+        )
     if isinstance(held := flux.get("held"), Mapping):
         show(f"  Envoi suspendu : {held.get('cause', '')}", "  Pour reprendre : heliotrope flux send ID --reason …")
     show_findings(console(), flux.get("findings"))
     show_rejections(console(), flux.get("errors"))
+
+
+def _signatures(flux: Mapping[str, object]) -> Iterator[str]:
+    """Yield who signed what, when, under which mandate."""
+    for one in members_of(flux, "signatures"):
+        mandate = one.get("mandate")
+        under = f", mandat : {mandate.get('act')} ({mandate.get('name')})" if isinstance(mandate, Mapping) else ""
+        element = one.get("element_id") or "le flux entier"
+        yield f"  Signé : {element} par {one.get('signer')}, le {time_of(str(one.get('signed_at')))}{under}"
 
 
 def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:

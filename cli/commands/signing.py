@@ -122,7 +122,10 @@ class _Signer:
             signed, stopped = self._values(prepared.values())
             if signed:
                 at = next(iter(prepared.values())).summary
-                body = self._stated() | {"signing_time": at.signing_time.isoformat() if at else "", "items": signed}
+                body = self._stated() | {
+                    "signing_time": f"{at.signing_time:%Y-%m-%dT%H:%M:%SZ}" if at else "",
+                    "items": signed,
+                }
                 yield from members_of(self._post("complete", body), "items")
             yield from stopped
 

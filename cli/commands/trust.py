@@ -16,6 +16,7 @@ from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import Table, emit, reason_of, reporting, say, show
 from services.signature.adapters.trust import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
+from services.signature.certificates import common_name, name_of
 from services.signature.trust import TrustList, is_signed_by
 from shared.text import in_paris
 
@@ -74,9 +75,9 @@ def refresh(
 def _rows(trusted: TrustList, now: datetime) -> Iterable[dict[str, object]]:
     for certificate in trusted.authorities:
         until = certificate.not_valid_after_utc
-        yield _row("autorité", certificate.subject.rfc4514_string(), until, now)
+        yield _row("autorité", name_of(certificate), until, now)
     for crl in trusted.crls:
-        yield _row("CRL", crl.issuer.rfc4514_string(), crl.next_update_utc, now)
+        yield _row("CRL", common_name(crl.issuer), crl.next_update_utc, now)
     for answer in trusted.ocsp_answers:
         for single in answer.responses:
             yield _row("OCSP", f"certificat {single.serial_number}", single.next_update_utc, now)

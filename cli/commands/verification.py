@@ -13,7 +13,7 @@ from cli.options import AsJson
 from cli.output import console, emit, reporting, say, show
 from cli.timeline import paris
 from services.signature.adapters.trust import TrustFolderError, load_trust
-from services.signature.certificates import fingerprint
+from services.signature.certificates import common_name, fingerprint
 from services.signature.report import ON_SCREEN, Report, SignatureReport
 from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
 from services.signature.trust import TrustList, vouched
@@ -126,7 +126,7 @@ def _show(file: Path, report: Report) -> None:
         if one.certificate is not None:
             show(
                 f"  Certificat : {one.certificate.serial_number}, émis par "
-                f"{printable(one.certificate.issuer.rfc4514_string())}, valable du "
+                f"« {printable(common_name(one.certificate.issuer))} », valable du "
                 f"{one.certificate.not_valid_before_utc:%d/%m/%Y} au {one.certificate.not_valid_after_utc:%d/%m/%Y}"
             )
         if one.form:

@@ -73,8 +73,13 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def name_of(certificate: x509.Certificate) -> str:
     """Return what people call the holder of a certificate: its common name, or else its whole subject."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return common_name(certificate.subject)
+
+
+def common_name(name: x509.Name) -> str:
+    """Return what people call someone or an authority: its common name, or else the whole name."""
+    names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else name.rfc4514_string()
 
 
 def key_fault(certificate: x509.Certificate) -> str:

@@ -121,7 +121,7 @@ class Desk:
         items = [await _answered(flux_id, one(flux_id)) for flux_id in dict.fromkeys(flux_ids)]
         certificate = signer.certificate
         return {
-            "signing_time": at.isoformat(),
+            "signing_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
             "certificate": {
                 "subject": certificate.subject.rfc4514_string(),
                 "until": format_time(certificate.not_valid_after_utc),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from services.signature.certificates import ANNOUNCED_BEFORE, fingerprint
+from services.signature.certificates import ANNOUNCED_BEFORE, fingerprint, name_of
 from services.signature.ports import Seal, Trust
 from services.signature.registries import Registries
 from shared import metrics
@@ -84,7 +84,7 @@ class Expiry:
             shared.append(("seal", self.seal.certificate))
         for kind, certificate in shared:
             until = certificate.not_valid_after_utc
-            name = certificate.subject.rfc4514_string()
+            name = name_of(certificate)
             found.append(
                 Expiring(
                     "seal" if kind == "seal" else "authority",
