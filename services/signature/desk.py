@@ -104,11 +104,12 @@ class Desk:
             RequestRefusedError: the caller may sign nothing.
         """
         who.require(MAY_SIGN, "signer un flux")
-        at = self.now().replace(microsecond=0)
+        now = self.now()
+        at = now.replace(microsecond=0)  # a signature states its time to the second
 
         async def one(flux_id: UUID) -> Item:
             known = await self._load(flux_id, who)
-            turn, _ = await self._may_sign(known, signer.certificate, who, at, at)
+            turn, _ = await self._may_sign(known, signer.certificate, who, now, at)
             prepared = await self._prepared(known.flux, known.flux.left_to_sign, signer, at)
             return {
                 "status": "prepared",

@@ -75,7 +75,7 @@ def document(command: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return dict(json.loads(done(command)))
 
 
-def test_a_flux_is_approved_signed_with_ones_own_key_and_acknowledged(
+def test_a_flux_is_approved_signed_with_ones_own_key_and_acknowledged_until_the_mandate_ends(
     platform: RunningPlatform, tmp_path: Path
 ) -> None:
     commune = Commune(platform, "09900007700018")
@@ -108,19 +108,12 @@ def test_a_flux_is_approved_signed_with_ones_own_key_and_acknowledged(
     assert {one.claimed_role for one in verify_both(received.content)} == {"Maire"}
     assert platform.receipts()[fact.document.sha256] == 1
 
-
-def test_nothing_is_signed_after_a_mandate_ended(platform: RunningPlatform, tmp_path: Path) -> None:
-    commune = Commune(platform, "09900008500011")
-    director, mayor = commune.person("amina", "gestionnaire"), commune.person("camille", "signataire")
-    flux_id = commune.imported(tmp_path, 31_002)
-    done(director.heliotrope("flux", "visa", flux_id))
-
     done(platform.heliotrope("mandates", "end", str(commune.mandate["mandate_id"]), "--reason", "Démission"))
-    refused = commune.sign(mayor, flux_id)
-
+    other = commune.imported(tmp_path, 31_002)
+    done(director.heliotrope("flux", "visa", other))
+    refused = commune.sign(mayor, other)
     assert refused.returncode == 1
     assert "a pris fin" in refused.stderr
-    assert f"{flux_id} : rien n'est fait" in refused.stdout
-    assert platform.flux(flux_id)["state"] == "to_sign"
-    assert "bordereaux.signed.v1" not in platform.kinds(flux_id)
-    done(platform.heliotrope("flux", "cancel", flux_id, "--reason", "Essai terminé"))
+    assert f"{other} : rien n'est fait" in refused.stdout
+    assert "bordereaux.signed.v1" not in platform.kinds(other)
+    done(platform.heliotrope("flux", "cancel", other, "--reason", "Essai terminé"))

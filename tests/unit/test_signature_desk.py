@@ -193,6 +193,14 @@ async def test_a_mandate_that_ended_between_the_two_requests_is_refused_at_the_s
     assert isinstance(await bench.last(flux_id), SignatureRequested)
 
 
+async def test_a_mandate_that_ended_in_this_very_second_is_refused_at_the_first(bench: Bench) -> None:
+    flux_id = await bench.waiting(sample(1))
+    (mandate,) = await bench.registries.mandates(COLLECTIVITE)
+    await bench.registries.end_mandate(mandate.mandate_id, NOW, "Démission", "admin")
+    assert NOW.microsecond
+    assert refusal(by_flux(await bench.prepare([flux_id]))[flux_id]) == "mandate.ended"
+
+
 async def test_a_new_mandate_does_not_cover_a_date_before_it(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
     prepared = await bench.prepare([flux_id])
