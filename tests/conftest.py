@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -27,9 +28,11 @@ from shared.topics import TOPICS
 
 PROJECT = Path(__file__).parents[1]
 TEMPLATE = "template_heliotrope"
+MEMORY_BYTES_MIN = 2 * 1024**3
 # Waits until the tests have ended, in whatever way, then stops the server if they did not.
 _STOP_AFTER_US = """
 import sys
+import tempfile
 from pathlib import Path
 from cli.local.postgres import LocalPostgres
 sys.stdin.read()
@@ -66,8 +69,10 @@ class TestDatabase:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """Lend a PostgreSQL server whose template database is migrated."""
-    server = LocalPostgres(tmp_path_factory.mktemp("postgres"))
-    with _never_left_behind(server), server:
+    with ExitStack() as stack:
+        server = LocalPostgres(_in_memory(stack) or tmp_path_factory.mktemp("postgres"))
+        stack.enter_context(_never_left_behind(server))
+        stack.enter_context(server)
         _create(server, TEMPLATE)
         _finish(migrate(server.dsn(TEMPLATE)))
         yield server
@@ -75,12 +80,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
         shutil.rmtree(server.sockets, ignore_errors=True)
 
 
+def _in_memory(stack: ExitStack) -> Path | None:
+    """Return a folder in memory, where there is room for one: a database is made for each test."""
+    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < MEMORY_BYTES_MIN:
+        return None
+    folder = tempfile.TemporaryDirectory(dir=memory, prefix="heliotrope-tests-", ignore_cleanup_errors=True)
+    return Path(stack.enter_context(folder)) / "postgres"
+
+
 @pytest.fixture
-def test_database(postgres: LocalPostgres) -> TestDatabase:
+def test_database(postgres: LocalPostgres) -> Iterator[TestDatabase]:
     """Lend a fresh database."""
     name = f"test_{next(_NUMBERS)}"
     _create(postgres, name, template=TEMPLATE)
-    return TestDatabase(postgres, name)
+    yield TestDatabase(postgres, name)
+    _finish(_execute(postgres, f'drop database "{name}" with (force)'))
 
 
 @pytest.fixture
@@ -109,14 +124,15 @@ def _never_left_behind(server: LocalPostgres) -> Iterator[None]:
 
 
 def _create(server: LocalPostgres, name: str, *, template: str = "template0") -> None:
-    async def create() -> None:
-        connection = await asyncpg.connect(server.dsn())
-        try:
-            await connection.execute(f'create database "{name}" template "{template}"')
-        finally:
-            await connection.close()
+    _finish(_execute(server, f'create database "{name}" template "{template}"'))
 
-    _finish(create())
+
+async def _execute(server: LocalPostgres, statement: str) -> None:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def _finish(work: Coroutine[None, None, object]) -> None:
