@@ -21,7 +21,7 @@ from tests.platform import RunningPlatform, run_platform, sample, until
 
 SERVICES = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")
 NUMBERS = count(1000)
-ROUNDS = 4
+ROUNDS = 3
 
 
 @pytest.fixture

@@ -41,9 +41,10 @@ class _Worker:
         theirs.close()
 
     def end(self) -> None:
+        # The pipe closes by itself once nobody holds it. A thread may be about to wait on it: closed under its feet,
+        # its number would go to the next worker's pipe, and the thread would wait for an answer not its own.
         self.process.kill()
         self.process.join(END_SECONDS_MAX)
-        self.pipe.close()
 
 
 class Pool:
