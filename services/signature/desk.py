@@ -24,7 +24,7 @@ from services.signature.circuits import whom_they_replace
 from services.signature.decide import NotYoursError, Turn, recorded, turn_of
 from services.signature.examination import Examiner
 from services.signature.mandates import Mandate, Refusal, mandate_of
-from services.signature.outline import Target, UnsignableError, read_outline
+from services.signature.outline import UnsignableError, read_outline
 from services.signature.ports import Documents
 from services.signature.registries import Registries
 from services.signature.trust import CLOCKS_APART
@@ -110,7 +110,8 @@ class Desk:
         async def one(flux_id: UUID) -> Item:
             known = await self._load(flux_id, who)
             turn, _ = await self._may_sign(known, signer.certificate, who, now, at)
-            prepared = await self._prepared(known.flux, known.flux.left_to_sign, signer, at)
+            document = await self._read(known.flux)
+            prepared = await _prepared(document, known.flux.left_to_sign, signer, at)
             return {
                 "status": "prepared",
                 "step": turn.number,
@@ -252,8 +253,9 @@ class Desk:
         strangers = sorted(set(given).difference(known.flux.left_to_sign))
         if strangers:
             raise _refused("not-asked", f"La signature de « {strangers[0]} » n'est pas demandée à cette étape.")
-        prepared = await self._prepared(known.flux, wanted, signer, signing_time)
-        signed = complete(await self._read(known.flux), prepared, [given[one.element_id] for one in prepared])
+        document = await self._read(known.flux)
+        prepared = await _prepared(document, wanted, signer, signing_time)
+        signed = complete(document, prepared, [given[one.element_id] for one in prepared])
         report = await self.examiner.examine(signed)
         made = [one for one in report.signatures if one.element_id in given]
         wrong = [finding for one in made for finding in one.findings if finding.severity == "blocking"]
@@ -326,23 +328,6 @@ class Desk:
             return False
         return bool(who.roles & MAY_APPROVE)
 
-    async def _prepared(self, flux: Flux, elements: Sequence[str], signer: Signer, at: datetime) -> list[Prepared]:
-        document = await self._read(flux)
-
-        def work() -> list[Prepared]:
-            outline = read_outline(document)
-            chosen: list[Target] = [one for one in outline.targets if one.element_id in set(elements)]
-            return prepare(
-                document,
-                chosen,
-                certificate=signer.certificate,
-                signing_time=at,
-                claims=signer.claims,
-                outline=outline,
-            )
-
-        return await asyncio.to_thread(work)
-
     async def _read(self, flux: Flux) -> bytes:
         if flux.document is None:
             raise ValueError("a flux that was imported has a document")
@@ -358,6 +343,23 @@ class Desk:
         for fact in facts:
             flux = flux.evolve(fact)
         return flux
+
+
+async def _prepared(document: bytes, elements: Sequence[str], signer: Signer, at: datetime) -> list[Prepared]:
+    """Prepare the signatures of some elements, in a thread: a large document takes a moment."""
+
+    def work() -> list[Prepared]:
+        outline = read_outline(document)
+        return prepare(
+            document,
+            [target for target in outline.targets if target.element_id in elements],
+            certificate=signer.certificate,
+            signing_time=at,
+            claims=signer.claims,
+            outline=outline,
+        )
+
+    return await asyncio.to_thread(work)
 
 
 async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
