@@ -7,7 +7,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from services.validation.decide import (
     Beside,
@@ -39,6 +38,7 @@ from shared.errors import ClaimTakenError, MalformedMessageError, VersionConflic
 from shared.events import Document, DuplicateAccepted, Fact, Severity
 from shared.history import History
 from shared.lifecycle import State, fold
+from shared.text import PARIS
 from shared.units import MEBIBYTE
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 ACTOR = "validation"
 TRIES = 2  # a worker may be lost for another reason than its order: once is no proof
 CHUNK_BYTES = MEBIBYTE
-PARIS = ZoneInfo("Europe/Paris")
 
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
