@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.errors import UnreachableError
-from cli.local.folder import DataFolder, candidate_folders
-from cli.local.ports import APIS, Ports, base_of
+from local.folder import candidate_folders
+from local.ports import APIS, Ports, base_of
 
 TOKEN_VARIABLE = "HELIOTROPE_TOKEN"  # noqa: S105  # the name of a variable
 COLLECTIVITE_VARIABLE = "HELIOTROPE_COLLECTIVITE"
@@ -50,21 +50,6 @@ def read_client_config(environ: Mapping[str, str]) -> ClientConfig:
             "HELIOTROPE_HISTORY_URL et HELIOTROPE_GATEWAY_URL pour joindre une plateforme distante.",
         )
     return ClientConfig(urls=urls, token=token, collectivite=str(written.get("collectivite", "")))
-
-
-def write_client_config(folder: DataFolder, ports: Ports, *, collectivite: str) -> None:
-    """Write down where the local platform is, for the commands to come."""
-    folder.write(
-        folder.client_file,
-        json.dumps(
-            {
-                "urls": {name: ports.url(name) for name in APIS},
-                "token_file": str(folder.token_file),
-                "collectivite": collectivite,
-            },
-            indent=2,
-        ),
-    )
 
 
 def _read_file(environ: Mapping[str, str]) -> dict[str, object]:

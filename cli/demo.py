@@ -10,13 +10,13 @@ from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
 from cli.errors import ExitCode, RefusedError
 from cli.findings import show_findings, show_rejections
-from cli.local.folder import DATA_VARIABLE, DataFolder
 from cli.output import console, emit, say, show
-from cli.pes_sample import SampleSpec, write_sample
 from cli.timeline import members_of, steps_of, table_of
 from cli.uploads import Upload, UploadBars, send_file
 from cli.waiting import wait_for
-from shared.lifecycle import State
+from local.folder import DATA_VARIABLE, DataFolder
+from pes.sample import SampleSpec, write_sample
+from shared.facts.lifecycle import State
 
 END_SECONDS_MAX = 60.0
 _SAMPLE_NAME = re.compile(r"^exemple-(\d{5})\.xml$")

@@ -1,13 +1,13 @@
 """Shows findings and rejections in full: what, where, who can act, what to do next, and the technical code.
 
-They come as the services wrote them (`shared.events.Finding`, `ReplyError`), as JSON.
+They come as the services wrote them (`shared.facts.events.Finding`, `ReplyError`), as JSON.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 
-from shared.text import printable
+from pes.text import printable
 
 _SEVERITIES = {"blocking": "Anomalie bloquante", "warning": "Avertissement"}
 

@@ -6,9 +6,9 @@ from cli.commands import (
     agent,
     bus,
     checks,
-    desk,
     flux,
     installation,
+    parapheur,
     platform,
     registries,
     sample,
@@ -43,14 +43,14 @@ app.add_typer(registries.circuits, name="circuits")
 app.add_typer(registries.delegations, name="delegations")
 app.add_typer(signature.app, name="signature")
 signature.app.command("verify", cls=FrenchCommand)(verification.verify)
-signature.app.command("pending", cls=FrenchCommand)(desk.pending)
-signature.app.command("certificates", cls=FrenchCommand)(desk.certificates)
-flux.app.command("circuit", cls=FrenchCommand)(desk.circuit)
+signature.app.command("pending", cls=FrenchCommand)(parapheur.pending)
+signature.app.command("certificates", cls=FrenchCommand)(parapheur.certificates)
+flux.app.command("circuit", cls=FrenchCommand)(parapheur.circuit)
 flux.app.command("sign", cls=FrenchCommand)(signing.sign)
 flux.app.command("document", cls=FrenchCommand)(signing.save_document)
-flux.app.command("refuse", cls=FrenchCommand)(desk.refuse)
-flux.app.command("restart", cls=FrenchCommand)(desk.restart)
-flux.app.command("visa", cls=FrenchCommand)(desk.give_visa)
+flux.app.command("refuse", cls=FrenchCommand)(parapheur.refuse)
+flux.app.command("restart", cls=FrenchCommand)(parapheur.restart)
+flux.app.command("visa", cls=FrenchCommand)(parapheur.give_visa)
 app.command("agent", cls=FrenchCommand)(agent.agent)
 app.add_typer(trust.trust, name="trust")
 app.add_typer(bus.app, name="bus")

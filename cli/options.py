@@ -10,9 +10,9 @@ from uuid import UUID
 import typer
 
 from cli.errors import RefusedError, UsageProblemError
-from cli.local.folder import DataFolder, choose_folder
-from cli.local.programs import BusKind
-from cli.timeline import paris
+from local.folder import DataFolder, choose_folder
+from local.programs import BusKind
+from pes.text import PARIS
 
 DEFAULT_BUS: BusKind = "postgres"
 
@@ -72,7 +72,7 @@ def moment_of(text: str) -> datetime:
         raise UsageProblemError(
             "Instant illisible", f"« {text} » : écrivez par exemple 2026-03-31T14:05 ou 2026-03-31T12:05:00Z."
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=paris())
+    return moment if moment.tzinfo else moment.replace(tzinfo=PARIS)
 
 
 def check_bus(asked: BusKind | None, runs_on: str) -> None:

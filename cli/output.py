@@ -13,9 +13,10 @@ import rich.table
 import typer
 from rich.console import Console, RenderableType
 
-from cli.errors import CommandError
+from cli.errors import CommandError, RefusedError, UsageProblemError
 from cli.findings import show_problem
-from shared.text import printable
+from local.errors import BadSettingError, PlatformError
+from pes.text import printable
 
 WIDTH_WITHOUT_TERMINAL = 140  # a file or a pipe has no width; lines are folded, never cut
 
@@ -90,11 +91,22 @@ def reason_of(error: OSError) -> str:
 
 @contextmanager
 def reporting(*, as_json: bool = False) -> Iterator[None]:
-    """Turn a `CommandError` into what the caller reads, and into the exit code."""
+    """Turn a `CommandError`, or what the local platform says, into what the caller reads, and into the exit code."""
     try:
         yield
-    except CommandError as error:
+    except (CommandError, PlatformError) as raised:
+        error = _as_command_error(raised)
         if as_json:
             emit(error.document)
         show_problem(console(stderr=True), error.document)
-        raise typer.Exit(error.exit_code) from error
+        raise typer.Exit(error.exit_code) from raised
+
+
+def _as_command_error(error: CommandError | PlatformError) -> CommandError:
+    match error:
+        case BadSettingError():
+            return UsageProblemError(error.title, error.detail)
+        case PlatformError():
+            return RefusedError(error.title, error.detail)
+        case _:
+            return error

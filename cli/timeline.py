@@ -3,15 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, timedelta
 
-from cli import wording
 from cli.output import Table
-from shared.envelope import Event, read_event
+from pes.text import PARIS
+from shared import wording
 from shared.errors import MalformedMessageError
-
-ZONE = "Europe/Paris"
+from shared.facts.envelope import Event, read_event
 
 
 @dataclass(frozen=True)
@@ -62,22 +60,14 @@ def total_of(steps: Sequence[Step]) -> timedelta:
     return max(steps[-1].at - steps[0].at, timedelta()) if steps else timedelta()
 
 
-def paris() -> tzinfo:
-    """Return the zone of the screens, or UTC on a machine that does not know it."""
-    try:
-        return ZoneInfo(ZONE)
-    except ZoneInfoNotFoundError:
-        return UTC
-
-
 def time_of(text: str) -> str:
     """Write a time of an answer (ISO 8601, UTC) as screens do, to the second."""
-    return datetime.fromisoformat(text).astimezone(paris()).strftime("%d/%m/%Y %H:%M:%S")
+    return datetime.fromisoformat(text).astimezone(PARIS).strftime("%d/%m/%Y %H:%M:%S")
 
 
 def table_of(steps: Sequence[Step], *, title: str) -> Table:
     """Return the timeline as a table: oldest first, sentences never cut."""
-    zone = paris()
+    zone = PARIS
     days = {step.at.astimezone(zone).date() for step in steps}
     clock = "%H:%M:%S" if len(days) == 1 else "%d/%m/%Y %H:%M:%S"
     day = f", le {next(iter(days)):%d/%m/%Y}" if len(days) == 1 else ""

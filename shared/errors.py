@@ -1,6 +1,6 @@
 """The errors of Heliotrope. Each docstring says what the one who meets it should do.
 
-They become actions in two places only: `shared.consumer` (for a message) and `shared.web` (for a request).
+They become actions in two places only: `shared.bus.consumer` (for a message) and `shared.web.app` (for a request).
 """
 
 from uuid import UUID
@@ -41,7 +41,7 @@ class VersionConflictError(PesError):
 
 
 class ClaimTakenError(PesError):
-    """Another flux holds a name that only one may hold (see `shared.claims`). Answer with that flux.
+    """Another flux holds a name that only one may hold (see `shared.facts.reservations`). Answer with that flux.
 
     Attributes:
         kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau".

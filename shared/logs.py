@@ -6,7 +6,7 @@ import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from shared.envelope import Event, format_time
+from shared.facts.envelope import Event, format_time
 
 # Which event is being handled; the consumer and the APIs set it, every line carries it.
 current_ids: ContextVar[dict[str, str]] = ContextVar("current_ids", default={})  # noqa: B039  # never mutated

@@ -7,8 +7,8 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cli.pes_sample import SampleSpec, build_sample
-from shared.pes import ALLER
+from pes.reading.xml import ALLER
+from pes.sample import SampleSpec, build_sample
 
 GOOD = build_sample(SampleSpec(number=1))
 _LATIN = b'<?xml version="1.0" encoding="ISO-8859-1"?>'

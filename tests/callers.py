@@ -7,8 +7,8 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cli.local.keys import public_jwk
-from shared.auth import AUDIENCE, Role, TokenChecker
+from local.keys import public_jwk
+from shared.web.auth import AUDIENCE, Role, TokenChecker
 
 ISSUER = "heliotrope"
 _KEY = Ed25519PrivateKey.generate()

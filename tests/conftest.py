@@ -19,12 +19,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from cli.local.kafka import DEFAULT_LIB, KafkaUnavailableError, LocalKafka, ensure_jars, find_java
-from cli.local.postgres import LocalPostgres
-from shared.bus_kafka import create_topics
-from shared.postgres import Database
-from shared.schema import migrate
-from shared.topics import TOPICS
+from local.kafka import DEFAULT_LIB, KafkaUnavailableError, LocalKafka, ensure_jars, find_java
+from local.postgres import LocalPostgres
+from shared.bus.kafka import create_topics
+from shared.bus.topics import TOPICS
+from shared.journal.postgres import Database
+from shared.journal.schema import migrate
 
 PROJECT = Path(__file__).parents[1]
 TEMPLATE = "template_heliotrope"
@@ -34,7 +34,7 @@ _STOP_AFTER_US = """
 import sys
 import tempfile
 from pathlib import Path
-from cli.local.postgres import LocalPostgres
+from local.postgres import LocalPostgres
 sys.stdin.read()
 LocalPostgres(Path(sys.argv[1])).stop()
 """

@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.events import (
-    Bordereau,
+from pes.vocabulary import Bordereau, Finding, Header, Where
+from shared.facts.events import (
     BordereauxSigned,
     CircuitStep,
     Document,
     DuplicateAccepted,
-    Finding,
     FluxAcknowledged,
     FluxCancelled,
     FluxImported,
@@ -19,7 +18,6 @@ from shared.events import (
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
-    Header,
     MandateHeld,
     ReplyError,
     ReplyReceived,
@@ -35,7 +33,6 @@ from shared.events import (
     TransmissionReleased,
     TransmissionRequested,
     VisaGiven,
-    Where,
 )
 
 collectivite = "213499908"

@@ -6,9 +6,9 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from cli.pes_sample import SampleSpec, build_sample
-from services.validation.judge import Judgement, Rules, judge
-from services.validation.packs import CompiledPack, built_in
+from pes.judge import Judgement, Rules, judge
+from pes.sample import SampleSpec, build_sample
+from pes.schemas.packs import CompiledPack, built_in
 
 SIREN = SampleSpec().siret[:9]
 TODAY = date(2026, 11, 24)

@@ -1,7 +1,7 @@
 """Puts all that was appended in order, as `relay` does for ever."""
 
 from services.relay.adapters.journal import sole_order
-from shared.postgres import Database
+from shared.journal.postgres import Database
 
 
 async def order_all(database: Database) -> None:

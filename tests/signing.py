@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lxml import etree
 
-from cli.local.pki import ensure_demo_pki
-from services.signature import xades
-from services.signature.algorithms import DIGESTS, DS, SIGNATURE_METHODS, XADES
-from services.signature.outline import Target, targets
-from services.signature.report import SignatureReport
-from services.signature.second_opinion import second_opinions
-from services.signature.verification import verify
-from services.signature.xades import Claims, complete, prepare, sign
+from local.pki import ensure_demo_pki
+from signing import xades
+from signing.algorithms import DIGESTS, DS, SIGNATURE_METHODS, XADES
+from signing.outline import Target, targets
+from signing.report import SignatureReport
+from signing.second_opinion import second_opinions
+from signing.verification import verify
+from signing.xades import Claims, complete, prepare, sign
 
 NOW = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=UTC)
 CLAIMS = Claims(role="Ordonnateur", city="Saint-Exemple", postal_code="00100")

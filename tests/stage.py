@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from services.relay.adapters.journal import PostgresCursor
-from shared.bus import open_bus, open_parked
-from shared.bus_kafka import KafkaBus, KafkaPublisher
-from shared.bus_postgres import PostgresBus
-from shared.consumer import ParkedMessages, Subscription
-from shared.envelope import Event, new_id
-from shared.events import Document, Fact, FluxImported
-from shared.history import PostgresHistory
-from shared.postgres import Database
+from shared.bus.consumer import ParkedMessages, Subscription
+from shared.bus.kafka import KafkaBus, KafkaPublisher
+from shared.bus.opening import open_bus, open_parked
+from shared.bus.postgres import PostgresBus
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Document, Fact, FluxImported
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
 from tests import examples as an
 from tests.ordering import order_all
 

@@ -27,8 +27,8 @@ from cli.commands.signature import (
 from cli.errors import RefusedError, UsageProblemError
 from cli.options import AsJson
 from cli.output import emit_line, reason_of, reporting, say
-from services.signature.adapters.keys import SigningKey
-from services.signature.certificates import name_of
+from signing.certificates import name_of
+from signing.keys import SigningKey
 
 HOST: Final = "127.0.0.1"  # never anything else: whoever reaches the agent may ask for signatures
 DEFAULT_PORT: Final = 8490
@@ -127,7 +127,7 @@ def _serve(listener: socket.socket, key: SigningKey, origins: Sequence[str], *, 
     """Serve until Ctrl-C."""
     import uvicorn  # noqa: PLC0415  # no other command needs what these two bring
 
-    from cli.agent.service import Agent  # noqa: PLC0415  # as above
+    from agent.service import Agent  # noqa: PLC0415  # as above
 
     port = listener.getsockname()[1]
     url = f"http://{HOST}:{port}"

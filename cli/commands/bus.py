@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cli.backstage import Backstage, find_backstage, parked_messages
 from cli.errors import RefusedError, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
+from cli.infrastructure import Backstage, find_backstage, parked_messages
 from cli.options import AsJson, DataOption, environ
 from cli.output import Table, emit, reporting, say, show
 from cli.timeline import time_of
-from shared.consumer import ParkedMessage
+from shared.bus.consumer import ParkedMessage
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
 parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")

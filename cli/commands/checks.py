@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import typer
 
-from cli import wording
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import HEAD_BYTES, collectivite_of
@@ -19,11 +18,11 @@ from cli.findings import show_findings
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
 from cli.output import Table, console, emit, reason_of, reporting, say, show
-from services.validation.adapters.pool import Pool
-from services.validation.decide import too_costly
-from services.validation.difference import differences, index_differences
-from services.validation.judge import Judgement, Rules, judge, judge_by_schema, told
-from services.validation.packs import (
+from pes.difference import differences, index_differences
+from pes.judge import Judgement, Rules, judge, judge_by_schema, told
+from pes.reader import Unreadable, missing, read_document, too_costly, too_large, wrong_root
+from pes.reading.xml import PES_ALLER
+from pes.schemas.packs import (
     CompiledPack,
     PackError,
     PackFiles,
@@ -32,12 +31,11 @@ from services.validation.packs import (
     read_archive,
     read_pack,
 )
-from services.validation.ports import WorkerLostError
-from services.validation.reader import Unreadable, missing, read_document, too_large, wrong_root
-from services.validation.synthese import Json, Synthese, read_synthese
-from services.validation.work import JudgeOrder, judge_file
-from shared.pes import PES_ALLER
-from shared.units import MEBIBYTE
+from pes.synthese import Json, Synthese, read_synthese
+from pes.tasks import JudgeTask, judge_file
+from pes.units import MEBIBYTE
+from shared import wording
+from shared.runtime.workers import Pool, WorkerLostError
 
 Files = Annotated[list[Path], typer.Argument(metavar="FICHIER…", help="Fichiers PES.")]
 PackOption = Annotated[
@@ -284,11 +282,11 @@ async def _judged_apart(pool: Pool, path: Path, pack: CompiledPack) -> Judgement
     with path.open("rb") as file:
         siren = collectivite_of(file.read(HEAD_BYTES))
     known = {pack.pack.digest: pack.pack_files}
-    order = JudgeOrder(path, siren, datetime.now(UTC).date(), (pack.pack.digest,), known=known, with_synthese=False)
+    order = JudgeTask(path, siren, datetime.now(UTC).date(), (pack.pack.digest,), known=known, with_synthese=False)
     try:
         return (await pool.run(judge_file, order)).judgement
     except WorkerLostError as error:
-        return too_costly(str(error))
+        return Judgement("unreadable", (too_costly(str(error)),))
 
 
 def _show(path: Path, judgement: Judgement) -> None:

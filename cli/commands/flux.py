@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from cli import wording
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
@@ -16,10 +15,12 @@ from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, FluxId, environ, moment_of
 from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
-from cli.timeline import members_of, paris, steps_of, table_of, time_of
+from cli.timeline import members_of, steps_of, table_of, time_of
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
-from shared.lifecycle import ON_SCREEN, State
+from pes.text import PARIS
+from shared import wording
+from shared.facts.lifecycle import ON_SCREEN, State
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
 
@@ -302,7 +303,7 @@ def _show_refusal(path: Path, error: CommandError, *, as_json: bool) -> None:
 
 
 def _list_of(rows: list[Mapping[str, object]]) -> Table:
-    table = Table(caption=f"Heure : {paris()}", caption_justify="left")
+    table = Table(caption=f"Heure : {PARIS}", caption_justify="left")
     table.add_column("Flux", no_wrap=True)
     table.add_column("État", overflow="fold")
     for column in ("Fichier", "NomFic"):
@@ -335,7 +336,7 @@ def _show_flux(flux: Mapping[str, object]) -> None:
         show(f"  SHA-256 une fois signé : {document.get('sha256')}")
     for name, label in (("imported_at", "Importé"), ("updated_at", "Dernier fait")):
         if flux.get(name):
-            show(f"  {label} : {time_of(str(flux[name]))} ({paris()})")
+            show(f"  {label} : {time_of(str(flux[name]))} ({PARIS})")
     show(f"  Version : {flux['version']}")
     if isinstance(pack := flux.get("pack"), Mapping):
         show(f"  Pack de schémas : {pack.get('pack_id')}")

@@ -5,15 +5,15 @@ import asyncio
 import asyncpg
 import typer
 
-from cli.backstage import find_backstage, no_answer, require_broker
 from cli.errors import RefusedError
 from cli.french import FrenchCommand, FrenchGroup
+from cli.infrastructure import find_backstage, no_answer, require_broker
 from cli.options import AsJson, DataOption, environ
 from cli.output import emit, reporting, say
-from shared.bus_kafka import create_topics
+from shared.bus.kafka import create_topics
+from shared.bus.topics import TOPICS
 from shared.errors import PesError
-from shared.schema import migrate
-from shared.topics import TOPICS
+from shared.journal.schema import migrate
 
 database = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="La base de données.")
 topics = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les topics Kafka.")

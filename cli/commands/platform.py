@@ -8,16 +8,16 @@ import typer
 
 from cli import demo as demonstration
 from cli.errors import ExitCode, UnreachableError
-from cli.local.folder import choose_folder
-from cli.local.holding import detach, hold_until_interrupted, kept, stop
-from cli.local.keys import person_token
-from cli.local.ports import SERVICES, Ports, base_of
-from cli.local.readiness import Readiness, ask_all
-from cli.local.running import Running, find_running
-from cli.local.supervision import ProcessState, Supervisor
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
 from cli.output import Table, emit, reporting, say, show
-from shared.auth import Role
+from local.folder import choose_folder
+from local.keys import person_token
+from local.lifetime import detach, hold_until_interrupted, kept, stop
+from local.ports import SERVICES, Ports, base_of
+from local.readiness import Readiness, ask_all
+from local.running import Running, find_running
+from local.supervision import ProcessState, Supervisor
+from shared.web.auth import Role
 
 _ROLES = ", ".join(role.value for role in Role)
 STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l'arrêter."

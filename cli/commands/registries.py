@@ -16,7 +16,7 @@ from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, moment_of
 from cli.output import Table, emit, reason_of, reporting, say, show
 from cli.timeline import time_of
-from shared.envelope import new_id
+from shared.facts.envelope import new_id
 
 mandates = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui peut signer pour une collectivité, et quand.")
 circuits = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les étapes entre un flux valide et son envoi.")

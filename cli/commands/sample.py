@@ -9,7 +9,7 @@ from cli.commands.signature import write_whole
 from cli.errors import RefusedError
 from cli.options import AsJson
 from cli.output import emit, reporting, say
-from cli.pes_sample import SampleSpec, build_sample
+from pes.sample import SampleSpec, build_sample
 
 
 def sample(

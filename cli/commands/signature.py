@@ -15,8 +15,10 @@ from cli.errors import RefusedError, UsageProblemError, problem
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import emit, reason_of, reporting, say, show
-from cli.timeline import paris
-from services.signature.adapters.keys import (
+from pes.reader import too_large
+from pes.text import PARIS
+from signing.certificates import ANNOUNCED_BEFORE, name_of
+from signing.keys import (
     KeyUnusableError,
     P12Key,
     Pkcs11Key,
@@ -24,11 +26,9 @@ from services.signature.adapters.keys import (
     is_open_to_others,
     read_secret,
 )
-from services.signature.certificates import ANNOUNCED_BEFORE, name_of
-from services.signature.outline import Target, UnsignableError, targets, unsigned_of
-from services.signature.verification import verify
-from services.signature.xades import Claims, complete, prepare
-from services.validation.reader import too_large
+from signing.outline import Target, UnsignableError, targets, unsigned_of
+from signing.verification import verify
+from signing.xades import Claims, complete, prepare
 
 P12Option = Annotated[Path | None, typer.Option("--p12", metavar="FICHIER", help="Clé et certificat PKCS#12 (.p12).")]
 PasswordFileOption = Annotated[
@@ -135,7 +135,7 @@ def warn_of_expiry(certificate: x509.Certificate, now: datetime) -> None:
     if left < ANNOUNCED_BEFORE:
         say(
             f"Attention : le certificat de signature « {name_of(certificate)} » "
-            f"{_expiry(left)}, le {certificate.not_valid_after_utc.astimezone(paris()):%d/%m/%Y}. "
+            f"{_expiry(left)}, le {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}. "
             "Demandez dès maintenant son renouvellement à l'autorité qui l'a délivré : "
             "sans lui, vous ne pourrez plus signer."
         )
@@ -247,5 +247,5 @@ def _show(output: Path, certificate: x509.Certificate, chosen: Sequence[Target])
     for one in chosen:
         show(f"Signé : {'le flux entier' if one.is_global else 'le bordereau'} « {one.element_id} »")
     show(f"Par : {name_of(certificate)} ({certificate.subject.rfc4514_string()})")
-    show(f"Certificat valable jusqu'au : {certificate.not_valid_after_utc.astimezone(paris()):%d/%m/%Y}")
+    show(f"Certificat valable jusqu'au : {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}")
     show(f"Fichier signé et vérifié : {output}")

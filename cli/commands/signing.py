@@ -12,10 +12,10 @@ from typing import Annotated, Final, TypeVar
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cli.agent.reading import AskedItem, Item, Line, read_item, sum_of, told
+from agent.reading import AskedItem, Item, Line, read_item, sum_of, told
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.commands.desk import tell
+from cli.commands.parapheur import tell
 from cli.commands.signature import (
     CertificateOption,
     P12Option,
@@ -32,9 +32,9 @@ from cli.errors import RefusedError, UsageProblemError, problem
 from cli.options import AsJson, FluxId, environ, ids_of
 from cli.output import Table, confirmed, emit, reporting, say, show
 from cli.timeline import members_of
-from cli.wording import euros
-from services.signature.adapters.keys import KeyUnusableError, SigningKey
-from services.signature.xades import Claims
+from shared.wording import euros
+from signing.keys import KeyUnusableError, SigningKey
+from signing.xades import Claims
 
 # A card takes its time: few enough flux that what was prepared comes back while it is still good.
 SLICE: Final = 20

@@ -15,10 +15,10 @@ from cli.errors import ExitCode, RefusedError, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import Table, emit, reason_of, reporting, say, show
-from services.signature.adapters.trust import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
-from services.signature.certificates import common_name, name_of
-from services.signature.trust import TrustList, is_signed_by
-from shared.text import in_paris
+from pes.text import in_paris
+from signing.certificates import common_name, name_of
+from signing.trust import TrustList, is_signed_by
+from signing.trust_files import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
 
 URLS_FILE: Final = "crl.urls"
 ANSWER_SECONDS_MAX: Final = 30.0

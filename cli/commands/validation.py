@@ -14,7 +14,7 @@ from cli.errors import UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
 from cli.output import Table, emit, reason_of, reporting, say, show
-from services.validation.packs import PackError, PackFiles, read_pack
+from pes.schemas.packs import PackError, PackFiles, read_pack
 
 controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")
 

@@ -11,15 +11,14 @@ from cli.errors import RefusedError, UsageProblemError
 from cli.findings import show_findings
 from cli.options import AsJson
 from cli.output import console, emit, reporting, say, show
-from cli.timeline import paris
-from services.signature.adapters.trust import TrustFolderError, load_trust
-from services.signature.certificates import common_name, fingerprint
-from services.signature.report import ON_SCREEN, Report, SignatureReport
-from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
-from services.signature.trust import TrustList, vouched
-from services.signature.verification import verify as verify_document
-from shared.events import Finding
-from shared.text import printable
+from pes.text import PARIS, printable
+from pes.vocabulary import Finding
+from signing.certificates import common_name, fingerprint
+from signing.report import ON_SCREEN, Report, SignatureReport
+from signing.second_opinion import VerifiersDisagreeError, require_agreement
+from signing.trust import TrustList, vouched
+from signing.trust_files import TrustFolderError, load_trust
+from signing.verification import verify as verify_document
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unsigned": 3}
 VERDICTS = {"valid": "valides", "invalid": "non valides", "unsigned": "aucune"}
@@ -122,7 +121,7 @@ def _show(file: Path, report: Report) -> None:
             role = f", {printable(one.claimed_role)}" if one.claimed_role else ""
             show(f"  Signataire : {printable(one.signer)}{role}")
         if one.signing_time is not None:
-            show(f"  Date : {one.signing_time.astimezone(paris()):%d/%m/%Y à %H:%M:%S} (heure de Paris)")
+            show(f"  Date : {one.signing_time.astimezone(PARIS):%d/%m/%Y à %H:%M:%S} (heure de Paris)")
         if one.certificate is not None:
             show(
                 f"  Certificat : {one.certificate.serial_number}, émis par "

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs once, when the database is made: the logins that the services use, each with its own password, which never
 # appears among a program's arguments. `heliotrope db migrate` finds the logins and grants each what it may do
-# (shared/sql/002_roles.sql).
+# (shared/journal/sql/002_roles.sql).
 set -eu
 psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 \getenv service SERVICE_DB_PASSWORD

@@ -5,9 +5,9 @@ from contextlib import aclosing
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.collector import Collector
 from services.ack.settings import LEAVE_IN_PLACE, Settings
-from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.sftp import SftpServer
-from shared.web import service_app
+from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
+from shared.runtime.sftp import SftpServer
+from shared.web.app import service_app
 
 
 async def serve(settings: Settings) -> None:

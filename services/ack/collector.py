@@ -20,10 +20,10 @@ from services.ack.decide import Reply, printable
 from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
-from shared.claims import REPLY
 from shared.errors import ClaimTakenError, TooLargeError, UnavailableError
-from shared.events import Document
-from shared.history import History
+from shared.facts.events import Document
+from shared.facts.reservations import REPLY
+from shared.journal.history import History
 from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from pes.text import printable as printable_text
 from services.ack.acquit import Reading
 from shared.errors import UnexpectedFactError
-from shared.events import (
+from shared.facts.events import (
     Document,
     Fact,
     FluxAcknowledged,
@@ -24,8 +25,7 @@ from shared.events import (
     ReplyReceived,
     ReplyUnmatched,
 )
-from shared.lifecycle import Flux
-from shared.text import printable as printable_text
+from shared.facts.lifecycle import Flux
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.ack.decide import Candidate, Decision, Reply, decide
-from shared.envelope import UNATTRIBUTED, Event, new_id
-from shared.history import History
-from shared.lifecycle import fold
+from shared.facts.envelope import UNATTRIBUTED, Event, new_id
+from shared.facts.lifecycle import fold
+from shared.journal.history import History
 
 ACTOR = "dgfip"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import PesError
-from shared.events import Document
+from shared.facts.events import Document
 
 
 class FileRefusedError(PesError):
@@ -57,7 +57,7 @@ class ReplyServer(Protocol):
 
 
 class Documents(Protocol):
-    """Where replies are kept; see `shared.documents.DocumentStore` for what its methods raise."""
+    """Where replies are kept; see `shared.runtime.documents.DocumentStore` for what its methods raise."""
 
     async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
         """Store bytes as they come."""

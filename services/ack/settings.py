@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from shared.sftp import SftpSettings
-from shared.units import MEBIBYTE
+from pes.units import MEBIBYTE
+from shared.runtime.sftp import SftpSettings
 
 LEAVE_IN_PLACE = "-"  # an empty variable counts as absent (`ServiceSettings`), so it cannot mean this
 

@@ -7,11 +7,11 @@ from services.gateway.api import Orders, routes
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.gateway.settings import Settings
-from shared.consumer import Subscription
-from shared.events import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
-from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.sftp import SftpServer
-from shared.web import caller_dependency, service_app
+from shared.bus.consumer import Subscription
+from shared.facts.events import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
+from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
+from shared.runtime.sftp import SftpServer
+from shared.web.app import caller_dependency, service_app
 
 LISTENS_TO = (FluxValidated, FluxSigned, TransmissionRequested, TransmissionReleased)
 

@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from services.gateway import decide
-from shared.auth import MAY_SEND, Caller
-from shared.deciding import decide_on
-from shared.history import History
-from shared.lifecycle import Flux, State
-from shared.sentences import Comment
+from shared.facts.lifecycle import Flux, State
+from shared.journal.history import History
+from shared.web.auth import MAY_SEND, Caller
+from shared.web.deciding import decide_on
+from shared.web.texts import Comment
 
 
 class Order(BaseModel):

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.errors import RequestRefusedError
-from shared.events import (
+from shared.facts.events import (
     Fact,
     FluxTransmitted,
     TransmissionAttempted,
@@ -30,7 +30,7 @@ from shared.events import (
     TransmissionReleased,
     TransmissionRequested,
 )
-from shared.lifecycle import Flux, State, fold
+from shared.facts.lifecycle import Flux, State, fold
 
 InDoubtPolicy = Literal["hold", "resend"]
 REASON_CHARACTERS_MIN = 3

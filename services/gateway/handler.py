@@ -21,11 +21,11 @@ from services.gateway.decide import Evidence, Outcome, Rules
 from services.gateway.names import remote_name
 from services.gateway.ports import Channel, Documents, RefusedError
 from shared import metrics
-from shared.envelope import Event
 from shared.errors import UnavailableError, VersionConflictError
-from shared.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
-from shared.history import History
-from shared.lifecycle import Flux, fold
+from shared.facts.envelope import Event
+from shared.facts.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
+from shared.facts.lifecycle import Flux, fold
+from shared.journal.history import History
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The name of a file on DGFiP's server: on Passtrans over SFTP, the routing travels in it (helios.md 6.2)."""
 
+from pes.vocabulary import Header
 from shared.errors import MalformedMessageError
-from shared.events import Header
 
 
 def remote_name(header: Header, sha1: str, *, p_dest: str, p_appli: str) -> str:

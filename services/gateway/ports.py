@@ -14,7 +14,7 @@ class Documents(Protocol):
     """Where the files to send are."""
 
     def stream(self, sha256: str) -> AsyncIterator[bytes]:
-        """Yield a document; see `shared.documents.DocumentStore.stream` for what it raises."""
+        """Yield a document; see `shared.runtime.documents.DocumentStore.stream` for what it raises."""
 
 
 class Channel(Protocol):

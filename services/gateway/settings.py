@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from services.gateway.decide import InDoubtPolicy
-from shared.sftp import SftpSettings
+from shared.runtime.sftp import SftpSettings
 
 
 class Settings(SftpSettings):

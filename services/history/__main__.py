@@ -4,10 +4,10 @@ from services.history.adapters.rows import PostgresRows
 from services.history.api import routes
 from services.history.projection import Projection
 from services.history.settings import Settings
-from shared.order import ORDER_CHANNEL
-from shared.postgres import Listener
-from shared.service import open_parts, read_settings, run, run_service
-from shared.web import caller_dependency, service_app
+from shared.journal.order import ORDER_CHANNEL
+from shared.journal.postgres import Listener
+from shared.runtime.service import open_parts, read_settings, run, run_service
+from shared.web.app import caller_dependency, service_app
 
 
 async def serve(settings: Settings) -> None:

@@ -9,12 +9,12 @@ from pydantic import AwareDatetime
 
 from services.history.ports import Rows
 from services.history.views import event_shown, flux_shown, until
-from shared.auth import MAY_READ, Caller
-from shared.envelope import Event
 from shared.errors import RequestRefusedError
-from shared.history import History
-from shared.lifecycle import State
-from shared.web import flux_not_found
+from shared.facts.envelope import Event
+from shared.facts.lifecycle import State
+from shared.journal.history import History
+from shared.web.app import flux_not_found
+from shared.web.auth import MAY_READ, Caller
 
 PAGE_ROWS_MAX = 500
 

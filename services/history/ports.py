@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.history.views import Row
-from shared.order import OrderedFact
+from shared.journal.order import OrderedFact
 
 
 class Seen(NamedTuple):

@@ -14,8 +14,8 @@ from services.history.ports import Rows, Seen
 from services.history.views import Row, row_of
 from shared import metrics
 from shared.errors import MalformedMessageError, UnavailableError, UnexpectedFactError
-from shared.history import History
-from shared.postgres import Listener
+from shared.journal.history import History
+from shared.journal.postgres import Listener
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.envelope import Event, format_time
-from shared.events import (
-    Finding,
+from pes.text import printable
+from pes.vocabulary import Finding
+from shared.facts.envelope import Event, format_time
+from shared.facts.events import (
     FluxCancelled,
     FluxImported,
     FluxInvalidated,
@@ -23,9 +24,8 @@ from shared.events import (
     SignaturesRejected,
     TransmissionAttempted,
 )
-from shared.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
-from shared.text import printable
-from shared.web import PROBLEM_TYPE
+from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
+from shared.web.app import PROBLEM_TYPE
 
 
 class Row(BaseModel):

@@ -2,8 +2,8 @@
 
 from services.ingest.api import Importer, routes
 from services.ingest.settings import Settings
-from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.web import caller_dependency, service_app
+from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
+from shared.web.app import caller_dependency, service_app
 
 
 async def serve(settings: Settings) -> None:

@@ -12,24 +12,24 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
+from pes.text import printable
 from services.ingest import decide
+from services.ingest.admission import accepted, admit, cut_off, refuse_early, several, too_large, too_many
 from services.ingest.decide import SendChoice
-from services.ingest.door import accepted, admit, cut_off, refuse_early, several, too_large, too_many
 from services.ingest.ports import Documents
 from shared import metrics
-from shared.auth import MAY_SEND, Caller
-from shared.claims import IDEMPOTENCY_KEY
-from shared.deciding import decide_on
-from shared.documents import bounded
-from shared.envelope import Event, new_id
 from shared.errors import ClaimTakenError, RequestRefusedError, TooLargeError
-from shared.events import FluxImported
-from shared.history import History
-from shared.lifecycle import State, fold
-from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
-from shared.sentences import Reason
-from shared.text import printable
-from shared.web import problem_members
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import FluxImported
+from shared.facts.lifecycle import State, fold
+from shared.facts.reservations import IDEMPOTENCY_KEY
+from shared.journal.history import History
+from shared.runtime.documents import bounded
+from shared.web.app import problem_members
+from shared.web.auth import MAY_SEND, Caller
+from shared.web.deciding import decide_on
+from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.web.texts import Reason
 
 KEY_CHARACTERS_MAX = 200
 FILENAME_CHARACTERS_MAX = 255

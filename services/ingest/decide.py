@@ -4,8 +4,8 @@ from typing import Literal, get_args
 from uuid import UUID
 
 from shared.errors import RequestRefusedError
-from shared.events import Document, Fact, FluxCancelled
-from shared.lifecycle import Flux
+from shared.facts.events import Document, Fact, FluxCancelled
+from shared.facts.lifecycle import Flux
 
 SendChoice = Literal["when_ready", "on_request"]
 SEND_CHOICES: tuple[SendChoice, ...] = get_args(SendChoice)

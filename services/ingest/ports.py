@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterable
 from typing import Protocol
 
-from shared.events import Document
+from shared.facts.events import Document
 
 
 class Documents(Protocol):
     """Where imported files are put."""
 
     async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
-        """Store bytes as they come; see `shared.documents.DocumentStore.put` for what it raises."""
+        """Store bytes as they come; see `shared.runtime.documents.DocumentStore.put` for what it raises."""

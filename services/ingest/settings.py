@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings
-from shared.units import MEBIBYTE
+from pes.units import MEBIBYTE
+from shared.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

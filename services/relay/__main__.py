@@ -7,13 +7,13 @@ from functools import partial
 from services.relay.adapters.journal import PostgresCursor, sole_order
 from services.relay.loops import PAUSE_SECONDS, Ordering, Publishing
 from services.relay.settings import Settings
-from shared.bus_kafka import KafkaPublisher, create_topics
+from shared.bus.kafka import KafkaPublisher, create_topics
+from shared.bus.topics import TOPICS
 from shared.errors import UnavailableError
-from shared.order import JOURNAL_CHANNEL
-from shared.postgres import Listener
-from shared.service import Parts, open_parts, read_settings, run, run_service
-from shared.topics import TOPICS
-from shared.web import service_app
+from shared.journal.order import JOURNAL_CHANNEL
+from shared.journal.postgres import Listener
+from shared.runtime.service import Parts, open_parts, read_settings, run, run_service
+from shared.web.app import service_app
 
 
 async def serve(settings: Settings) -> None:

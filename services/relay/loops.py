@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from services.relay.ports import Cursor, Order, Publisher
 from shared import metrics
 from shared.errors import UnavailableError
-from shared.order import end_of_order
-from shared.postgres import Database, Listener
+from shared.journal.order import end_of_order
+from shared.journal.postgres import Database, Listener
 
 logger = logging.getLogger(__name__)
 

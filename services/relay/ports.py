@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.order import OrderedFact
+from shared.journal.order import OrderedFact
 
 
 class Publisher(Protocol):

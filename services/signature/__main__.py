@@ -4,22 +4,22 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from services.signature.adapters.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.adapters.seal import KeySeal
 from services.signature.adapters.trust import TrustFolder
 from services.signature.administration import Administration, administration_routes
 from services.signature.api import signature_routes
-from services.signature.desk import Desk
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
+from services.signature.parapheur import Desk
 from services.signature.settings import Settings
-from services.signature.xades import Claims
-from shared.consumer import Handler, Subscription
-from shared.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
-from shared.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
-from shared.web import caller_dependency, service_app
+from shared.bus.consumer import Handler, Subscription
+from shared.facts.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
+from shared.runtime.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
+from shared.web.app import caller_dependency, service_app
+from signing.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
+from signing.xades import Claims
 
 BEGINS_WITH = (FluxValidated, SignatureRestarted)
 GOES_ON_WITH = (VisaGiven, BordereauxSigned)

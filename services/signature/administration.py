@@ -13,15 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from services.signature.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
+from pes.text import in_paris
 from services.signature.circuits import Circuit, Delegation, Domain, FluxKind, Step, StepKind, fault_of
 from services.signature.mandates import Mandate
 from services.signature.registries import EVERYONE, Registries
-from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller, Role
-from shared.envelope import new_id
 from shared.errors import RequestRefusedError
-from shared.sentences import Comment, Name, Person, Reason
-from shared.text import in_paris
+from shared.facts.envelope import new_id
+from shared.web.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller, Role
+from shared.web.texts import Comment, Name, Person, Reason
+from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 
 MAY_DELEGATE = MAY_ADMINISTER | {Role.SIGNATAIRE, Role.GESTIONNAIRE}
 CERTIFICATE_CHARACTERS_MAX = 20_000

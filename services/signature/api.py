@@ -9,16 +9,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from services.signature.certificates import read_der
-from services.signature.desk import Desk, Signer
+from pes.units import MEBIBYTE
 from services.signature.expiry import Expiry
-from services.signature.xades import Claims
-from shared.auth import MAY_READ, Caller
-from shared.documents import bounded
+from services.signature.parapheur import Desk, Signer
 from shared.errors import RequestRefusedError, TooLargeError
-from shared.sentences import Comment, Reason
-from shared.units import MEBIBYTE
-from shared.web import NO_STORE
+from shared.runtime.documents import bounded
+from shared.web.app import NO_STORE
+from shared.web.auth import MAY_READ, Caller
+from shared.web.texts import Comment, Reason
+from signing.certificates import read_der
+from signing.xades import Claims
 
 # A browser must never run or guess what a flux holds.
 AS_A_FILE = {

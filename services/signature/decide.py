@@ -10,26 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.signature import checks
-from services.signature.certificates import fingerprint
+from pes.text import in_paris
+from pes.vocabulary import Finding, Where
 from services.signature.circuits import Step
 from services.signature.mandates import Mandate, mandate_for_certificate
-from services.signature.outline import Target
-from services.signature.report import Report, SignatureReport
-from shared.events import (
+from shared.facts.events import (
     CircuitStep,
     Document,
     Fact,
-    Finding,
     FluxSigned,
     MandateHeld,
     Signature,
     SignatureRequested,
     SignaturesRejected,
-    Where,
 )
-from shared.lifecycle import Flux
-from shared.text import in_paris
+from shared.facts.lifecycle import Flux
+from signing import checks
+from signing.certificates import fingerprint
+from signing.outline import Target
+from signing.report import Report, SignatureReport
 
 REASON_CHARACTERS_MAX: Final = 1000  # a reason may quote the document; a fact stays small
 SIGNER_CHARACTERS_MAX: Final = 500  # a certificate may hold any name

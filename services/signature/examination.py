@@ -8,13 +8,14 @@ from datetime import datetime
 
 from cryptography import x509
 
+from pes.vocabulary import Finding
 from services.signature.ports import Trust
-from services.signature.report import Report
-from services.signature.second_opinion import VerifiersDisagreeError, require_agreement
-from services.signature.trust import judge, vouched
-from services.signature.verification import verify
 from shared import metrics
-from shared.events import Finding
+from shared.errors import MalformedMessageError
+from signing.report import Report
+from signing.second_opinion import VerifiersDisagreeError, require_agreement
+from signing.trust import judge, vouched
+from signing.verification import verify
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ class Examiner:
 
         Raises:
             UnavailableError: as `examine`.
-            VerifiersDisagreeError: it does not; the flux is parked, and the alert tells.
+            MalformedMessageError: it does not; the flux is parked, and the alert tells.
         """
         report = await self.examine(document)
         if report.verdict != "valid":
             return report
         try:
             await asyncio.to_thread(require_agreement, document, report)
-        except VerifiersDisagreeError:
+        except VerifiersDisagreeError as error:
             metrics.VERIFIERS_DISAGREED.inc()
-            raise
+            raise MalformedMessageError(str(error)) from error
         return report

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from services.signature.certificates import ANNOUNCED_BEFORE, fingerprint, name_of
 from services.signature.ports import Seal, Trust
 from services.signature.registries import Registries
 from shared import metrics
-from shared.auth import Caller
-from shared.envelope import format_time
 from shared.errors import UnavailableError
+from shared.facts.envelope import format_time
+from shared.web.auth import Caller
+from signing.certificates import ANNOUNCED_BEFORE, fingerprint, name_of
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from services.signature.circuits import Step, choose, kind_of_flux
 from services.signature.decide import conclude, recorded, rejected, request, unsignable
 from services.signature.examination import Examiner
-from services.signature.outline import UnsignableError, targets
 from services.signature.ports import Documents, Seal
 from services.signature.registries import Registries
-from shared.envelope import Event
 from shared.errors import UnavailableError
-from shared.events import BordereauxSigned, Fact
-from shared.history import History
-from shared.lifecycle import Flux, State, fold
+from shared.facts.envelope import Event
+from shared.facts.events import BordereauxSigned, Fact
+from shared.facts.lifecycle import Flux, State, fold
+from shared.journal.history import History
+from signing.outline import UnsignableError, targets
 
 ACTOR = "signature"
 BY_WHOEVER_MAY = (Step("signature"),)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from shared.text import in_paris
+from pes.text import in_paris
 
 
 @dataclass(frozen=True)

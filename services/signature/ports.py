@@ -6,19 +6,19 @@ from typing import Protocol
 
 from cryptography import x509
 
-from services.signature.outline import Target
-from services.signature.trust import TrustList
-from shared.events import Document
+from shared.facts.events import Document
+from signing.outline import Target
+from signing.trust import TrustList
 
 
 class Documents(Protocol):
     """Where flux are read, and signed flux are put."""
 
     async def read(self, sha256: str) -> bytes:
-        """Return a document whole; see `shared.documents.DocumentStore.read` for what it raises."""
+        """Return a document whole; see `shared.runtime.documents.DocumentStore.read` for what it raises."""
 
     async def put_bytes(self, content: bytes) -> Document:
-        """Store bytes; see `shared.documents.DocumentStore.put_bytes`."""
+        """Store bytes; see `shared.runtime.documents.DocumentStore.put_bytes`."""
 
 
 class Trust(Protocol):

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import DirectoryPath, Field, FilePath, model_validator
 
-from shared.settings import ServiceSettings
+from shared.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -5,9 +5,9 @@ from services.simulator.adapters.sftp import open_server
 from services.simulator.api import routes
 from services.simulator.handler import Desk
 from services.simulator.settings import Settings
-from shared.auth import TokenChecker
-from shared.service import read_settings, run, run_service
-from shared.web import caller_dependency, service_app
+from shared.runtime.service import read_settings, run, run_service
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import TokenChecker
 
 
 async def serve(settings: Settings) -> None:

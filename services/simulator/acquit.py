@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-from shared.pes import ACQUIT_V2, value_at
+from pes.reading.xml import ACQUIT_V2, value_at
 
 # DomaineAck, as DGFiP codes it.
 TECHNICAL = 0

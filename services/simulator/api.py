@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from services.simulator.handler import Desk
 from services.simulator.ports import Registry, Scenario
-from shared.auth import Caller
+from shared.web.auth import Caller
 
 RECEIPTS_MAX = 1000
 

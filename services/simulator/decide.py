@@ -12,9 +12,9 @@ from typing import Literal
 
 from lxml import etree
 
+from pes.reading.xml import PES_ALLER, SIGNATURE, UnreadableError, parse, read_prolog, value_at
 from services.simulator import acquit
 from services.simulator.acquit import Element, Error, write_acquit
-from shared.pes import PES_ALLER, SIGNATURE, UnreadableError, parse, read_prolog, value_at
 
 ReplyKind = Literal["ack", "nack", "partial", "silent"]
 

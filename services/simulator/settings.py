@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from shared.settings import HttpSettings
-from shared.units import MEBIBYTE
+from pes.units import MEBIBYTE
+from shared.runtime.settings import HttpSettings
 
 
 class Settings(HttpSettings):

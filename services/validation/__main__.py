@@ -6,18 +6,18 @@ from functools import partial
 from services.validation.adapters.clamd import Clamd
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
-from services.validation.adapters.pool import Pool
 from services.validation.adapters.scratch import ScratchFolder
 from services.validation.administration import Administration, administration_routes
 from services.validation.api import check_routes, flux_routes
-from services.validation.checks import Checks
 from services.validation.handler import Judges, on_imported
+from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from services.validation.settings import Settings
-from shared.consumer import Subscription
-from shared.events import DuplicateAccepted, FluxImported
-from shared.service import open_parts, read_settings, run, run_service, utc_now
-from shared.web import caller_dependency, service_app
+from shared.bus.consumer import Subscription
+from shared.facts.events import DuplicateAccepted, FluxImported
+from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
+from shared.runtime.workers import Pool
+from shared.web.app import caller_dependency, service_app
 
 LISTENS_TO = (FluxImported, DuplicateAccepted)
 

@@ -10,16 +10,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, model_validator
 
-from services.validation.controls import ALL, BY_CODE
-from services.validation.judge import SCHEMA
-from services.validation.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
-from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, WorkerLostError, Workers
-from services.validation.work import compile_files
-from shared.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
-from shared.documents import bounded
+from pes.controls.catalogue import ALL, BY_CODE
+from pes.judge import SCHEMA
+from pes.schemas.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
+from pes.tasks import compile_files
+from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, Workers
 from shared.errors import RequestRefusedError, TooLargeError
-from shared.sentences import Reason
-from shared.web import NO_STORE
+from shared.runtime.documents import bounded
+from shared.runtime.workers import WorkerLostError
+from shared.web.app import NO_STORE
+from shared.web.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
+from shared.web.texts import Reason
 
 EVERYONE = "*"
 

@@ -10,14 +10,14 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from services.validation.checks import Checks
+from pes.units import MEBIBYTE
+from services.validation.preflight import Checks
 from services.validation.reports import Reports
-from shared.auth import MAY_READ, MAY_SEND, Caller
 from shared.errors import RequestRefusedError, TooLargeError
-from shared.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
-from shared.sentences import Reason
-from shared.units import MEBIBYTE
-from shared.web import NO_STORE
+from shared.web.app import NO_STORE
+from shared.web.auth import MAY_READ, MAY_SEND, Caller
+from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.web.texts import Reason
 
 WhoDependency = Callable[..., Awaitable[Caller]]
 

@@ -4,24 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from services.validation.control import Control
-from services.validation.controls import ALREADY_SENT, BY_CODE, NOMFIC_USED
-from services.validation.judge import Judgement, verdict_of, with_policy
-from shared.claims import Claim, bordereau_claim, nomfic_claim
+from pes.controls.catalogue import ALREADY_SENT, BY_CODE, NOMFIC_USED
+from pes.controls.control import Control
+from pes.judge import Judgement, verdict_of, with_policy
+from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
 from shared.errors import RequestRefusedError
-from shared.events import (
-    Bordereau,
-    Document,
-    DuplicateAccepted,
-    Fact,
-    Finding,
-    FluxInvalidated,
-    FluxValidated,
-    Header,
-    Severity,
-    Where,
-)
-from shared.lifecycle import ON_SCREEN, Flux, State
+from shared.facts.events import Document, DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
+from shared.facts.lifecycle import ON_SCREEN, Flux, State
+from shared.facts.reservations import Claim, bordereau_claim, nomfic_claim
 
 FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them
 MESSAGE_CHARACTERS_MAX = 1000
@@ -92,13 +82,6 @@ def infected(name: str) -> Judgement:
     """Return the judgement of a file in which the antivirus found something."""
     control = BY_CODE["antivirus.infected"]
     return Judgement("invalid", (_finding(control, f"L'antivirus a trouvé « {name} » dans le fichier.", Where()),))
-
-
-def too_costly(reason: str) -> Judgement:
-    """Return the judgement of a file whose reading takes more time or memory than a worker has."""
-    message = "Le contrôle de ce fichier demande plus de temps ou de mémoire que la plateforme n'en donne à un flux."
-    finding = _finding(BY_CODE["reader.too-costly"], message, Where())
-    return Judgement("unreadable", (finding.model_copy(update={"source": "reader", "technical": reason}),))
 
 
 def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:

@@ -8,46 +8,32 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from services.validation.decide import (
-    Beside,
-    Holder,
-    decide,
-    in_context,
-    infected,
-    names_of,
-    needs_report,
-    too_costly,
-)
-from services.validation.packs import BUILT_IN, PackFiles
-from services.validation.ports import (
-    Antivirus,
-    Documents,
-    Packs,
-    Policies,
-    Scratch,
-    TooCostlyError,
-    WorkerLostError,
-    Workers,
-)
-from services.validation.synthese import to_json
-from services.validation.work import ExtractAllOrder, Judged, JudgeOrder, extract_all, judge_file
+from pes.judge import Judgement
+from pes.reader import too_costly
+from pes.schemas.packs import BUILT_IN, PackFiles
+from pes.synthese import to_json
+from pes.tasks import ExtractAllTask, Judged, JudgeTask, extract_all, judge_file
+from pes.text import PARIS
+from pes.units import MEBIBYTE
+from pes.vocabulary import Severity
+from services.validation.decide import Beside, Holder, decide, in_context, infected, names_of, needs_report
+from services.validation.ports import Antivirus, Documents, Packs, Policies, Scratch, Workers
 from shared import metrics
-from shared.claims import Claim
-from shared.envelope import Event
 from shared.errors import ClaimTakenError, MalformedMessageError, VersionConflictError
-from shared.events import Document, DuplicateAccepted, Fact, Severity
-from shared.history import History
-from shared.lifecycle import State, fold
-from shared.text import PARIS
-from shared.units import MEBIBYTE
+from shared.facts.envelope import Event
+from shared.facts.events import Document, DuplicateAccepted, Fact
+from shared.facts.lifecycle import State, fold
+from shared.facts.reservations import Claim
+from shared.journal.history import History
+from shared.runtime.workers import TooCostlyError, WorkerLostError
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "validation"
-TRIES = 2  # a worker may be lost for another reason than its order: once is no proof
+TRIES = 2  # a worker may be lost for another reason than its task: once is no proof
 CHUNK_BYTES = MEBIBYTE
 
-Order = TypeVar("Order")
+Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 
@@ -96,10 +82,10 @@ class Judges:
             metrics.JUDGED.labels("infected").inc()
             return Judged(infected(found))
         policy = await self.policies.of(collectivite)
-        order = await self._order(path, collectivite, policy, pack_id)
-        order = replace(order, with_synthese=with_synthese)
+        task = await self._task(path, collectivite, policy, pack_id)
+        task = replace(task, with_synthese=with_synthese)
         try:
-            judged = await run_twice(self.workers, judge_file, order)
+            judged = await run_twice(self.workers, judge_file, task)
         except TooCostlyError as error:
             return self._too_costly(error)
         names = names_of(judged.judgement, collectivite)
@@ -117,8 +103,8 @@ class Judges:
         if found := await self.antivirus.scan(read_pieces(path)):
             return found
         async with self.scratch.folder() as folder:
-            order = ExtractAllOrder(path, folder, self.attachment_bytes_max)
-            count = await run_twice(self.workers, extract_all, order)
+            task = ExtractAllTask(path, folder, self.attachment_bytes_max)
+            count = await run_twice(self.workers, extract_all, task)
             for number in range(1, count + 1):
                 attachment = folder / str(number)
                 if attachment.exists() and (found := await self.antivirus.scan(read_pieces(attachment))):
@@ -128,12 +114,12 @@ class Judges:
     def _too_costly(self, error: TooCostlyError) -> Judged:
         logger.warning("worker.too_costly", extra={"reason": str(error)})
         metrics.JUDGED.labels("unreadable").inc()
-        return Judged(too_costly(str(error)))
+        return Judged(Judgement("unreadable", (too_costly(str(error)),)))
 
-    async def _order(self, path: Path, collectivite: str, policy: Mapping[str, Severity], pack_id: str) -> JudgeOrder:
+    async def _task(self, path: Path, collectivite: str, policy: Mapping[str, Severity], pack_id: str) -> JudgeTask:
         today = self.now().astimezone(PARIS).date()
         active, shadows, files = await self._packs(today, pack_id)
-        return JudgeOrder(
+        return JudgeTask(
             path=path,
             collectivite=collectivite,
             today=today,
@@ -213,16 +199,16 @@ async def _keep_synthese(judged: Judged, documents: Documents) -> Document:
     return await documents.put_bytes(judged.index[:-1] + b',"pages":' + names + b"}")
 
 
-async def run_twice(workers: Workers, do: Callable[[Order], Answer], order: Order) -> Answer:
+async def run_twice(workers: Workers, do: Callable[[Task], Answer], task: Task) -> Answer:
     """Have a worker do something; when it is lost, have another one try once."""
     for _ in range(TRIES - 1):
         try:
-            return await workers.run(do, order)
+            return await workers.run(do, task)
         except TooCostlyError:
             raise  # it would cost as much again
         except WorkerLostError as error:
             logger.warning("worker.lost", extra={"reason": str(error)})
-    return await workers.run(do, order)
+    return await workers.run(do, task)
 
 
 async def read_pieces(path: Path) -> AsyncIterator[bytes]:

@@ -7,28 +7,20 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from services.validation.packs import PackFiles
-from shared.errors import PesError
-from shared.events import Document, Severity
+from pes.schemas.packs import PackFiles
+from pes.vocabulary import Severity
+from shared.facts.events import Document
 
-Order = TypeVar("Order")
+Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 Role = Literal["active", "shadow", "inactive"]
-
-
-class WorkerLostError(PesError):
-    """The worker died of its order, or did not end it in time. Try once more; then the order is to blame: park it."""
-
-
-class TooCostlyError(WorkerLostError):
-    """The worker did not end its order within its time or its memory. It would not another time: say so to people."""
 
 
 class Documents(Protocol):
     """Where the imported files are, and what is kept beside them."""
 
     def stream(self, sha256: str) -> AsyncIterator[bytes]:
-        """Yield a document; see `shared.documents.DocumentStore.stream` for what it raises."""
+        """Yield a document; see `shared.runtime.documents.DocumentStore.stream` for what it raises."""
 
     async def read(self, sha256: str) -> bytes:
         """Return a document whole."""
@@ -60,8 +52,8 @@ class Scratch(Protocol):
 class Workers(Protocol):
     """Processes that do what takes long or is dangerous."""
 
-    async def run(self, do: Callable[[Order], Answer], order: Order) -> Answer:
-        """Return `do(order)`, done elsewhere; raise `WorkerLostError` when the worker died of it."""
+    async def run(self, do: Callable[[Task], Answer], task: Task) -> Answer:
+        """Return `do(task)`, done elsewhere; raise `WorkerLostError` when the worker died of it."""
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,21 @@ from uuid import UUID
 
 from fastapi.responses import Response
 
+from pes.synthese import Json
+from pes.tasks import CompareTask, ExtractTask, compare, extract_file
+from pes.vocabulary import Finding
 from services.validation import decide
 from services.validation.handler import run_twice
-from services.validation.ports import Documents, Scratch, WorkerLostError, Workers
-from services.validation.synthese import Json
-from services.validation.work import CompareOrder, ExtractOrder, compare, extract_file
-from shared.auth import MAY_READ, Caller
-from shared.deciding import decide_on
-from shared.envelope import Event
+from services.validation.ports import Documents, Scratch, Workers
 from shared.errors import RequestRefusedError
-from shared.events import Fact, Finding, FluxInvalidated, FluxValidated, SignaturesRejected
-from shared.history import History
-from shared.lifecycle import Flux, fold
-from shared.web import NO_STORE, flux_not_found
+from shared.facts.envelope import Event
+from shared.facts.events import Fact, FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.facts.lifecycle import Flux, fold
+from shared.journal.history import History
+from shared.runtime.workers import WorkerLostError
+from shared.web.app import NO_STORE, flux_not_found
+from shared.web.auth import MAY_READ, Caller
+from shared.web.deciding import decide_on
 
 _WHY = {
     "missing": "le flux n'en a pas à cette place",
@@ -77,9 +79,9 @@ class Reports:
     async def difference(self, old: UUID, new: UUID, who: Caller) -> dict[str, object]:
         """Return what changed from one flux to another."""
         was, now = [await self._index(await self._visible(one, who)) for one in (old, new)]
-        order = CompareOrder(was, await self._pages(was), now, await self._pages(now))
+        task = CompareTask(was, await self._pages(was), now, await self._pages(now))
         try:
-            found = await run_twice(self.workers, compare, order)
+            found = await run_twice(self.workers, compare, task)
         except WorkerLostError as error:
             raise RequestRefusedError(
                 422,
@@ -103,9 +105,9 @@ class Reports:
             raise _not_extracted(position, "infected")
         chunks = self.documents.stream(flux.imported.document.sha256)
         async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
-            order = ExtractOrder(path, max(position, 0), into, self.attachment_bytes_max)
+            task = ExtractTask(path, max(position, 0), into, self.attachment_bytes_max)
             try:
-                taken = await run_twice(self.workers, extract_file, order)
+                taken = await run_twice(self.workers, extract_file, task)
             except WorkerLostError as error:
                 raise _not_extracted(position, "unreadable") from error
             if taken.fault:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings
-from shared.units import MEBIBYTE
+from pes.units import MEBIBYTE
+from shared.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.platform import RunningPlatform, run_platform
+from tests.real.platform import RunningPlatform, run_platform
 
 PORT_BASES = {"postgres": 21_000, "kafka": 22_000}
 

@@ -15,9 +15,9 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from cli.local.postgres import LocalPostgres
-from cli.local.programs import DATABASE, DATABASE_GROUP
-from tests.platform import RunningPlatform, run_platform, sample, until
+from local.postgres import LocalPostgres
+from local.programs import DATABASE, DATABASE_GROUP
+from tests.real.platform import RunningPlatform, run_platform, sample, until
 
 SERVICES = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")
 NUMBERS = count(1000)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform import COLLECTIVITE, RunningPlatform, run_platform, sample, until
+from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample, until
 
 NUMBERS = count(20_000)
 

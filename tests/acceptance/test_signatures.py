@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.events import FluxSigned
-from tests.platform import RunningPlatform, sample
+from shared.facts.events import FluxSigned
+from tests.real.platform import RunningPlatform, sample
 from tests.signing import verify_both
 
 PLACE = ("--city", "Brumeval-les-Étangs", "--postal-code", "34998")

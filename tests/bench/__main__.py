@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.local.kafka import LocalKafka
+from local.kafka import LocalKafka
 from tests.bench.figures import Figure, show, write
 from tests.bench.flux import measure_import_memory, measure_latency
 from tests.bench.relay import measure_relay

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import asyncssh
 
-from cli.local.pki import DemoPki, ensure_demo_pki
-from cli.local.programs import BusKind
-from cli.pes_sample import write_large
-from services.signature.adapters.keys import PemKey
-from services.signature.verification import verify
-from services.signature.xades import Claims, sign
+from local.pki import DemoPki, ensure_demo_pki
+from local.programs import BusKind
+from pes.sample import write_large
+from signing.keys import PemKey
+from signing.verification import verify
+from signing.xades import Claims, sign
 from tests.bench.figures import Figure
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.judging import judged
-from tests.platform import COLLECTIVITE, RunningPlatform, run_platform, sample
+from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample
 
 WARM_UP = 5
 FLUX = 40

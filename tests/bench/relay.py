@@ -10,18 +10,18 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from cli.local.kafka import LocalKafka
-from cli.local.postgres import LocalPostgres
+from local.kafka import LocalKafka
+from local.postgres import LocalPostgres
 from services.relay.adapters.journal import PostgresCursor, sole_order
 from services.relay.loops import Ordering, Publishing
-from shared.bus_kafka import KafkaPublisher, create_topics
-from shared.envelope import Event, new_id
-from shared.events import Document, FluxImported
-from shared.history import PostgresHistory
-from shared.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
-from shared.postgres import Database, Listener
-from shared.schema import migrate
-from shared.topics import TOPICS, topic_of
+from shared.bus.kafka import KafkaPublisher, create_topics
+from shared.bus.topics import TOPICS, topic_of
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Document, FluxImported
+from shared.journal.history import PostgresHistory
+from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
+from shared.journal.postgres import Database, Listener
+from shared.journal.schema import migrate
 from tests.bench.figures import Figure
 
 FACTS = 12_000

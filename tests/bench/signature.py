@@ -6,15 +6,15 @@ from pathlib import Path
 import xmlsec
 from lxml import etree
 
-from cli.pes_sample import SampleSpec, build_sample
-from services.signature.algorithms import DS
-from services.signature.second_opinion import second_opinions
-from services.signature.trust import TrustList, vouched
-from services.signature.verification import verify
-from services.signature.xades import canonical, sign
-from shared import pes
+from pes.reading import xml as pes
+from pes.sample import SampleSpec, build_sample
+from signing.algorithms import DS
+from signing.second_opinion import second_opinions
+from signing.trust import TrustList, vouched
+from signing.verification import verify
+from signing.xades import canonical, sign
 from tests.bench.figures import ROUNDS, Figure, medians
-from tests.desk import CLAIMS, HeldKey
+from tests.parapheur import CLAIMS, HeldKey
 from tests.pki import crl, intermediate, signer
 from tests.signing import NOW
 

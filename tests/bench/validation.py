@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lxml import etree
 
-from cli.pes_sample import SampleSpec, build_sample
-from services.validation.adapters.pool import Pool
-from services.validation.judge import Rules, judge
-from services.validation.packs import PES_ALLER, CompiledPack, built_in
-from services.validation.work import JudgeOrder, judge_file
-from shared.pes import safe_parser
+from pes.judge import Rules, judge
+from pes.reading.xml import safe_parser
+from pes.sample import SampleSpec, build_sample
+from pes.schemas.packs import PES_ALLER, CompiledPack, built_in
+from pes.tasks import JudgeTask, judge_file
+from shared.runtime.workers import Pool
 from tests.bench.figures import Figure, medians
 
 MEBIBYTE = 1024 * 1024
@@ -92,7 +92,7 @@ async def _workers(folder: Path) -> list[Figure]:
 async def _throughput(path: Path, workers: int) -> tuple[float, float]:
     """Return the files judged per second by some workers, and the longest stop of the loop, in seconds."""
     pool = Pool(workers, seconds_max=60, memory_bytes_max=2048 * MEBIBYTE)
-    order = JudgeOrder(path, "", TODAY)
+    order = JudgeTask(path, "", TODAY)
     try:
         await asyncio.gather(*(pool.run(judge_file, order) for _ in range(4 * workers)))  # warm
         looking = asyncio.create_task(_longest_stop())
@@ -121,7 +121,7 @@ async def _memory(folder: Path) -> Figure:
     path.write_bytes(build_sample(HUGE))
     pool = Pool(1, seconds_max=120, memory_bytes_max=2048 * MEBIBYTE)
     try:
-        most = await pool.run(judge_and_weigh, JudgeOrder(path, "", TODAY))
+        most = await pool.run(judge_and_weigh, JudgeTask(path, "", TODAY))
     finally:
         await pool.aclose()
     size = path.stat().st_size / MEBIBYTE
@@ -136,7 +136,7 @@ async def _memory(folder: Path) -> Figure:
     )
 
 
-def judge_and_weigh(order: JudgeOrder) -> float:
+def judge_and_weigh(order: JudgeTask) -> float:
     """Judge a file, and return the most memory that this process ever held, in MiB."""
     judged = judge_file(order)
     if judged.judgement.verdict != "valid":

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from shared.bus_kafka import KafkaPublisher
-from shared.envelope import new_id
-from shared.postgres import Database
+from shared.bus.kafka import KafkaPublisher
+from shared.facts.envelope import new_id
+from shared.journal.postgres import Database
 from tests.conftest import TestDatabase
 from tests.stage import Stage
 

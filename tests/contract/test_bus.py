@@ -1,4 +1,4 @@
-"""How services hear of facts: the same promises by the embedded bus and by Kafka (`shared.consumer`)."""
+"""How services hear of facts: the same promises by the embedded bus and by Kafka (`shared.bus.consumer`)."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from shared.consumer import Subscription
-from shared.envelope import Event
+from shared.bus.consumer import Subscription
 from shared.errors import UnavailableError
-from shared.events import (
+from shared.facts.envelope import Event
+from shared.facts.events import (
     Fact,
     FluxImported,
     FluxSigned,

@@ -9,8 +9,8 @@ import pytest
 
 from services.validation.adapters.clamd import Clamd, verdict_of
 from shared.errors import UnavailableError
-from tests.clamd import real_clamd
 from tests.fakes.clamd import MARK, NAME, FakeClamd, Mood, fake_clamd
+from tests.real.clamd import real_clamd
 
 MEBIBYTE = 1024 * 1024
 

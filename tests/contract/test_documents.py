@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.documents import DocumentStore, open_store, path_of
 from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError, UnavailableError
-from shared.events import Document
+from shared.facts.events import Document
+from shared.runtime.documents import DocumentStore, open_store, path_of
 from tests.fakes.memory_documents import MemoryDocuments
 
 CONTENT = bytes(range(256)) * 10_000  # more than one piece of a stream

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from shared.claims import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Claim
-from shared.envelope import Event, new_id
 from shared.errors import ClaimTakenError, VersionConflictError
-from shared.events import Document, Fact, FluxImported, FluxValidated, kind_of
-from shared.history import History, PostgresHistory
-from shared.postgres import Database
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Document, Fact, FluxImported, FluxValidated, kind_of
+from shared.facts.reservations import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Claim
+from shared.journal.history import History, PostgresHistory
+from shared.journal.postgres import Database
 from tests import examples as an
 from tests.fakes.memory_history import MemoryHistory
 

@@ -4,11 +4,11 @@ import asyncio
 from datetime import datetime
 from uuid import UUID
 
-from shared.consumer import ParkedMessage
-from shared.envelope import new_id
+from shared.bus.consumer import ParkedMessage
 from shared.errors import MalformedMessageError, UnavailableError
-from shared.events import FluxCancelled, FluxImported
-from shared.history import PostgresHistory
+from shared.facts.envelope import new_id
+from shared.facts.events import FluxCancelled, FluxImported
+from shared.journal.history import PostgresHistory
 from tests import examples as an
 from tests.stage import PATIENCE_SECONDS, Listener, Stage, document, running, until
 

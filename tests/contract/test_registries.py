@@ -11,8 +11,8 @@ from services.signature.adapters.registries import PostgresRegistries
 from services.signature.circuits import Circuit, Delegation, FluxKind, Step, StepKind
 from services.signature.mandates import Mandate
 from services.signature.registries import EVERYONE, NamedCertificate, Registries
-from shared.envelope import new_id
-from shared.postgres import Database
+from shared.facts.envelope import new_id
+from shared.journal.postgres import Database
 from tests.callers import COMMUNE, OTHER_COMMUNE
 from tests.conftest import TestDatabase
 from tests.fakes.memory_registries import MemoryRegistries

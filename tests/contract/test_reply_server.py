@@ -11,10 +11,10 @@ import pytest
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared.errors import UnavailableError
-from shared.sftp import SftpServer
+from shared.runtime.sftp import SftpServer
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.fakes.simulated_replies import SimulatedReplies
-from tests.openssh import OpenSsh
+from tests.real.openssh import OpenSsh
 
 NAME = "034990_260202120000-ACK-1.xml"
 CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB

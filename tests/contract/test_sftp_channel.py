@@ -13,10 +13,10 @@ import pytest
 from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.ports import Channel, RefusedError
 from shared.errors import UnavailableError
-from shared.sftp import SftpServer
+from shared.runtime.sftp import SftpServer
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.fakes.simulated_channel import SimulatedChannel
-from tests.openssh import OpenSsh
+from tests.real.openssh import OpenSsh
 
 NOT_REPLIES = [".reply.part", "PESALR1_034990.xml"]
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "0" * 40

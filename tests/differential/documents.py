@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from services.validation.packs import PackFiles
+from pes.schemas.packs import PackFiles
 
 XS = "{http://www.w3.org/2001/XMLSchema}"
 DEPTH_MAX = 25

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from lxml import etree
 
-from services.validation.packs import PES_ALLER, ROOTS, CompiledPack, PackFiles, built_in, compile_pack, read_pack
+from pes.schemas.packs import PES_ALLER, ROOTS, CompiledPack, PackFiles, built_in, compile_pack, read_pack
 from tests.differential.damage import DAMAGES
 from tests.differential.documents import Generator
 

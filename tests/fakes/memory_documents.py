@@ -5,12 +5,12 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
 from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError
-from shared.events import Document
+from shared.facts.events import Document
 
 
 @dataclass
 class MemoryDocuments:
-    """Same promises as `shared.documents.DocumentStore`; `chunk_bytes` is how much `stream` yields at once."""
+    """As `shared.runtime.documents.DocumentStore`; `chunk_bytes` is how much `stream` yields at once."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     chunk_bytes: int = 64

@@ -1,19 +1,19 @@
-"""The journal in memory: the same promises as `shared.history.PostgresHistory`, for one process."""
+"""The journal in memory: the same promises as `shared.journal.history.PostgresHistory`, for one process."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from shared.claims import Claim, claims_of, releases_of
-from shared.envelope import Event
 from shared.errors import ClaimTakenError, UnavailableError, VersionConflictError
-from shared.events import FluxValidated
-from shared.history import number
+from shared.facts.envelope import Event
+from shared.facts.events import FluxValidated
+from shared.facts.reservations import Claim, claims_of, releases_of
+from shared.journal.history import number
 
 
 @dataclass
 class MemoryHistory:
-    """Implements `shared.history.History`.
+    """Implements `shared.journal.history.History`.
 
     Attributes:
         is_down: nothing answers while it is True.

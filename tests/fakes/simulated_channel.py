@@ -7,7 +7,7 @@ import asyncssh
 
 from services.gateway.ports import RefusedError
 from shared.errors import UnavailableError
-from shared.sftp import is_reply
+from shared.runtime.sftp import is_reply
 
 NAME_CHARACTERS_MAX = 255
 

@@ -7,7 +7,7 @@ import asyncssh
 
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile
 from shared.errors import UnavailableError
-from shared.sftp import is_reply
+from shared.runtime.sftp import is_reply
 
 
 @dataclass

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncssh
 import pytest
 
+from pes.reading.xml import parse, value_at
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.collector import Collector
 from services.gateway.adapters.sftp import SftpChannel
@@ -19,11 +20,10 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
 from services.simulator.adapters import sftp as simulator_sftp
-from shared.consumer import Attempts, Outcome, Subscription
-from shared.documents import DocumentStore, open_store
-from shared.envelope import Event, new_id
+from shared.bus.consumer import Attempts, Outcome, Subscription
 from shared.errors import UnavailableError
-from shared.events import (
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import (
     Document,
     Fact,
     FluxAcknowledged,
@@ -37,15 +37,15 @@ from shared.events import (
     TransmissionRequested,
     kind_of,
 )
-from shared.history import PostgresHistory
-from shared.lifecycle import State, fold
-from shared.pes import parse, value_at
-from shared.postgres import Database
-from shared.sftp import SftpServer
+from shared.facts.lifecycle import State, fold
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.runtime.documents import DocumentStore, open_store
+from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
-from tests.platform import sample
+from tests.real.platform import sample
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cli.local.pki import ensure_demo_pki
-from cli.pes_sample import SampleSpec, build_sample
-from services.signature.outline import targets
-from services.signature.xades import Claims, complete, prepare
+from local.pki import ensure_demo_pki
+from pes.sample import SampleSpec, build_sample
+from signing.outline import targets
+from signing.xades import Claims, complete, prepare
+from tests.real.softhsm import PIN, TOKEN, Held, make_card
 from tests.signing import verify_both, verify_with_xmlsec
-from tests.softhsm import PIN, TOKEN, Held, make_card
 
 pytestmark = pytest.mark.browser
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.pes import UnreadableError, read
+from pes.reading.xml import UnreadableError, read
 from tests.bad_input import GOOD, BadFile, bad_files
 from tests.judging import codes, judged
-from tests.unit.test_judge import assert_a_person_can_act
+from tests.unit.pes.test_judge import assert_a_person_can_act
 
 
 @pytest.fixture(scope="module")

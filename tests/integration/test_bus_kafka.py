@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from cli.local.kafka import LocalKafka
+from local.kafka import LocalKafka
+from pes.units import MEBIBYTE
 from services.gateway.settings import Settings as GatewaySettings
 from services.ingest.settings import Settings as IngestSettings
-from shared import bus_kafka
-from shared.bus_kafka import HANDLING_SECONDS_MAX, KafkaPublisher
-from shared.consumer import Subscription
-from shared.envelope import Event, new_id
-from shared.events import TransmissionAttempted
-from shared.postgres import Database
-from shared.units import MEBIBYTE
+from shared.bus import kafka as bus_kafka
+from shared.bus.consumer import Subscription
+from shared.bus.kafka import HANDLING_SECONDS_MAX, KafkaPublisher
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import TransmissionAttempted
+from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.stage import Stage, running, until

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from shared.bus_postgres import BATCH
-from shared.consumer import Subscription
-from shared.envelope import Event
-from shared.events import TransmissionAttempted
-from shared.postgres import Database
+from shared.bus.consumer import Subscription
+from shared.bus.postgres import BATCH
+from shared.facts.envelope import Event
+from shared.facts.events import TransmissionAttempted
+from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.stage import Stage, running, until

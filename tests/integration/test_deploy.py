@@ -8,8 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from cli.local.postgres import LocalPostgres, find_binaries
-from shared.schema import migrate
+from local.postgres import LocalPostgres, find_binaries
+from shared.journal.schema import migrate
 
 ROLES = Path(__file__).parents[2] / "deploy/postgres/roles.sh"
 LOGINS = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")

@@ -19,10 +19,9 @@ import pytest
 from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
-from shared.documents import DocumentStore, open_store
-from shared.envelope import Event, new_id
 from shared.errors import UnavailableError
-from shared.events import (
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import (
     Document,
     Fact,
     FluxImported,
@@ -33,14 +32,15 @@ from shared.events import (
     TransmissionHeld,
     TransmissionRequested,
 )
-from shared.history import PostgresHistory
-from shared.lifecycle import State, fold
-from shared.postgres import Database
-from shared.sftp import SftpServer
+from shared.facts.lifecycle import State, fold
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.runtime.documents import DocumentStore, open_store
+from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
-from tests.openssh import OpenSsh
+from tests.real.openssh import OpenSsh
 
 CONTENT = bytes(range(256)) * 12 * 1024  # 3 MiB: several pieces
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

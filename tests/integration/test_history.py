@@ -16,14 +16,14 @@ from services.history.api import routes
 from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import Row, row_of
-from shared.auth import Role
-from shared.envelope import Event, new_id
 from shared.errors import MalformedMessageError
-from shared.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
-from shared.history import PostgresHistory
-from shared.order import ORDER_CHANNEL
-from shared.postgres import Database, Listener
-from shared.web import caller_dependency, service_app
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
+from shared.journal.history import PostgresHistory
+from shared.journal.order import ORDER_CHANNEL
+from shared.journal.postgres import Database, Listener
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase

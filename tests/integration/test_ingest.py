@@ -14,17 +14,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.ingest.admission import admit
 from services.ingest.api import Importer, routes
-from services.ingest.door import admit
-from shared.auth import Role
-from shared.documents import DocumentStore, open_store
-from shared.events import FluxCancelled, FluxImported
-from shared.history import PostgresHistory
-from shared.postgres import Database
-from shared.web import caller_dependency, service_app
+from shared.facts.events import FluxCancelled, FluxImported
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.runtime.documents import DocumentStore, open_store
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
-from tests.platform import sample
+from tests.real.platform import sample
 
 BYTES_MAX = 200_000
 FILES_MAX = 4

@@ -8,15 +8,15 @@ import asyncpg
 import pytest
 import rfc8785
 
-from cli.local.postgres import LocalPostgres
-from shared.envelope import Event, new_id
-from shared.history import PostgresHistory
-from shared.postgres import Database
-from shared.schema import migrate
+from local.postgres import LocalPostgres
+from shared.facts.envelope import Event, new_id
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.journal.schema import migrate
 from tests import examples as an
 from tests.conftest import TestDatabase
 
-SQL = Path(__file__).parents[2] / "shared/sql"
+SQL = Path(__file__).parents[2] / "shared/journal/sql"
 ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 INSERT = (
     "insert into journal (flux_id, version, event_id, collectivite, kind, body) "

@@ -8,14 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from cli.local.kafka import LocalKafka
-from shared.bus_kafka import KafkaBus, KafkaPublisher, create_topics
-from shared.consumer import Subscription
-from shared.envelope import Event, new_id
+from local.kafka import LocalKafka
+from shared.bus.consumer import Subscription
+from shared.bus.kafka import KafkaBus, KafkaPublisher, create_topics
+from shared.bus.topics import TOPICS
 from shared.errors import UnavailableError
-from shared.events import FluxImported
-from shared.order import OrderedFact
-from shared.topics import TOPICS
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import FluxImported
+from shared.journal.order import OrderedFact
 from tests import examples as an
 from tests.conftest import require_kafka
 

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from cli.local.kafka import (
+from local.kafka import (
     STAMP,
     BrokerConfig,
     KafkaUnavailableError,
@@ -114,7 +114,7 @@ async def test_a_killed_broker_keeps_what_it_acknowledged(lib: Path, tmp_path: P
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_broker_does_not_outlive_who_started_it(lib: Path, tmp_path: Path) -> None:
     program = (
-        "import os, sys, pathlib; from cli.local.kafka import LocalKafka\n"
+        "import os, sys, pathlib; from local.kafka import LocalKafka\n"
         "kafka = LocalKafka(pathlib.Path(sys.argv[1]), lib=pathlib.Path(sys.argv[2])); kafka.start()\n"
         "print(kafka.brokers[0].pid, flush=True); os._exit(0)"
     )

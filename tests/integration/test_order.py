@@ -20,11 +20,11 @@ import pytest
 from services.relay.adapters import journal
 from services.relay.adapters.journal import sole_order
 from services.relay.loops import Ordering
-from shared.envelope import Event, new_id
-from shared.events import Document, FluxImported
-from shared.history import PostgresHistory
-from shared.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
-from shared.postgres import Database, Listener
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Document, FluxImported
+from shared.journal.history import PostgresHistory
+from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
+from shared.journal.postgres import Database, Listener
 from tests import examples as an
 from tests.conftest import TestDatabase
 

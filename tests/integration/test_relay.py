@@ -9,10 +9,10 @@ import pytest
 
 from services.relay.adapters.journal import PostgresCursor
 from services.relay.loops import Publishing
-from shared.envelope import new_id
 from shared.errors import UnavailableError
-from shared.order import OrderedFact
-from shared.postgres import Database
+from shared.facts.envelope import new_id
+from shared.journal.order import OrderedFact
+from shared.journal.postgres import Database
 from tests.ordering import order_all
 
 INSERT = """

@@ -16,19 +16,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pes.units import MEBIBYTE
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
 from services.signature.api import FLUX_MAX, signature_routes
-from services.signature.desk import Desk
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
-from services.signature.trust import TrustList
-from shared.auth import Role
-from shared.documents import DocumentStore, open_store, path_of
-from shared.envelope import Event, new_id
+from services.signature.parapheur import Desk
 from shared.errors import UnavailableError
-from shared.events import (
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import (
     BordereauxSigned,
     Document,
     Fact,
@@ -40,17 +38,19 @@ from shared.events import (
     SignatureRestarted,
     VisaGiven,
 )
-from shared.history import PostgresHistory
-from shared.lifecycle import Flux, State, fold
-from shared.postgres import Database
-from shared.units import MEBIBYTE
-from shared.web import caller_dependency, service_app
+from shared.facts.lifecycle import Flux, State, fold
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.runtime.documents import DocumentStore, open_store, path_of
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
+from signing.trust import TrustList
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
-from tests.desk import CLAIMS, DEPUTY, DIRECTOR, MAYOR, FixedTrust, refusal, sealed_by, value_of
 from tests.judging import judged
+from tests.parapheur import CLAIMS, DEPUTY, DIRECTOR, MAYOR, FixedTrust, refusal, sealed_by, value_of
 from tests.pki import Holder, ec_key, intermediate, issue, root, rsa_key, signer
-from tests.platform import sample
+from tests.real.platform import sample
 from tests.signing import NOW, verify_both
 
 Headers = dict[str, str]

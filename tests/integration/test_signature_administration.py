@@ -18,10 +18,10 @@ from cryptography.x509.oid import NameOID
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
 from services.signature.mandates import Mandate, mandate_of
-from shared.auth import Role
-from shared.envelope import new_id
-from shared.postgres import Database
-from shared.web import caller_dependency, service_app
+from shared.facts.envelope import new_id
+from shared.journal.postgres import Database
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.ack.acquit import read_reply
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
-from tests.platform import sample
+from tests.real.platform import sample
 
 
 @asynccontextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from cli.pes_sample import SampleSpec, build_sample
+from pes.sample import SampleSpec, build_sample
 from tests.pki import Holder, ec_key, issue, rsa_key, usage
+from tests.real.softhsm import PIN, PROJECT, TOKEN, Card, Held, make_card, run_apart
 from tests.signing import Key, verify_both, verify_with_xmlsec
-from tests.softhsm import PIN, PROJECT, TOKEN, Card, Held, make_card, run_apart
 
 pytestmark = pytest.mark.softhsm
 
@@ -137,7 +137,7 @@ def test_a_card_that_was_closed_signs_nothing_more_and_says_so(tmp_path: Path) -
     script = """
 import sys
 from pathlib import Path
-from services.signature.adapters.keys import KeyUnusableError, Pkcs11Key
+from signing.keys import KeyUnusableError, Pkcs11Key
 with Pkcs11Key.open(Path(sys.argv[1]), sys.argv[2], sys.argv[3]) as key:
     print(len(key.sign(b"x")), sys.argv[3] in repr(key))
     try:
@@ -165,7 +165,7 @@ def test_a_key_on_a_card_signs_from_several_threads(tmp_path: Path) -> None:
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from services.signature.adapters.keys import Pkcs11Key
+from signing.keys import Pkcs11Key
 with Pkcs11Key.open(Path(sys.argv[1]), sys.argv[2], sys.argv[3]) as key, ThreadPoolExecutor(8) as threads:
     print(len(set(threads.map(key.sign, [b"%d" % number for number in range(200)]))))
 """

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.pki import Holder, issue, root, rsa_key, write_trust
-from tests.platform import COLLECTIVITE, sample
+from tests.real.platform import COLLECTIVITE, sample
+from tests.real.softhsm import PIN, PROJECT, TOKEN, Card, Held, make_card
 from tests.signing import verify_both, verify_with_xmlsec
-from tests.softhsm import PIN, PROJECT, TOKEN, Card, Held, make_card
 
 pytestmark = pytest.mark.softhsm
 
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from services.signature.__main__ import seal_of
-from services.signature.outline import targets
+from signing.outline import targets
 from services.signature.settings import Settings
 with ExitStack() as keys:
     seal = seal_of(Settings(), keys)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from services.signature.adapters.trust import load_trust
+from signing.trust_files import load_trust
 from tests.pki import YEAR, Holder, crl, issue, rsa_key, signer, write_trust
 
 NOW = datetime.now(UTC).replace(microsecond=0)

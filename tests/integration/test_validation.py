@@ -15,24 +15,20 @@ from uuid import UUID
 import httpx
 import pytest
 
+from pes.schemas.packs import BUILT_IN, PackFiles, built_in, read_archive
+from pes.tasks import JudgeTask, judge_file
 from services.validation.adapters.clamd import Clamd
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
-from services.validation.adapters.pool import Pool
 from services.validation.adapters.scratch import ScratchFolder
 from services.validation.administration import Administration, administration_routes
 from services.validation.api import check_routes, flux_routes
-from services.validation.checks import Checks
 from services.validation.handler import Judges, on_imported
-from services.validation.packs import BUILT_IN, PackFiles, built_in, read_archive
-from services.validation.ports import TooCostlyError, WorkerLostError
+from services.validation.preflight import Checks
 from services.validation.reports import Reports
-from services.validation.work import JudgeOrder, judge_file
-from shared.auth import Role
-from shared.documents import DocumentStore, open_store
-from shared.envelope import Event, new_id
 from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
-from shared.events import (
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import (
     DuplicateAccepted,
     Fact,
     FluxCancelled,
@@ -41,17 +37,20 @@ from shared.events import (
     FluxRejected,
     FluxValidated,
 )
-from shared.history import PostgresHistory
-from shared.lifecycle import State, fold
-from shared.postgres import Database
-from shared.web import caller_dependency, service_app
+from shared.facts.lifecycle import State, fold
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from shared.runtime.documents import DocumentStore, open_store
+from shared.runtime.workers import Pool, TooCostlyError, WorkerLostError
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
 from tests import examples as an
 from tests.bad_input import BadFile, bad_files
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.fakes.clamd import MARK, fake_clamd
 from tests.judging import changed_sample, replacing
-from tests.platform import sample
+from tests.real.platform import sample
 
 MEBIBYTE = 1024 * 1024
 OPERATOR = bearer("*", role=Role.OPERATOR)
@@ -594,7 +593,7 @@ async def test_a_file_for_which_there_is_not_enough_memory_is_not_called_malform
     small = Pool(1, seconds_max=60, memory_bytes_max=512 * MEBIBYTE)
     try:
         with pytest.raises(TooCostlyError):
-            await small.run(judge_file, JudgeOrder(path, COMMUNE, datetime.now(UTC).date()))
+            await small.run(judge_file, JudgeTask(path, COMMUNE, datetime.now(UTC).date()))
     finally:
         await small.aclose()
 
@@ -638,7 +637,7 @@ async def test_every_bad_file_is_judged_by_a_worker_within_its_bounds(tmp_path: 
     async def judged(number: int, bad: BadFile) -> str:
         path = tmp_path / f"{number}.xml"
         path.write_bytes(bad.content)
-        answered = await pool.run(judge_file, JudgeOrder(path, COMMUNE, datetime.now(UTC).date()))
+        answered = await pool.run(judge_file, JudgeTask(path, COMMUNE, datetime.now(UTC).date()))
         assert bad.code in {finding.code for finding in answered.judgement.findings}, bad.name
         return answered.judgement.verdict
 

@@ -8,7 +8,7 @@ import asyncssh
 
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
+from shared.runtime.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
 
 class SftpReplies:

@@ -11,7 +11,7 @@ import asyncssh
 
 from services.gateway.ports import RefusedError
 from shared.errors import UnavailableError
-from shared.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
+from shared.runtime.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
 CHANNEL = "passtrans-sftp"
 

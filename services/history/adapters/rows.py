@@ -7,8 +7,8 @@ import asyncpg
 
 from services.history.ports import Seen
 from services.history.views import Row
-from shared.order import OrderedFact, read_order
-from shared.postgres import Database
+from shared.journal.order import OrderedFact, read_order
+from shared.journal.postgres import Database
 
 _GROUP = "history"
 

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from shared.order import ORDER_CHANNEL, OrderedFact, read_order
-from shared.postgres import Database, affected, in_our_words
+from shared.journal.order import ORDER_CHANNEL, OrderedFact, read_order
+from shared.journal.postgres import Database, affected, in_our_words
 
 _LOCK = 0x48454C32  # held by the one relay that orders; the others wait for it
 _STANDBY_SECONDS = 1.0

@@ -11,7 +11,7 @@ import asyncpg
 from services.signature.circuits import Circuit, Delegation, Step
 from services.signature.mandates import Mandate
 from services.signature.registries import NamedCertificate, applying
-from shared.postgres import Database
+from shared.journal.postgres import Database
 
 # Mandates with their earliest end: those of a collectivité, or the one of an id (the other is null).
 _MANDATES = """

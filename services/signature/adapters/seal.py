@@ -5,10 +5,10 @@ from datetime import datetime
 
 from cryptography import x509
 
-from services.signature import xades
-from services.signature.adapters.keys import KeyUnusableError, SigningKey
-from services.signature.outline import Target
 from shared.errors import UnavailableError
+from signing import xades
+from signing.keys import KeyUnusableError, SigningKey
+from signing.outline import Target
 
 EVERYONE = "*"
 

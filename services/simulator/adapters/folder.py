@@ -17,9 +17,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from pes.units import MEBIBYTE
 from services.simulator.ports import Receipt, Reception
-from shared.envelope import new_id
-from shared.units import MEBIBYTE
+from shared.facts.envelope import new_id
 
 ENTRY = "entree"
 REPLIES = "sortie"

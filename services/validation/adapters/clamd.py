@@ -9,8 +9,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from pes.text import printable
 from shared.errors import UnavailableError
-from shared.text import printable
 
 PARTY = "clamd"
 ANSWER_BYTES_MAX = 4096

@@ -5,9 +5,9 @@ from functools import cached_property
 
 import asyncpg
 
-from services.validation.packs import BUILT_IN, PackFiles, built_in, read_archive
+from pes.schemas.packs import BUILT_IN, PackFiles, built_in, read_archive
 from services.validation.ports import InstalledPack, Role
-from shared.postgres import Database
+from shared.journal.postgres import Database
 
 BUILT_IN_FROM = date(2020, 1, 1)
 

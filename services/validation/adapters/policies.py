@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from pes.vocabulary import Severity
 from services.validation.ports import PolicyChange
-from shared.events import Severity
-from shared.postgres import Database
+from shared.journal.postgres import Database
 
 # The last word on each; what was said of a collectivité itself, unless taken back, comes before what was said of all.
 _OF = """

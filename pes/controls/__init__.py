@@ -1,0 +1,1 @@
+"""What a PES must be before anybody is asked to sign it, beyond what schemas can say: one function a control."""

@@ -1,0 +1,249 @@
+"""Controls about a flux as a whole: its encoding, its header, what it may hold. Listed in `controls`."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+
+from lxml import etree
+
+from pes.controls.check_digits import is_siret
+from pes.controls.control import Hit
+from pes.numbers import number_of
+from pes.reading.aller import Subject
+from pes.reading.contents import BORDEREAUX_MAX, ID_CHARACTERS_MAX
+from pes.reading.xml import SIGNATURE, value_at
+
+SHOWN_CHARACTERS_MAX = 100
+HEAD_BYTES = 50  # where S2LOW looks for the encoding (A5)
+PART_BYTES = 4096
+_C1 = bytes(range(0x80, 0xA0))
+
+_LATIN = frozenset({"ISO-8859-1", "LATIN1"})
+_TYPES = ("PESALR1", "PESALR2", "PESORMC")
+_HEADER = (
+    ("Enveloppe/Parametres/NomFic", re.compile(r"(?!0+$).{1,100}"), "1 à 100 caractères"),
+    ("EnTetePES/IdPost", re.compile(r"02[AB][0-9]{3,4}|(?!0+$)[0-9]{6,7}"), "le codique, 6 ou 7 caractères"),
+    ("EnTetePES/CodCol", re.compile(r"(?!000)[0-9]{3}"), "3 chiffres"),
+    ("EnTetePES/CodBud", re.compile(r"[0-9A-Z][0-9]"), "2 caractères"),
+)
+
+
+def shown(text: str) -> str:
+    """Return a value as a message quotes it."""
+    return f"« {text[:SHOWN_CHARACTERS_MAX]}{'…' if len(text) > SHOWN_CHARACTERS_MAX else ''} »"
+
+
+def nearest(root: etree._Element, path: str) -> etree._Element:
+    """Return the element at a path, or the nearest one above it that exists."""
+    element = root
+    for step in path.split("/"):
+        found = element.find(step)
+        if found is None:
+            break
+        element = found
+    return element
+
+
+def not_latin(subject: Subject) -> Iterator[Hit]:
+    """The declared encoding is not ISO-8859-1, and some bytes would be read as something else."""
+    if _says_latin(subject) or subject.document.isascii():
+        return
+    yield Hit(subject.root, f"Le fichier annonce {_encoding(subject)} ; un PES doit annoncer et employer ISO-8859-1.")
+
+
+def not_said_latin(subject: Subject) -> Iterator[Hit]:
+    """The declared encoding is not ISO-8859-1 in so many words, but every character is the same in both."""
+    if _says_latin(subject):
+        if b"iso-8859-1" not in subject.document[:HEAD_BYTES].lower():
+            told = "pas « ISO-8859-1 » dans ses 50 premiers caractères, où des plateformes le cherchent"
+            yield Hit(subject.root, f"Le fichier n'annonce {told}.")
+        return
+    if not subject.document.isascii():
+        return
+    yield Hit(
+        subject.root,
+        f"Le fichier annonce {_encoding(subject)} ; un PES doit annoncer ISO-8859-1. Ses caractères sont tous "
+        "communs aux deux : il reste lisible.",
+    )
+
+
+def lying(subject: Subject) -> Iterator[Hit]:
+    """The bytes are those of ISO-8859-1 where it is declared: not UTF-8, not the additions of Windows-1252."""
+    document = subject.document
+    if not _says_latin(subject) or document.isascii():
+        return
+    if _has_c1(document):
+        told = "des octets qui n'existent pas en ISO-8859-1 (sans doute du Windows-1252 ou de l'UTF-8)"
+    elif _is_utf8(document):
+        told = "de l'UTF-8 : ses accents seraient lus de travers"
+    else:
+        return
+    yield Hit(subject.root, f"Le fichier annonce ISO-8859-1, mais contient {told}.")
+
+
+def _has_c1(document: bytes) -> bool:
+    """Say whether a byte has no character in ISO-8859-1; the parts that are ASCII, most of a flux, cost nothing."""
+    parts = (document[start : start + PART_BYTES] for start in range(0, len(document), PART_BYTES))
+    return any(not part.isascii() and len(part.translate(None, _C1)) != len(part) for part in parts)
+
+
+def _is_utf8(document: bytes) -> bool:
+    try:
+        document.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _says_latin(subject: Subject) -> bool:
+    return subject.prolog.declared in _LATIN and not subject.prolog.bom
+
+
+def _encoding(subject: Subject) -> str:
+    return (subject.prolog.declared or subject.prolog.bom or "aucun encodage")[:SHOWN_CHARACTERS_MAX]
+
+
+def empty(subject: Subject) -> Iterator[Hit]:
+    """Nothing stands beside Enveloppe and EnTetePES."""
+    around = ("Enveloppe", "EnTetePES", SIGNATURE)
+    if not any(isinstance(child.tag, str) and child.tag not in around for child in subject.root):
+        yield Hit(
+            subject.root,
+            "Le flux ne contient ni dépense, ni recette, ni facture, ni marché, ni pièce jointe : Hélios n'y "
+            "répondrait jamais.",
+        )
+
+
+def header(subject: Subject) -> Iterator[Hit]:
+    """NomFic, IdPost, CodCol and CodBud are there, and have their form."""
+    for path, pattern, expected in _HEADER:
+        value = value_at(subject.root, path)
+        if pattern.fullmatch(value):
+            continue
+        name = path.rpartition("/")[2]
+        found = f"vaut {shown(value)}" if value else "est absent"
+        yield Hit(nearest(subject.root, path), f"{name} {found} ; il est attendu : {expected}.")
+
+
+def siret(subject: Subject) -> Iterator[Hit]:
+    """IdColl is a SIRET, when it is given."""
+    value = value_at(subject.root, "EnTetePES/IdColl")
+    if value and not is_siret(value):
+        message = f"IdColl vaut {shown(value)}, qui n'est pas un SIRET : 14 chiffres, dont une clé de contrôle."
+        yield Hit(nearest(subject.root, "EnTetePES/IdColl"), message)
+
+
+def siren(subject: Subject) -> Iterator[Hit]:
+    """IdColl is a SIRET of the collectivité that imports: misrouted replies start there (helios.md 7.5)."""
+    value = value_at(subject.root, "EnTetePES/IdColl")
+    if not value or not subject.collectivite or value[:9] == subject.collectivite:
+        return
+    message = (
+        f"Le SIRET du fichier ({shown(value)}) n'est pas de la collectivité {subject.collectivite} qui l'importe."
+    )
+    yield Hit(nearest(subject.root, "EnTetePES/IdColl"), message)
+
+
+def version(subject: Subject) -> Iterator[Hit]:
+    """Version is 2."""
+    yield from _number(subject.root, "Enveloppe/Parametres/Version", 2)
+
+
+def file_type(subject: Subject) -> Iterator[Hit]:
+    """TypFic is one of those that are used."""
+    value = value_at(subject.root, "Enveloppe/Parametres/TypFic")
+    if value not in _TYPES:
+        message = f"TypFic vaut {shown(value)} ; les valeurs connues sont {', '.join(_TYPES)}."
+        yield Hit(nearest(subject.root, "Enveloppe/Parametres/TypFic"), message)
+
+
+def emitted_later(subject: Subject) -> Iterator[Hit]:
+    """DteStr is not ahead of us."""
+    value = value_at(subject.root, "EnTetePES/DteStr")
+    emitted_on = day(value)
+    if emitted_on is not None and emitted_on > subject.today:
+        message = f"DteStr vaut {shown(value)}, une date à venir (nous sommes le {subject.today:%d/%m/%Y})."
+        yield Hit(nearest(subject.root, "EnTetePES/DteStr"), message)
+
+
+def domain_version(subject: Subject) -> Iterator[Hit]:
+    """IdVer of each domain is 2."""
+    for block in subject.blocks:
+        yield from _number(block.element, f"{block.domain.header}/IdVer", 2)
+
+
+def attachments_version(subject: Subject) -> Iterator[Hit]:
+    """IdVer of the PJ is 1."""
+    block = subject.root.find("PES_PJ")
+    if block is not None and len(subject.attachments):
+        yield from _number(block, "EnTetePES_PJ/IdVer", 1)
+
+
+def signed_without_saying(subject: Subject) -> Iterator[Hit]:
+    """No signature stands where InfoDematerialisee is not 1."""
+    for block in subject.blocks:
+        if block.is_dematerialised or block.element.find(f"Bordereau/{SIGNATURE}") is None:
+            continue
+        yield Hit(
+            nearest(block.element, f"{block.domain.header}/InfoDematerialisee"),
+            f"{block.domain.element} est signé alors que InfoDematerialisee ne vaut pas 1 : Hélios rejette ce flux.",
+        )
+
+
+def duplicate_ids(subject: Subject) -> Iterator[Hit]:
+    """No two elements have the same Id: a signature could not say which of them it is of."""
+    ids = [element_id for _, bordereau in subject.bordereaux() if (element_id := bordereau.get("Id"))]
+    ids += [subject.root.get("Id", "")] if subject.root.get("Id") else []
+    if len(ids) == len(set(ids)):
+        return
+    counts = Counter(ids)
+    for element in (subject.root, *(bordereau for _, bordereau in subject.bordereaux())):
+        element_id = element.get("Id", "")
+        count = counts.pop(element_id, 0)
+        if count > 1:
+            message = f"{count} éléments portent le même Id {shown(element_id)} : leur signature serait ambiguë."
+            yield Hit(element, message)
+
+
+def long_ids(subject: Subject) -> Iterator[Hit]:
+    """No Id is too long to be carried."""
+    for element in (subject.root, *(bordereau for _, bordereau in subject.bordereaux())):
+        if len(element.get("Id", "")) > ID_CHARACTERS_MAX:
+            message = f"Un attribut Id dépasse {ID_CHARACTERS_MAX} caractères : il ne peut pas être signé ainsi."
+            yield Hit(element, message)
+
+
+def missing_ids(subject: Subject) -> Iterator[Hit]:
+    """What must be signed has an Id: every bordereau, or else the root (helios.md 5.2)."""
+    if subject.root.get("Id") or not any(block.is_dematerialised for block in subject.blocks):
+        return
+    for _, bordereau in subject.bordereaux():
+        if bordereau.get("Id") is None:
+            yield Hit(bordereau, "Ce bordereau n'a pas d'Id, ni la racine du fichier : il ne peut pas être signé.")
+
+
+def too_many(subject: Subject) -> Iterator[Hit]:
+    """There are not more bordereaux than a flux can reasonably have."""
+    count = sum(len(block.bordereaux) for block in subject.blocks)
+    if count > BORDEREAUX_MAX:
+        message = f"Le flux contient {count} bordereaux ; la plateforme en accepte {BORDEREAUX_MAX} au plus."
+        yield Hit(subject.root, message)
+
+
+def day(text: str) -> date | None:
+    """Return the day that an xs:date says (its zone, if any, is left out); none when it is not one."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        return None
+
+
+def _number(element: etree._Element, path: str, expected: int) -> Iterator[Hit]:
+    """Numbers are compared as numbers: "02" is 2 (helios.md 2.2)."""
+    value = value_at(element, path)
+    if number_of(value) == str(expected):
+        return
+    name = path.rpartition("/")[2]
+    found = f"vaut {shown(value)}" if value else "est absent"
+    yield Hit(nearest(element, path), f"{name} {found} ; la seule valeur admise est {expected}.")

@@ -1,0 +1,1 @@
+"""Schema packs, and what a document must be to satisfy one."""

@@ -1,0 +1,1 @@
+"""How services hear of facts: one contract, two buses."""

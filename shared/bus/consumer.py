@@ -1,0 +1,182 @@
+"""How a service hears of facts: one contract, two buses (`shared.bus.kafka`, `shared.bus.postgres`).
+
+The contract, the same on both and tested once against both:
+
+- every fact of the kinds asked for reaches a handler of the group, at least once, in order for one flux and kind;
+- one flux is in the hands of one process of the group at a time (while parties answer: a lost one may overlap);
+- a message is settled (and the place in the stream saved) only after the handler has recorded, or after the
+  message is safely parked; so after a crash it comes again, and the expected version makes that harmless;
+- a message that cannot be read is parked with its error, and the stream goes on;
+- while an outside party does not answer, the message waits and is tried again, without end: no flux is lost
+  because a server was away for a week. The service says so in its metrics and in `/readyz`;
+- any other error is a bug: it leaves the consumer, the process stops, and nothing is settled.
+
+This module is the only place where an error of `shared.errors` becomes what happens to a message.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any, Protocol
+
+from shared import metrics
+from shared.errors import MalformedMessageError, UnavailableError
+from shared.facts.envelope import Event, read_event
+from shared.facts.events import Fact, kind_of
+from shared.logs import current_ids, ids_of
+from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Event, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What one service listens to.
+
+    Attributes:
+        group: the service's name; its processes share the work.
+        handlers: a coroutine for each class of fact, called with the event and the fact inside it.
+    """
+
+    group: str
+    handlers: Mapping[type[Fact], Handler]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of facts listened to."""
+        return frozenset(kind_of(fact) for fact in self.handlers)
+
+
+class Bus(Protocol):
+    """Delivers facts to a subscription until it is cancelled."""
+
+    async def run(self, subscription: Subscription) -> None:
+        """Deliver for ever. Returns only by cancellation, or by the exception of a bug."""
+
+    async def check(self) -> None:
+        """Return if the bus answers; raise `UnavailableError` if not."""
+
+
+@dataclass(frozen=True)
+class ParkedMessage:
+    """A message that a group could not read.
+
+    Attributes:
+        parked_id: names it for `release`.
+        body: the message as it came, as text.
+        error: why it could not be read.
+        parked_at: ISO 8601, UTC.
+    """
+
+    parked_id: str
+    group: str
+    kind: str
+    body: str
+    error: str
+    parked_at: str
+
+
+class ParkedMessages(Protocol):
+    """The parked messages of all groups, for the operator who repairs them."""
+
+    async def all(self) -> list[ParkedMessage]:
+        """Return what is parked, oldest first."""
+
+    async def release(self, parked_id: str) -> bool:
+        """Have the message delivered again to its group; False when nothing of that id is parked."""
+
+
+class Outcome(Enum):
+    """What became of one attempt at a message."""
+
+    DONE = "done"
+    PARK = "park"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The outcome of one attempt; `delay_seconds` goes with RETRY, `error` with PARK."""
+
+    outcome: Outcome
+    delay_seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class Attempts:
+    """Handles messages one attempt at a time, and says what to do next. Both buses use it.
+
+    Attributes:
+        retrying: for each message being retried (by the key that the bus gives it), how often and who is away.
+    """
+
+    subscription: Subscription
+    retrying: dict[object, tuple[int, str]] = field(default_factory=dict)
+
+    async def attempt(self, key: object, body: bytes | str) -> Attempt:
+        """Read a message and hand it to its handler.
+
+        Args:
+            key: what tells this message from others in flight (for the back-off).
+            body: the canonical JSON of an event; not trusted.
+
+        Returns:
+            What the bus should do: settle it, park it then settle it, or deliver it again after a delay.
+        """
+        try:
+            event = read_event(body)
+        except MalformedMessageError as error:
+            return self._park(key, error)
+        token = current_ids.set(ids_of(event))
+        began = time.perf_counter()
+        try:
+            await self._handle(event)
+        except MalformedMessageError as error:
+            return self._park(key, error)
+        except UnavailableError as error:
+            return self._retry(key, event.kind, error)
+        finally:
+            current_ids.reset(token)
+        self._forget(key)
+        group = self.subscription.group
+        metrics.HANDLING_SECONDS.labels(group, event.kind).observe(time.perf_counter() - began)
+        metrics.MESSAGES.labels(group, event.kind, "done").inc()
+        return Attempt(Outcome.DONE)
+
+    def waits_for(self) -> list[str]:
+        """Return the outside parties that messages wait for, for `/readyz`."""
+        return sorted({party for tries, party in self.retrying.values() if tries >= TRIES_BEFORE_NEWS})
+
+    async def _handle(self, event: Event) -> None:
+        handler = self.subscription.handlers.get(type(event.data))
+        if handler is None:
+            raise MalformedMessageError(f"{self.subscription.group} does not listen to {event.kind}")
+        await until_no_conflict(partial(handler, event, event.data))
+
+    def _park(self, key: object, error: MalformedMessageError) -> Attempt:
+        self._forget(key)
+        logger.error("message.parked", extra={"reason": str(error)})
+        metrics.PARKED.labels(self.subscription.group).inc()
+        metrics.MESSAGES.labels(self.subscription.group, "", "parked").inc()
+        return Attempt(Outcome.PARK, error=str(error))
+
+    def _retry(self, key: object, kind: str, error: UnavailableError) -> Attempt:
+        tries = self.retrying.get(key, (0, ""))[0] + 1
+        self._forget(key)
+        self.retrying[key] = (tries, error.party)
+        metrics.RETRYING.labels(self.subscription.group, error.party).inc()
+        metrics.MESSAGES.labels(self.subscription.group, kind, "retried").inc()
+        delay = delay_after(tries)
+        logger.warning("message.retried", extra={"reason": str(error), "tries": tries, "delay_seconds": delay})
+        return Attempt(Outcome.RETRY, delay_seconds=delay)
+
+    def _forget(self, key: object) -> None:
+        known = self.retrying.pop(key, None)
+        if known is not None:
+            metrics.RETRYING.labels(self.subscription.group, known[1]).dec()

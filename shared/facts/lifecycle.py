@@ -1,0 +1,316 @@
+"""The lifecycle of a flux: which fact may follow which, and what state a flux is in.
+
+Theory of operation. A flux is nothing but its facts. `fold` plays them in order through `TRANSITIONS` and yields
+a `Flux`: the state, the version (how many facts), and the few values that decisions need. Nobody stores a state
+of their own: a service loads the facts, folds, and asks `flux.awaits(SomeFact)`:
+
+- yes: the fact may be recorded now;
+- no: the flux is past that point, so this is a redelivery and there is nothing to do;
+- `UnexpectedFactError`: the fact comes too early, or can never come.
+
+FluxTransmitted may arrive after the answer it should have preceded (DGFiP can be faster than our own record of the
+sending): it is kept, and changes no state then.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+from pes.vocabulary import Header
+from shared.errors import UnexpectedFactError
+from shared.facts.events import (
+    BordereauxSigned,
+    CircuitStep,
+    Document,
+    DuplicateAccepted,
+    Fact,
+    FluxAcknowledged,
+    FluxCancelled,
+    FluxImported,
+    FluxInvalidated,
+    FluxPartiallyRejected,
+    FluxRejected,
+    FluxSigned,
+    FluxTransmitted,
+    FluxValidated,
+    ReplyReceived,
+    ReplyUnmatched,
+    Signature,
+    SignatureRefused,
+    SignatureRequested,
+    SignatureRestarted,
+    SignaturesRejected,
+    TransmissionAttempted,
+    TransmissionFailed,
+    TransmissionHeld,
+    TransmissionReleased,
+    TransmissionRequested,
+    VisaGiven,
+)
+
+
+class State(StrEnum):
+    """Where a flux is, for those who use it (the French words are in `ON_SCREEN`)."""
+
+    IMPORTED = "imported"
+    INVALID = "invalid"
+    DRAFT = "draft"
+    TO_SIGN = "to_sign"
+    SIGNATURE_REFUSED = "signature_refused"
+    READY = "ready"
+    SENDING = "sending"
+    AWAITING_ACK = "awaiting_ack"
+    ACKNOWLEDGED = "acknowledged"
+    PARTIALLY_REJECTED = "partially_rejected"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    UNMATCHED = "unmatched"  # not a flux: a reply that belongs to none we know
+
+
+ON_SCREEN = {
+    State.IMPORTED: "En cours de contrôle",
+    State.INVALID: "En erreur",
+    State.DRAFT: "En cours de saisie",
+    State.TO_SIGN: "À signer",
+    State.SIGNATURE_REFUSED: "Signature refusée",
+    State.READY: "À envoyer",
+    State.SENDING: "Envoi en cours",
+    State.AWAITING_ACK: "En attente d'AR",
+    State.ACKNOWLEDGED: "Acquitté",
+    State.PARTIALLY_REJECTED: "Acquitté partiellement",
+    State.REJECTED: "Rejeté",
+    State.CANCELLED: "Annulé",
+    State.UNMATCHED: "Réponse non rattachée",
+}
+
+HELD_ON_SCREEN = "Envoi suspendu"
+
+_VERDICTS: dict[type[Fact], State] = {
+    FluxAcknowledged: State.ACKNOWLEDGED,
+    FluxPartiallyRejected: State.PARTIALLY_REJECTED,
+    FluxRejected: State.REJECTED,
+}
+
+# A fact that leads to two states (FluxValidated) is settled in `_state_after`; the table names the usual one.
+TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
+    None: {FluxImported: State.IMPORTED, ReplyReceived: State.UNMATCHED},
+    State.IMPORTED: {
+        FluxValidated: State.DRAFT,
+        FluxInvalidated: State.INVALID,
+        FluxCancelled: State.CANCELLED,
+    },
+    # Only what was refused as a duplicate is judged anew; anything else would be refused again.
+    State.INVALID: {DuplicateAccepted: State.IMPORTED, FluxCancelled: State.CANCELLED},
+    State.DRAFT: {
+        SignatureRequested: State.TO_SIGN,
+        SignaturesRejected: State.INVALID,
+        FluxSigned: State.READY,
+        FluxCancelled: State.CANCELLED,
+    },
+    State.TO_SIGN: {
+        VisaGiven: State.TO_SIGN,
+        BordereauxSigned: State.TO_SIGN,
+        SignatureRefused: State.SIGNATURE_REFUSED,
+        SignatureRestarted: State.DRAFT,
+        FluxSigned: State.READY,
+        SignaturesRejected: State.INVALID,
+        FluxCancelled: State.CANCELLED,
+    },
+    State.SIGNATURE_REFUSED: {SignatureRestarted: State.DRAFT, FluxCancelled: State.CANCELLED},
+    State.READY: {TransmissionRequested: State.SENDING, FluxCancelled: State.CANCELLED},
+    State.SENDING: {
+        TransmissionAttempted: State.SENDING,
+        TransmissionFailed: State.SENDING,
+        TransmissionHeld: State.SENDING,
+        TransmissionReleased: State.SENDING,
+        FluxTransmitted: State.AWAITING_ACK,
+        ReplyReceived: State.SENDING,
+        **_VERDICTS,
+    },
+    State.AWAITING_ACK: {ReplyReceived: State.AWAITING_ACK, **_VERDICTS},
+    # A second, different reply is kept and never replaces the first.
+    State.ACKNOWLEDGED: {ReplyReceived: State.ACKNOWLEDGED, FluxTransmitted: State.ACKNOWLEDGED},
+    State.PARTIALLY_REJECTED: {
+        ReplyReceived: State.PARTIALLY_REJECTED,
+        FluxTransmitted: State.PARTIALLY_REJECTED,
+    },
+    State.REJECTED: {ReplyReceived: State.REJECTED, FluxTransmitted: State.REJECTED},
+    State.CANCELLED: {},
+    State.UNMATCHED: {ReplyUnmatched: State.UNMATCHED},
+}
+
+
+# The facts that lead back: what lies behind them is not ahead of a flux unless a person decides so.
+_BACK = frozenset({DuplicateAccepted, SignatureRestarted})
+
+
+@dataclass(frozen=True)
+class Flux:
+    """A flux as its facts tell it.
+
+    Attributes:
+        state: None before the first fact.
+        version: how many facts; what an append must expect.
+        document: the bytes in force: as imported, then as signed.
+        circuit: the steps to take before it may leave, once signatures were requested.
+        steps_done: how many of them were taken.
+        signatures: those put in so far, by the circuit or, at the end, all of them.
+        validated: what validation found, once it has passed.
+        attempt: the last transmission attempt, whose outcome is unknown while `is_in_flight`.
+        is_in_flight: an attempt was recorded and nothing says yet how it ended.
+        held: why and until when nothing leaves, while the sending is suspended.
+    """
+
+    state: State | None = None
+    version: int = 0
+    imported: FluxImported | None = None
+    document: Document | None = None
+    header: Header | None = None
+    validated: FluxValidated | None = None
+    circuit: tuple[CircuitStep, ...] = ()
+    steps_done: int = 0
+    signatures: tuple[Signature, ...] = ()
+    attempt: TransmissionAttempted | None = None
+    is_in_flight: bool = False
+    is_transmitted: bool = False
+    held: TransmissionHeld | None = None
+    past: frozenset[type[Fact]] = frozenset()
+
+    def awaits(self, fact: type[Fact]) -> bool:
+        """Say whether `fact` may be recorded now.
+
+        Returns:
+            True: it may. False: the flux is past it (it was recorded, or the flux ended otherwise).
+
+        Raises:
+            UnexpectedFactError: it is too early for this fact.
+        """
+        if fact is FluxTransmitted and self.is_transmitted:
+            return False
+        if fact in TRANSITIONS[self.state]:
+            return True
+        if fact in self.past or not _is_ahead(self.state, fact):
+            return False
+        raise UnexpectedFactError(fact.__name__, self.state)
+
+    @property
+    def step(self) -> CircuitStep | None:
+        """The step of the circuit that comes next; None when none is left, or there is no circuit yet."""
+        return self.circuit[self.steps_done] if self.steps_done < len(self.circuit) else None
+
+    @property
+    def left_to_sign(self) -> tuple[str, ...]:
+        """The XML Ids that the next step still has to sign."""
+        signed = {signature.element_id for signature in self.signatures}
+        return tuple(one for one in self.step.elements if one not in signed) if self.step else ()
+
+    @property
+    def on_screen(self) -> str:
+        """The state in the words of the screens; empty before the first fact."""
+        if self.held is not None:
+            return HELD_ON_SCREEN
+        return ON_SCREEN[self.state] if self.state else ""
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """True while nothing has been sent or is about to be."""
+        return FluxCancelled in TRANSITIONS[self.state]
+
+    def evolve(self, fact: Fact) -> Self:
+        """Return the flux after `fact`.
+
+        Raises:
+            UnexpectedFactError: the table has no such transition.
+        """
+        if type(fact) not in TRANSITIONS[self.state]:
+            raise UnexpectedFactError(type(fact).__name__, self.state)
+        changes: dict[str, object] = {
+            "state": _state_after(self.state, fact),
+            "version": self.version + 1,
+            "past": self.past | {type(fact)},
+        }
+        changes |= self._judged(fact) | self._signed(fact) | self._sent(fact)
+        return replace(self, **changes)  # type: ignore[arg-type]  # the names are checked by the test of the table
+
+    def _judged(self, fact: Fact) -> dict[str, object]:
+        match fact:
+            case FluxImported():
+                return {"imported": fact, "document": fact.document}
+            case FluxValidated():
+                return {"validated": fact, "header": fact.header}
+            case FluxInvalidated():
+                return {"header": fact.header}
+            case _:
+                return {}
+
+    def _signed(self, fact: Fact) -> dict[str, object]:
+        match fact:
+            case SignatureRequested():
+                circuit = fact.circuit or (CircuitStep(kind="signature", elements=fact.elements),)
+                return {"circuit": circuit, "steps_done": 0, "signatures": ()}
+            case VisaGiven():
+                return {"steps_done": self.steps_done + 1}
+            case BordereauxSigned():
+                signatures = (*self.signatures, *fact.signatures)
+                signed = {signature.element_id for signature in signatures}
+                is_done = self.step is not None and signed.issuperset(self.step.elements)
+                steps_done = self.steps_done + is_done
+                return {"document": fact.document, "signatures": signatures, "steps_done": steps_done}
+            case SignatureRestarted():
+                imported = self.imported.document if self.imported else None
+                return {"document": imported, "circuit": (), "steps_done": 0, "signatures": ()}
+            case FluxSigned():
+                return {"document": fact.document, "signatures": fact.signatures}
+            case _:
+                return {}
+
+    def _sent(self, fact: Fact) -> dict[str, object]:
+        match fact:
+            case TransmissionAttempted():
+                return {"attempt": fact, "is_in_flight": True, "held": None}
+            case TransmissionFailed():
+                return {"is_in_flight": False}
+            case TransmissionHeld():
+                return {"held": fact}
+            case TransmissionReleased() | FluxTransmitted():
+                is_transmitted = self.is_transmitted or isinstance(fact, FluxTransmitted)
+                return {"is_in_flight": False, "is_transmitted": is_transmitted, "held": None}
+            case FluxAcknowledged() | FluxPartiallyRejected() | FluxRejected():
+                return {"held": None}  # DGFiP has it: nothing is in doubt any more
+            case _:
+                return {}
+
+
+def fold(facts: Iterable[Fact]) -> Flux:
+    """Play facts in order, from nothing.
+
+    Raises:
+        UnexpectedFactError: the facts contradict the table; the history was not written by this code.
+    """
+    flux = Flux()
+    for fact in facts:
+        flux = flux.evolve(fact)
+    return flux
+
+
+def _state_after(state: State | None, fact: Fact) -> State:
+    if isinstance(fact, FluxValidated) and not fact.signature_required:
+        return State.READY
+    return TRANSITIONS[state][type(fact)]
+
+
+def states_ahead(state: State | None) -> frozenset[State]:
+    """Return every state that the table still leads to from this one, unless a person decides to lead it back."""
+    seen: set[State] = set()
+    to_visit = [state]
+    while to_visit:
+        for step, following in TRANSITIONS[to_visit.pop()].items():
+            if step not in _BACK and following not in seen:
+                seen.add(following)
+                to_visit.append(following)
+    return frozenset(seen)
+
+
+def _is_ahead(state: State | None, fact: type[Fact]) -> bool:
+    return any(fact in TRANSITIONS[here] for here in (state, *states_ahead(state)))

@@ -1,0 +1,1 @@
+"""The journal in PostgreSQL, as services load, append and follow it."""

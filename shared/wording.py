@@ -1,0 +1,196 @@
+"""Says in French what each fact means, who did it, and how long things took. Pure functions."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+from cryptography.x509 import Name
+from cryptography.x509.oid import NameOID
+
+from pes.vocabulary import Bordereau
+from shared.facts.events import (
+    BordereauxSigned,
+    DuplicateAccepted,
+    Fact,
+    FluxAcknowledged,
+    FluxCancelled,
+    FluxImported,
+    FluxInvalidated,
+    FluxPartiallyRejected,
+    FluxRejected,
+    FluxSigned,
+    FluxTransmitted,
+    FluxValidated,
+    ReplyReceived,
+    ReplyUnmatched,
+    Signature,
+    SignatureRefused,
+    SignatureRequested,
+    SignatureRestarted,
+    SignaturesRejected,
+    TransmissionAttempted,
+    TransmissionFailed,
+    TransmissionHeld,
+    TransmissionReleased,
+    TransmissionRequested,
+    VisaGiven,
+)
+
+_ACTORS = {
+    "ingest": "Heliotrope (réception)",
+    "validation": "Heliotrope (contrôle)",
+    "signature": "Heliotrope (signature)",
+    "gateway": "Heliotrope (envoi)",
+    "ack": "Heliotrope (réponses)",
+    "dgfip": "DGFiP",
+}
+_UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
+
+
+def what(fact: Fact) -> str:
+    """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know."""
+    match fact:
+        case FluxImported():
+            on_request = ", à envoyer sur demande" if fact.send == "on_request" else ""
+            return f"Fichier importé : {fact.filename} ({size(fact.document.size)}){on_request}"
+        case FluxCancelled():
+            return f"Flux annulé : {fact.reason}"
+        case FluxValidated():
+            return f"Contrôles passés : {_content(fact)}{_warnings(len(fact.warnings))}"
+        case FluxInvalidated():
+            return f"Contrôles non passés : {count(_blocking(fact), 'anomalie bloquante', 'anomalies bloquantes')}"
+        case DuplicateAccepted():
+            return f"Doublon accepté : {fact.reason}"
+        case ReplyReceived():
+            return f"Réponse de la DGFiP reçue : {fact.remote_name}"
+        case FluxAcknowledged():
+            return "Acquitté par la DGFiP"
+        case FluxPartiallyRejected():
+            return f"Acquitté en partie par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
+        case FluxRejected():
+            return f"Rejeté par la DGFiP : {count(len(fact.errors), 'motif', 'motifs')}"
+        case ReplyUnmatched():
+            return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
+        case _:
+            return _about_signature(fact) or _about_transmission(fact)
+
+
+def who(actor: str) -> str:
+    """Say who did something: a part of the platform, DGFiP, or the account as it is known."""
+    return _ACTORS.get(actor, actor)
+
+
+def duration(time: timedelta) -> str:
+    """Write a duration with the two units that matter."""
+    seconds = time.total_seconds()
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s".replace(".", ",")
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} j {hours} h"
+
+
+def size(octets: int) -> str:
+    """Write a size in the unit that suits it."""
+    for unit, name in _UNITS:
+        if octets >= unit:
+            return f"{octets / unit:.1f} {name}".replace(".", ",")
+    return f"{octets} o"
+
+
+def euros(amount: Decimal) -> str:
+    """Write an amount of money."""
+    return f"{amount:,.2f} €".replace(",", " ").replace(".", ",")
+
+
+def count(number: int, one: str, several: str) -> str:
+    """Write a number of things; French counts 0 and 1 as singular."""
+    return f"{number} {several if number > 1 else one}"
+
+
+def _about_signature(fact: Fact) -> str:
+    """Say what a fact about signatures means; nothing for another fact."""
+    match fact:
+        case SignatureRequested():
+            steps = f", {count(len(fact.circuit), 'étape', 'étapes')}" if fact.circuit else ""
+            return f"Signature demandée : {count(len(fact.elements), 'élément à signer', 'éléments à signer')}{steps}"
+        case VisaGiven():
+            return f"Visa donné (étape {fact.step}){_for(fact)}{f' : {fact.comment}' if fact.comment else ''}"
+        case BordereauxSigned():
+            made = count(len(fact.signatures), "signature apposée", "signatures apposées")
+            return f"Signé (étape {fact.step}){_for(fact)} : {made}, par {_signers(fact.signatures)}"
+        case SignatureRefused():
+            return f"Signature refusée (étape {fact.step}){_for(fact)} : {fact.reason}"
+        case SignatureRestarted():
+            return f"Circuit de signature relancé : {fact.reason}"
+        case SignaturesRejected():
+            return f"Signature impossible : {count(len(fact.findings), 'anomalie', 'anomalies')}"
+        case FluxSigned() if not fact.signatures:
+            return "Prêt à partir : aucune signature n'est nécessaire"
+        case FluxSigned():
+            verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
+            return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
+        case _:
+            return ""
+
+
+def _for(fact: VisaGiven | BordereauxSigned | SignatureRefused) -> str:
+    return f" pour {fact.on_behalf_of}" if fact.on_behalf_of else ""
+
+
+def _signers(signatures: Sequence[Signature]) -> str:
+    return ", ".join(sorted({_person(signature.signer) for signature in signatures}))
+
+
+def _person(subject: str) -> str:
+    """Return the common name in a certificate's subject (RFC 4514); the whole of it when it has none."""
+    try:
+        names = Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return subject
+    return str(names[0].value) if names else subject
+
+
+def _about_transmission(fact: Fact) -> str:
+    match fact:
+        case TransmissionRequested():
+            return "Envoi demandé"
+        case TransmissionAttempted():
+            return f"Envoi commencé (essai {fact.attempt}) sous le nom {fact.remote_name}"
+        case TransmissionFailed():
+            return f"Envoi refusé par le serveur de la DGFiP (essai {fact.attempt}) : {fact.cause}"
+        case TransmissionHeld():
+            return f"Envoi suspendu (essai {fact.attempt}) : {fact.cause}"
+        case TransmissionReleased():
+            return f"Envoi repris : {fact.reason}"
+        case FluxTransmitted():
+            found = " (le fichier y a été retrouvé)" if fact.evidence == "found_on_server" else ""
+            return f"Déposé sur le serveur de la DGFiP{found}"
+        case _:
+            return fact.kind
+
+
+def _content(fact: FluxValidated) -> str:
+    parts = [count(len(fact.bordereaux), "bordereau", "bordereaux")]
+    parts.append(count(_pieces(fact.bordereaux), "pièce", "pièces"))
+    parts.append(f"{fact.attachments} PJ")
+    return ", ".join(parts)
+
+
+def _pieces(bordereaux: Sequence[Bordereau]) -> int:
+    return sum(bordereau.pieces for bordereau in bordereaux)
+
+
+def _warnings(number: int) -> str:
+    return f" ({count(number, 'avertissement', 'avertissements')})" if number else ""
+
+
+def _blocking(fact: FluxInvalidated) -> int:
+    return sum(finding.severity == "blocking" for finding in fact.findings)

@@ -1,0 +1,1 @@
+"""The signatory's agent."""

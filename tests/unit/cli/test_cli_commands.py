@@ -1,0 +1,170 @@
+"""How commands are called, and how they end: exit codes, French mistakes, JSON and nothing else with `--json`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli.client_config import read_client_config
+from cli.errors import UnreachableError
+from cli.infrastructure import find_backstage
+from cli.main import app
+from cli.options import moment_of
+from cli.uploads import keys_of
+from local.client_file import write_client_config
+from local.errors import BadSettingError
+from local.folder import DataFolder, choose_folder
+from local.ports import Ports, base_of
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELIOTROPE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HELIOTROPE_PORT_BASE", "1100")  # nobody listens there
+    for name in ("HELIOTROPE_TOKEN", "HELIOTROPE_COLLECTIVITE", "DATABASE_URL", "KAFKA_BOOTSTRAP"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def commands(group: typer.Typer, path: tuple[str, ...] = (), *, with_groups: bool = True) -> list[tuple[str, ...]]:
+    """Return every command, as one types it."""
+    found = [path] if with_groups else []
+    for command in group.registered_commands:
+        assert command.callback is not None
+        found.append((*path, command.name or command.callback.__name__))
+    for sub in group.registered_groups:
+        assert sub.typer_instance is not None
+        found += commands(sub.typer_instance, (*path, str(sub.name)), with_groups=with_groups)
+    return found
+
+
+@pytest.mark.parametrize("command", commands(app), ids=" ".join)
+def test_every_command_has_a_french_help(command: tuple[str, ...]) -> None:
+    shown = RUNNER.invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Affiche cette aide." in shown.stdout
+    assert "Show this message" not in shown.stdout
+
+
+@pytest.mark.parametrize("command", commands(app, with_groups=False), ids=" ".join)
+def test_every_command_can_answer_in_json(command: tuple[str, ...]) -> None:
+    assert "--json" in RUNNER.invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["flux", "show"], "il manque"),
+        (["flux", "list", "--state", "perdu"], "ne convient pas"),
+        (["flux", "list", "--colour"], "l'option --colour n'existe pas"),
+        (["perdu"], "commande mal écrite"),
+        (["up", "--bus", "rabbit"], "ne convient pas"),
+        (["flux", "show", "x", "--at", "hier"], "Instant illisible"),
+        (["bus", "parked", "release"], "Messages à préciser"),
+        (["bus", "parked", "release", "a", "--all"], "Messages à préciser"),
+    ],
+)
+def test_a_command_that_is_badly_written_ends_with_2_and_says_why_in_french(arguments: list[str], said: str) -> None:
+    done = RUNNER.invoke(app, arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["flux", "list"],
+        ["flux", "show", "x"],
+        ["flux", "events", "x"],
+        ["flux", "wait", "x", "--timeout", "0"],
+        ["flux", "send", "x"],
+        ["flux", "cancel", "x", "--reason", "erreur"],
+        ["flux", "import", __file__],
+        ["bus", "parked", "list"],
+        ["bus", "parked", "release", "--all"],
+        ["db", "migrate"],
+        ["topics", "create"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_platform_a_command_ends_with_3_and_json_says_so_too(arguments: list[str]) -> None:
+    done = RUNNER.invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 3
+    document = json.loads(done.stdout)
+    assert document["type"] == "urn:heliotrope:problem:unreachable"
+    assert "make up" in document["detail"]
+
+
+def test_a_known_platform_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    folder.token_file.write_text("token", "ascii")
+    write_client_config(folder, Ports(1100), collectivite="213499908")
+    done = RUNNER.invoke(app, ["flux", "list"])
+    assert done.exit_code == 3
+    assert "Plateforme injoignable" in done.stderr
+
+
+def test_the_demonstration_starts_nothing_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+    done = RUNNER.invoke(app, ["demo", "--once", "--file", str(tmp_path / "absent.xml")])
+    assert done.exit_code == 1
+    assert "Fichier illisible" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_stopping_what_does_not_run_is_no_error() -> None:
+    done = RUNNER.invoke(app, ["down", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["stopped"] is False
+
+
+def test_the_environment_tells_where_a_remote_platform_is() -> None:
+    config = read_client_config(
+        {"HELIOTROPE_TOKEN": "t", "HELIOTROPE_INGEST_URL": "https://pes.example/", "HELIOTROPE_DATA": "/nowhere"}
+    )
+    assert config.token == "t"
+    assert config.urls["ingest"] == "https://pes.example"
+
+
+def test_the_environment_tells_where_a_remote_database_is() -> None:
+    backstage = find_backstage({"DATABASE_URL": "postgresql://h/d", "BUS": "kafka", "KAFKA_BOOTSTRAP": "k:9092"})
+    assert (backstage.bus, backstage.kafka_bootstrap) == ("kafka", "k:9092")
+
+
+def test_without_anything_nobody_knows_who_we_are() -> None:
+    with pytest.raises(UnreachableError, match="HELIOTROPE_TOKEN"):
+        read_client_config({"HELIOTROPE_DATA": "/nowhere"})
+
+
+def test_the_folder_asked_for_comes_before_the_environment(tmp_path: Path) -> None:
+    environ = {"HELIOTROPE_DATA": str(tmp_path / "environment")}
+    assert choose_folder(tmp_path / "asked", environ).root == tmp_path / "asked"
+    assert choose_folder(None, environ).root == tmp_path / "environment"
+
+
+@pytest.mark.parametrize("text", ["80", "99999", "abc", "-1", "²³"])
+def test_ports_that_cannot_serve_are_refused(text: str) -> None:
+    with pytest.raises(BadSettingError):
+        base_of({"HELIOTROPE_PORT_BASE": text})
+
+
+def test_two_platforms_never_share_a_port() -> None:
+    names = ("ingest", "history", "simulator", "simulator-sftp", "kafka", "kafka-controller")
+    first, second = Ports(8400), Ports(8600)
+    assert len({ports.of(name) for ports in (first, second) for name in names}) == 2 * len(names)
+
+
+def test_a_moment_without_a_zone_is_one_of_the_screens() -> None:
+    assert moment_of("2026-07-14T10:00").isoformat() == "2026-07-14T10:00:00+02:00"
+    assert moment_of("2026-07-14T10:00:00Z").isoformat() == "2026-07-14T10:00:00+00:00"
+
+
+def test_each_file_of_one_import_has_a_key_of_its_own() -> None:
+    assert keys_of("", 2) == ["", ""]
+    assert keys_of("k", 1) == ["k"]
+    assert keys_of("k", 2) == ["k#1", "k#2"]

@@ -1,0 +1,1 @@
+"""The services, without what lies outside them."""

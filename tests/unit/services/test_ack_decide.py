@@ -1,0 +1,125 @@
+"""Which flux a reply belongs to: exactly, or to none, with the reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.ack.acquit import Reading
+from services.ack.decide import SECOND, UNMATCHED, Candidate, Decision, Reply, decide, printable
+from shared.facts.envelope import new_id
+from shared.facts.events import (
+    Fact,
+    FluxAcknowledged,
+    FluxPartiallyRejected,
+    FluxRejected,
+    ReplyReceived,
+    ReplyUnmatched,
+)
+from shared.facts.lifecycle import fold
+from tests import examples as an
+
+HEADER = an.header
+READING = Reading(
+    nomfic=HEADER.nomfic,
+    cod_col=HEADER.cod_col,
+    cod_bud=HEADER.cod_bud,
+    id_post=HEADER.id_post,
+    verdict="acknowledged",
+)
+IN_FLIGHT: list[Fact] = [an.imported, an.validated, an.signed, an.requested, an.attempted]
+SENT = [*IN_FLIGHT, an.transmitted]
+ANSWERED = [*SENT, an.reply_received, an.acknowledged]
+
+
+def reply(reading: Reading = READING) -> Reply:
+    return Reply(document=an.reply, remote_name="ACK-1.xml", reading=reading)
+
+
+def flux(past: list[Fact]) -> Candidate:
+    return Candidate(new_id(), fold(past))
+
+
+def kinds(decision: Decision) -> list[type[Fact]]:
+    return [type(fact) for fact in decision.facts]
+
+
+def reason(decision: Decision) -> str:
+    assert decision.outcome == UNMATCHED
+    assert decision.target is None
+    last = decision.facts[-1]
+    assert isinstance(last, ReplyUnmatched)
+    return last.reason
+
+
+@pytest.mark.parametrize("past", [SENT, IN_FLIGHT], ids=["sent", "the sending is not recorded yet"])
+@pytest.mark.parametrize(
+    ("verdict", "fact"),
+    [
+        ("acknowledged", FluxAcknowledged),
+        ("partially_rejected", FluxPartiallyRejected),
+        ("rejected", FluxRejected),
+    ],
+)
+def test_a_reply_is_the_answer_of_the_flux_that_waits(past: list[Fact], verdict: str, fact: type[Fact]) -> None:
+    candidate = flux(past)
+    decision = decide(reply(replace(READING, verdict=verdict)), [candidate])  # type: ignore[arg-type]
+    assert kinds(decision) == [ReplyReceived, fact]
+    assert decision.target == candidate
+
+
+def test_the_anomalies_go_with_the_verdict() -> None:
+    reading = replace(READING, verdict="rejected", errors=(an.reply_error,))
+    rejected = decide(reply(reading), [flux(SENT)]).facts[-1]
+    assert isinstance(rejected, FluxRejected)
+    assert rejected.errors == (an.reply_error,)
+
+
+def test_a_second_reply_is_kept_with_the_flux_and_changes_nothing() -> None:
+    candidate = flux(ANSWERED)
+    decision = decide(reply(), [candidate])
+    assert decision.outcome == SECOND
+    assert kinds(decision) == [ReplyReceived]
+    assert decision.target == candidate
+
+
+def test_of_two_flux_with_one_name_the_one_that_waits_is_answered() -> None:
+    waiting = flux(SENT)
+    assert decide(reply(), [flux(ANSWERED), waiting]).target == waiting
+
+
+def test_two_flux_that_both_wait_are_a_doubt_and_no_guess() -> None:
+    one, other = flux(SENT), flux(SENT)
+    said = reason(decide(reply(), [one, other]))
+    assert str(one.flux_id) in said
+    assert str(other.flux_id) in said
+
+
+@pytest.mark.parametrize("name", ["nomfic", "cod_col", "cod_bud", "id_post"])
+def test_one_value_that_differs_is_enough_to_belong_to_no_flux(name: str) -> None:
+    said = reason(decide(reply(replace(READING, **{name: "99"})), [flux(SENT)]))  # type: ignore[arg-type]
+    assert "« 99 »" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("nomfic", "NomFic"), ("cod_col", "CodCol"), ("cod_bud", "CodBud"), ("id_post", "IdPost")]
+)
+def test_a_reply_that_lacks_a_value_names_it(name: str, label: str) -> None:
+    assert label in reason(decide(reply(replace(READING, **{name: ""})), [flux(SENT)]))  # type: ignore[arg-type]
+
+
+def test_a_flux_that_never_left_is_not_answered() -> None:
+    said = reason(decide(reply(), [flux([an.imported, an.validated])]))
+    assert "n'a pas été transmis" in said
+
+
+def test_a_name_that_nobody_knows_says_so() -> None:
+    assert HEADER.nomfic in reason(decide(reply(), []))
+
+
+def test_a_reply_without_a_verdict_gives_its_own_reason() -> None:
+    assert reason(decide(reply(Reading(reason="Tronqué.")), [flux(SENT)])) == "Tronqué."
+
+
+def test_a_name_with_odd_characters_can_be_stored_and_shown() -> None:
+    assert printable("a\x00b\udce9c\n") == "a?b?c?"
+    assert len(printable("x" * 1000)) <= 200

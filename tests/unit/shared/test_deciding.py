@@ -1,0 +1,160 @@
+"""What a person asks of one flux: decided on the flux as it is, for those who may see it. The same for every API."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from services.gateway.api import Orders
+from services.ingest.api import Importer
+from shared.errors import RequestRefusedError, VersionConflictError
+from shared.facts.envelope import UNATTRIBUTED, Event, new_id
+from shared.facts.events import Fact, FluxCancelled, TransmissionRequested
+from shared.facts.lifecycle import Flux, State
+from shared.retrying import ATTEMPTS_MAX
+from shared.web.auth import EVERY_COLLECTIVITE, Caller, Role
+from shared.web.deciding import decide_on
+from tests import examples as an
+from tests.fakes.memory_documents import MemoryDocuments
+from tests.fakes.memory_history import MemoryHistory
+
+NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+AMINA = Caller("amina", frozenset({Role.GESTIONNAIRE}), frozenset({an.collectivite}))
+OPERATOR = Caller("olga", frozenset({Role.OPERATOR}), frozenset({EVERY_COLLECTIVITE}))
+STRANGER = Caller("sam", frozenset({Role.GESTIONNAIRE}), frozenset({"999999999"}))
+WAITING = [an.imported_on_request, an.validated_unsigned]
+CANCELLED = FluxCancelled(reason="erreur de saisie")
+
+
+@dataclass
+class Journal(MemoryHistory):
+    """A journal in which something happens to the flux just before an append, each time there is something left."""
+
+    first: list[Fact] = field(default_factory=list)
+    conflicts: int = 0
+
+    async def begin(self, facts: Sequence[Fact], collectivite: str = an.collectivite) -> UUID:
+        first = Event.first(
+            facts[0],
+            flux_id=new_id(),
+            collectivite=collectivite,
+            actor="amina",
+            correlation_id=new_id(),
+            at=NOON,
+        )
+        events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
+        await super().append(events, expected_version=0)
+        return first.flux_id
+
+    async def append(self, events: Sequence[Event], *, expected_version: int) -> list[Event]:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise VersionConflictError(events[0].flux_id, expected_version)
+        if self.first:
+            other = events[0].follow(self.first.pop(0), actor="x", at=NOON)
+            await super().append([other], expected_version=expected_version)
+        return await super().append(events, expected_version=expected_version)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+def now() -> datetime:
+    return NOON
+
+
+async def cancel(journal: Journal, flux_id: UUID, who: Caller) -> None:
+    importer = Importer(history=journal, documents=MemoryDocuments(), now=now, bytes_max=1)
+    await importer.cancel(flux_id, CANCELLED.reason, who)
+
+
+async def send(journal: Journal, flux_id: UUID, who: Caller) -> None:
+    await Orders(history=journal, now=now).take(flux_id, "", who)
+
+
+Ask = Callable[[Journal, UUID, Caller], Awaitable[None]]
+asked = pytest.mark.parametrize("ask", [cancel, send])
+
+
+async def test_what_is_decided_follows_from_the_last_event_and_names_its_author(journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    decided = await decide_on(flux_id, lambda *_: [CANCELLED], who=AMINA, history=journal, now=now)
+    before, last = (await journal.load(flux_id))[-2:]
+    assert decided.recorded == (last,)
+    assert decided.flux.state is State.CANCELLED
+    assert (last.data, last.actor, last.causation_id) == (CANCELLED, "amina", before.event_id)
+
+
+async def test_nothing_is_recorded_when_nothing_is_left_to_do(journal: Journal) -> None:
+    flux_id = await journal.begin([*WAITING, CANCELLED])
+    decided = await decide_on(flux_id, lambda *_: [], who=AMINA, history=journal, now=now)
+    assert decided.recorded == ()
+    assert decided.flux.state is State.CANCELLED
+    assert len(journal.log) == 3
+
+
+async def test_after_a_conflict_it_is_decided_on_the_flux_as_it_has_become(journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    journal.first = [an.requested]
+    seen: list[tuple[Flux, int]] = []
+
+    def decide(flux: Flux, past: Sequence[Event]) -> list[Fact]:
+        seen.append((flux, len(past)))
+        return [CANCELLED] if flux.may_be_cancelled else []
+
+    decided = await decide_on(flux_id, decide, who=AMINA, history=journal, now=now)
+    assert [(flux.state, count) for flux, count in seen] == [(State.READY, 2), (State.SENDING, 3)]
+    assert decided.recorded == ()
+
+
+@asked
+async def test_a_flux_that_moves_a_lot_is_followed(ask: Ask, journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    journal.conflicts = ATTEMPTS_MAX - 1
+    await ask(journal, flux_id, AMINA)
+    assert isinstance(journal.log[-1].data, FluxCancelled | TransmissionRequested)
+
+
+@asked
+async def test_a_flux_that_never_stops_moving_is_given_up(ask: Ask, journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    journal.conflicts = ATTEMPTS_MAX
+    with pytest.raises(VersionConflictError):
+        await ask(journal, flux_id, AMINA)
+    assert len(journal.log) == len(WAITING)
+
+
+async def test_a_cancellation_that_comes_second_is_too_late(journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    journal.first = [an.requested]
+    with pytest.raises(RequestRefusedError) as refused:
+        await cancel(journal, flux_id, AMINA)
+    assert (refused.value.status, refused.value.slug) == (409, "too-late")
+
+
+@asked
+async def test_a_reply_that_belongs_to_no_flux_is_not_found(ask: Ask, journal: Journal) -> None:
+    stream = await journal.begin([an.reply_received, an.unmatched], UNATTRIBUTED)
+    await assert_not_found(ask, journal, stream, OPERATOR)
+
+
+@asked
+async def test_what_does_not_exist_is_not_found(ask: Ask, journal: Journal) -> None:
+    await assert_not_found(ask, journal, new_id(), OPERATOR)
+
+
+@asked
+async def test_the_flux_of_another_collectivite_is_not_found(ask: Ask, journal: Journal) -> None:
+    await assert_not_found(ask, journal, await journal.begin(WAITING), STRANGER)
+
+
+async def assert_not_found(ask: Ask, journal: Journal, flux_id: UUID, who: Caller) -> None:
+    before = list(journal.log)
+    with pytest.raises(RequestRefusedError) as refused:
+        await ask(journal, flux_id, who)
+    assert (refused.value.status, refused.value.slug) == (404, "flux-not-found")
+    assert journal.log == before
