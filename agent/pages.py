@@ -199,13 +199,13 @@ def _item(position: int, item: Item) -> str:
 
 
 def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
-    claims = summary.claims
-    place = " ".join(one for one in (claims.city, claims.postal_code) if one)
+    stated = summary.stated
+    place = " ".join(one for one in (stated.city, stated.postal_code) if one)
     at = summary.signing_time.astimezone(PARIS)
     return (
         ("Collectivité", summary.collectivite or "non indiquée dans le fichier"),
         ("NomFic", summary.nomfic or "non indiqué dans le fichier"),
-        ("Signé en qualité de", claims.role + (f", à {place}" if place else "")),
+        ("Signé en qualité de", stated.role + (f", à {place}" if place else "")),
         ("Date de signature", f"{at:%d/%m/%Y à %H:%M:%S}"),
         ("Empreinte SHA-256", summary.sha256),
     )

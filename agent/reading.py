@@ -20,7 +20,7 @@ from pes.reading.domains import DOMAINS, Domain
 from pes.reading.xml import UnreadableError, read, value_at
 from shared.wording import count
 from signing.outline import Target, UnsignableError, targets, unsigned_of
-from signing.xades import Claims, prepare
+from signing.xades import Stated, prepare
 
 # A signature says when it was made: an agent that signed with any date would let a portal choose it.
 CLOCK_SLACK: Final = timedelta(hours=24)
@@ -39,7 +39,7 @@ class AskedItem(BaseModel):
         filename: as the signatory knows it.
         document: the whole PES Aller, base64.
         signing_time: ISO 8601, UTC, to the second.
-        role: see `Claims`, as are `city` and `postal_code`.
+        role: see `Stated`, as are `city` and `postal_code`.
         elements: the Ids to sign; everything that is not signed yet when there is none.
     """
 
@@ -79,7 +79,7 @@ class Summary:
     is_global: bool
     lines: tuple[Line, ...]
     signing_time: datetime
-    claims: Claims
+    stated: Stated
 
 
 @dataclass
@@ -106,10 +106,10 @@ def read_item(asked: AskedItem, certificate: x509.Certificate, now: datetime) ->
     try:
         document = _decoded(asked.document)
         at = _signing_time(asked.signing_time, now)
-        claims = Claims(asked.role, asked.city, asked.postal_code)
+        stated = Stated(asked.role, asked.city, asked.postal_code)
         chosen = _chosen(targets(document), asked.elements)
-        prepared = prepare(document, chosen, certificate=certificate, signing_time=at, claims=claims)
-        item.summary = _summary(document, chosen, at, claims)
+        prepared = prepare(document, chosen, certificate=certificate, signing_time=at, stated=stated)
+        item.summary = _summary(document, chosen, at, stated)
     except (UnsignableError, UnreadableError) as error:
         item.refuse(str(error))
         return item
@@ -158,7 +158,7 @@ def _chosen(found: Sequence[Target], asked: Sequence[str]) -> list[Target]:
     return chosen
 
 
-def _summary(document: bytes, chosen: Sequence[Target], at: datetime, claims: Claims) -> Summary:
+def _summary(document: bytes, chosen: Sequence[Target], at: datetime, stated: Stated) -> Summary:
     root = read(document)
     ids = frozenset(one.element_id for one in chosen)
     is_global = any(one.is_global for one in chosen)
@@ -174,7 +174,7 @@ def _summary(document: bytes, chosen: Sequence[Target], at: datetime, claims: Cl
             if is_global or element.get("Id") in ids
         ),
         signing_time=at,
-        claims=claims,
+        stated=stated,
     )
 
 

@@ -62,7 +62,7 @@ class SigningRequest:
         return [item for item in self.items if item.status == "prepared"]
 
 
-class Desk:
+class Requests:
     """Keeps the requests; one at a time for each page."""
 
     def __init__(self, key: SigningKey, clock: Callable[[], float]) -> None:

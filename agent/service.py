@@ -30,7 +30,7 @@ from agent import pages
 from agent.guard import Guard
 from agent.pairing import Pairing, Session
 from agent.reading import AskedItem, Item, read_item
-from agent.requests import Desk, SigningRequest
+from agent.requests import Requests, SigningRequest
 from shared.errors import RequestRefusedError
 from shared.web.app import problem
 from signing.keys import SigningKey
@@ -71,7 +71,7 @@ class Agent:
             now: the time of day, aware.
         """
         self.pairing = Pairing(announce, clock)
-        self.desk = Desk(key, clock)
+        self.requests = Requests(key, clock)
         self._key = key
         self._port = port
         self._version = version
@@ -99,7 +99,7 @@ class Agent:
         try:
             yield
         finally:
-            self.desk.stop()  # or the process would stay until the card has signed everything
+            self.requests.stop()  # or the process would stay until the card has signed everything
 
     # --- What the portal's page calls ------------------------------------------------------------------------------
 
@@ -131,10 +131,10 @@ class Agent:
 
     async def _ask(self, request: Request) -> Response:
         session = self._session(request)
-        with self.desk.taking(session):
+        with self.requests.taking(session):
             body = await _body(request, BODY_BYTES_MAX)
             items = await asyncio.to_thread(self._read, body)
-            taken = self.desk.open(session, items)
+            taken = self.requests.open(session, items)
         url = f"http://127.0.0.1:{self._port}/confirmation/{taken.page_token}"
         if taken.awaits_answer:
             self._open_page(url)
@@ -142,7 +142,7 @@ class Agent:
 
     async def _follow(self, request: Request) -> Response:
         session = self._session(request)
-        found = self.desk.of_session(request.path_params["request_id"], session)
+        found = self.requests.of_session(request.path_params["request_id"], session)
         if found is None:
             raise RequestRefusedError(
                 404,
@@ -173,10 +173,10 @@ class Agent:
     # --- What the signatory sees -----------------------------------------------------------------------------------
 
     async def _show(self, request: Request) -> Response:
-        return self._page(self.desk.of_page(request.path_params["page_token"]))
+        return self._page(self.requests.of_page(request.path_params["page_token"]))
 
     async def _answer(self, request: Request) -> Response:
-        found = self.desk.of_page(request.path_params["page_token"])
+        found = self.requests.of_page(request.path_params["page_token"])
         form = _form(await _body(request, SMALL_BODY_BYTES_MAX))
         if found is None or not found.awaits_answer:
             return self._page(found)
@@ -193,7 +193,7 @@ class Agent:
             position for position, one in enumerate(found.items) if one.to_sign and str(position) in ticked
         )
         if decision == "refuse":
-            self.desk.refuse(found, "Le signataire a refusé de signer.")
+            self.requests.refuse(found, "Le signataire a refusé de signer.")
         elif decision == "sign" and any(
             position in chosen for position, one in enumerate(found.items) if one.to_sign
         ):
@@ -204,8 +204,8 @@ class Agent:
 
     def _sign(self, found: SigningRequest, chosen: frozenset[int]) -> None:
         """Sign in a thread: a card takes its time, and the agent keeps answering."""
-        self.desk.agree(found, chosen)
-        task = asyncio.create_task(asyncio.to_thread(self.desk.sign, found))
+        self.requests.agree(found, chosen)
+        task = asyncio.create_task(asyncio.to_thread(self.requests.sign, found))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
@@ -213,7 +213,7 @@ class Agent:
         if found is None:
             return HTMLResponse(pages.unknown(), 404, pages.HEADERS)
         if found.awaits_answer:
-            until = self._now() + timedelta(seconds=self.desk.seconds_left(found))
+            until = self._now() + timedelta(seconds=self.requests.seconds_left(found))
             page = pages.confirmation(found, self._key.certificate, until=until, notice=notice)
             return HTMLResponse(page, status, pages.HEADERS)
         page = pages.progress(found) if found.status == "waiting" else pages.ended(found)
@@ -276,12 +276,12 @@ def _parsed(model: type[_Asked], body: bytes) -> _Asked:
         return model.model_validate_json(body)
     except ValidationError as error:
         # Where and what, never the value: it may be a document.
-        places = [".".join(str(part) for part in one["loc"]) or "corps" for one in error.errors(include_input=False)]
+        faults = [".".join(str(part) for part in one["loc"]) or "corps" for one in error.errors(include_input=False)]
         raise RequestRefusedError(
             422,
             "invalid-request",
             "Demande invalide",
-            f"La demande n'a pas la forme attendue : {', '.join(places[:10])}. Prévenez l'hébergeur du portail.",
+            f"La demande n'a pas la forme attendue : {', '.join(faults[:10])}. Prévenez l'hébergeur du portail.",
         ) from None
 
 

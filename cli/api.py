@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from cli.client_config import ClientConfig
-from cli.errors import RefusedError, UnreachableError, problem
+from cli.errors import CommandRefusedError, UnreachableError, problem
 
 PATIENCE_SECONDS = 12.0  # how long a service that says "later" is asked again
 PAUSE_SECONDS = 0.3
@@ -61,7 +61,7 @@ class Api:
         """Ask a service for a file.
 
         Raises:
-            RefusedError: the service said no.
+            CommandRefusedError: the service said no.
             UnreachableError: nobody answers.
         """
         url = self._urls[service] + path
@@ -81,7 +81,7 @@ class Api:
         """Make a request, again for a while when the service is busy or was cut off.
 
         Raises:
-            RefusedError: the service said no; its problem document is in the error.
+            CommandRefusedError: the service said no; its problem document is in the error.
             UnreachableError: nobody answers, or only to say "later".
         """
         deadline = time.monotonic() + self._patience_seconds
@@ -113,12 +113,12 @@ def body_of(answer: httpx.Response) -> dict[str, object]:
     """Return the JSON of an answer.
 
     Raises:
-        RefusedError: it is a refusal, or no answer of ours.
+        CommandRefusedError: it is a refusal, or no answer of ours.
     """
     document = _document(answer)
     if answer.is_success:
         return document
-    raise RefusedError(_text(document, "title"), _text(document, "detail"), document)
+    raise CommandRefusedError(_text(document, "title"), _text(document, "detail"), document)
 
 
 def retry_after(answer: httpx.Response) -> float:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
-from cli.errors import ExitCode, RefusedError
+from cli.errors import CommandRefusedError, ExitCode
 from cli.findings import show_findings, show_rejections
 from cli.output import console, emit, say, show
 from cli.timeline import members_of, steps_of, table_of
@@ -27,12 +27,12 @@ def check_readable(file: Path) -> None:
     """Refuse a file that is not there before anything is started for it.
 
     Raises:
-        RefusedError: it cannot be read.
+        CommandRefusedError: it cannot be read.
     """
     try:
         file.open("rb").close()
     except OSError as error:
-        raise RefusedError("Fichier illisible", f"{file} : {error.strerror or error}.") from error
+        raise CommandRefusedError("Fichier illisible", f"{file} : {error.strerror or error}.") from error
 
 
 def play(folder: DataFolder, file: Path | None, environ: Mapping[str, str], *, as_json: bool) -> ExitCode:
@@ -65,7 +65,7 @@ def _import(api: Api, path: Path, collectivite: str) -> str:
     with UploadBars() as bars:
         try:
             answer = send_file(api, Upload(path, collectivite, key=uuid4().hex), bars.follow(path))
-        except RefusedError as refused:
+        except CommandRefusedError as refused:
             first = refused.document.get("flux_id") if refused.document.get("status") == 409 else None
             if not first:
                 raise
@@ -79,7 +79,7 @@ def _next_sample(folder: DataFolder) -> Path:
     made = [int(found[1]) for path in folder.samples.iterdir() if (found := _SAMPLE_NAME.match(path.name))]
     number = max(made, default=0) + 1
     if number > _SAMPLES_MAX:
-        raise RefusedError("Plus d'exemple disponible", f"Videz {folder.samples} et repartez d'un dossier neuf.")
+        raise CommandRefusedError("Plus d'exemple disponible", f"Videz {folder.samples}, puis recommencez.")
     path = folder.samples / f"exemple-{number:05}.xml"
     write_sample(path, SampleSpec(number=number))
     return path

@@ -44,7 +44,7 @@ class CommandError(Exception):
         self.document = document or problem("refused", title, detail)
 
 
-class RefusedError(CommandError):
+class CommandRefusedError(CommandError):
     """The platform, or the command itself, said no."""
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.errors import RefusedError, UnreachableError
+from cli.errors import CommandRefusedError, UnreachableError
 from local.folder import choose_folder
 from local.ports import KAFKA
 from local.postgres import LocalPostgres
@@ -22,7 +22,7 @@ ANSWER_SECONDS_MAX = 15.0
 
 
 @dataclass(frozen=True)
-class Backstage:
+class Infrastructure:
     """How to reach them; `kafka_bootstrap` is empty where there is no broker."""
 
     database_url: str
@@ -30,7 +30,7 @@ class Backstage:
     kafka_bootstrap: str
 
 
-def find_backstage(environ: Mapping[str, str], asked: Path | None = None) -> Backstage:
+def find_infrastructure(environ: Mapping[str, str], asked: Path | None = None) -> Infrastructure:
     """Return what the environment says (the variables of the services), else the local platform.
 
     Raises:
@@ -38,7 +38,7 @@ def find_backstage(environ: Mapping[str, str], asked: Path | None = None) -> Bac
     """
     bootstrap = environ.get(KAFKA_VARIABLE, "")
     if url := environ.get(DATABASE_VARIABLE, ""):
-        return Backstage(url, environ.get(BUS_VARIABLE, "") or "postgres", bootstrap)
+        return Infrastructure(url, environ.get(BUS_VARIABLE, "") or "postgres", bootstrap)
     folder = choose_folder(asked, environ)
     running = find_running(folder)
     if running is None:
@@ -48,11 +48,11 @@ def find_backstage(environ: Mapping[str, str], asked: Path | None = None) -> Bac
             f"{KAFKA_VARIABLE} d'une plateforme distante.",
         )
     local = f"127.0.0.1:{running.ports.of(KAFKA)}" if running.bus == "kafka" else ""
-    return Backstage(LocalPostgres(folder.postgres).dsn(DATABASE), running.bus, local)
+    return Infrastructure(LocalPostgres(folder.postgres).dsn(DATABASE), running.bus, local)
 
 
 @asynccontextmanager
-async def parked_messages(backstage: Backstage) -> AsyncIterator[ParkedMessages]:
+async def parked_messages(infrastructure: Infrastructure) -> AsyncIterator[ParkedMessages]:
     """Lend the parked messages of a platform.
 
     Raises:
@@ -60,9 +60,9 @@ async def parked_messages(backstage: Backstage) -> AsyncIterator[ParkedMessages]
     """
     try:
         async with Database(
-            backstage.database_url, connections_max=CONNECTIONS_MAX, timeout_seconds=ANSWER_SECONDS_MAX
+            infrastructure.database_url, connections_max=CONNECTIONS_MAX, timeout_seconds=ANSWER_SECONDS_MAX
         ) as database:
-            yield open_parked(backstage.bus, database=database, bootstrap=backstage.kafka_bootstrap)
+            yield open_parked(infrastructure.bus, database=database, bootstrap=infrastructure.kafka_bootstrap)
     except PesError as error:
         raise no_answer(error) from error
 
@@ -72,14 +72,14 @@ def no_answer(error: Exception) -> UnreachableError:
     return UnreachableError("La base de données ou le bus ne répond pas", str(error) or type(error).__name__)
 
 
-def require_broker(backstage: Backstage) -> str:
+def require_broker(infrastructure: Infrastructure) -> str:
     """Return the address of the broker.
 
     Raises:
-        RefusedError: this platform has none.
+        CommandRefusedError: this platform has none.
     """
-    if not backstage.kafka_bootstrap:
-        raise RefusedError(
+    if not infrastructure.kafka_bootstrap:
+        raise CommandRefusedError(
             "Aucun broker Kafka", f"Cette plateforme tourne sur le bus intégré ; donnez {KAFKA_VARIABLE} sinon."
         )
-    return backstage.kafka_bootstrap
+    return infrastructure.kafka_bootstrap

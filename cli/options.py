@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from cli.errors import RefusedError, UsageProblemError
+from cli.errors import CommandRefusedError, UsageProblemError
 from local.folder import DataFolder, choose_folder
 from local.programs import BusKind
 from pes.text import PARIS
@@ -53,7 +53,7 @@ def folder_of(asked: Path | None) -> DataFolder:
     """Return the data folder that a command is about, made if it is missing.
 
     Raises:
-        RefusedError: it cannot be used.
+        CommandRefusedError: it cannot be used.
     """
     folder = choose_folder(asked, environ())
     folder.make()
@@ -78,7 +78,7 @@ def moment_of(text: str) -> datetime:
 def check_bus(asked: BusKind | None, runs_on: str) -> None:
     """Refuse a platform that runs on another bus than the one that was asked for."""
     if asked is not None and asked != runs_on:
-        raise RefusedError(
+        raise CommandRefusedError(
             "La plateforme tourne sur un autre bus",
             f"Elle tourne sur {runs_on}, et {asked} est demandé. Arrêtez-la d'abord : `make down`.",
         )

@@ -13,7 +13,7 @@ import rich.table
 import typer
 from rich.console import Console, RenderableType
 
-from cli.errors import CommandError, RefusedError, UsageProblemError
+from cli.errors import CommandError, CommandRefusedError, UsageProblemError
 from cli.findings import show_problem
 from local.errors import BadSettingError, PlatformError
 from pes.text import printable
@@ -107,6 +107,6 @@ def _as_command_error(error: CommandError | PlatformError) -> CommandError:
         case BadSettingError():
             return UsageProblemError(error.title, error.detail)
         case PlatformError():
-            return RefusedError(error.title, error.detail)
+            return CommandRefusedError(error.title, error.detail)
         case _:
             return error

@@ -13,7 +13,7 @@ import httpx
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cli.api import Api
-from cli.errors import RefusedError
+from cli.errors import CommandRefusedError
 from cli.output import console
 
 CHUNK_BYTES = 256 * 1024
@@ -40,14 +40,14 @@ def send_file(api: Api, upload: Upload, advance: Advance) -> dict[str, object]:
     """Import one file and return what `ingest` answers.
 
     Raises:
-        RefusedError: the file cannot be read here, or `ingest` refuses it.
+        CommandRefusedError: the file cannot be read here, or `ingest` refuses it.
         UnreachableError: `ingest` does not answer.
     """
     try:
         size = upload.path.stat().st_size
         upload.path.open("rb").close()
     except OSError as error:
-        raise RefusedError("Fichier illisible", f"{upload.path} : {error.strerror or error}.") from error
+        raise CommandRefusedError("Fichier illisible", f"{upload.path} : {error.strerror or error}.") from error
     headers = {
         "Content-Type": "application/xml",
         "Content-Length": str(size),

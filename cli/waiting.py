@@ -80,7 +80,7 @@ def wait_for(api: Api, flux_id: str, wanted: State | None, timeout_seconds: floa
     """Follow a flux until it has been in `wanted` (None: until it ends), can no longer be, or time is over.
 
     Raises:
-        RefusedError: there is no such flux, or it is not ours to see.
+        CommandRefusedError: there is no such flux, or it is not ours to see.
         UnreachableError: the platform does not answer, and did not before either, or not until time was over.
     """
     deadline = time.monotonic() + timeout_seconds

@@ -20,9 +20,9 @@ from lxml import etree
 from pes.controls.catalogue import BY_CODE, CONTROLS
 from pes.controls.control import Control
 from pes.reader import Unreadable, read_document, unknown_root, wrong_root
-from pes.reading.aller import Subject
+from pes.reading.aller import Aller
 from pes.reading.contents import bordereaux_of, header_of, must_be_signed
-from pes.reading.locations import XPATH_CHARACTERS_MAX, Place, columns_of, where_is
+from pes.reading.locations import XPATH_CHARACTERS_MAX, Position, columns_of, where_is
 from pes.reading.xml import PES_ALLER
 from pes.schemas.judging import Violation, violations
 from pes.schemas.packs import CompiledPack
@@ -89,19 +89,19 @@ def judge(document: bytes, rules: Rules, *, collectivite: str = "", today: date)
         return Judgement("unreadable", (unreadable.finding,))
     if root.tag != PES_ALLER:
         return Judgement("invalid", (wrong_root(root),))
-    subject = Subject(document, root, prolog, collectivite, today, rules.attachment_bytes_max)
-    encoded_bytes = _lighten(subject, (*rules.packs, *rules.shadows))
+    aller = Aller(document, root, prolog, collectivite, today, rules.attachment_bytes_max)
+    encoded_bytes = _lighten(aller, (*rules.packs, *rules.shadows))
     pack, refused = _by_schema(root, rules.packs)
-    groups = chain([refused], _by_shadows(root, rules.shadows), _by_controls(subject))
-    findings = with_policy(_placed(subject, groups), rules.policy)
+    groups = chain([refused], _by_shadows(root, rules.shadows), _by_controls(aller))
+    findings = with_policy(_placed(aller, groups), rules.policy)
     return Judgement(
         verdict=verdict_of(findings),
         findings=tuple(findings),
         pack=pack,
         header=header_of(root),
-        bordereaux=bordereaux_of(subject),
-        attachments=len(subject.attachments),
-        signature_required=must_be_signed(subject),
+        bordereaux=bordereaux_of(aller),
+        attachments=len(aller.attachments),
+        signature_required=must_be_signed(aller),
         root=root,
         encoded_bytes=encoded_bytes,
     )
@@ -115,9 +115,9 @@ def judge_by_schema(document: bytes, pack: CompiledPack) -> Judgement:
         return Judgement("unreadable", (unreadable.finding,))
     if pack.schema(str(root.tag)) is None:
         return Judgement("invalid", (unknown_root(root),), pack.pack)
-    subject = Subject(document, root, prolog, "", date.max, 0)
+    aller = Aller(document, root, prolog, "", date.max, 0)
     refused, left_out = _violations(pack, root)
-    findings = _placed(subject, [_Group([_of_schema(one) for one in refused], left_out)])
+    findings = _placed(aller, [_Group([_of_schema(one) for one in refused], left_out)])
     return Judgement(verdict_of(findings), tuple(findings), pack.pack, header_of(root), root=root)
 
 
@@ -167,15 +167,15 @@ class _Group(NamedTuple):
     left_out: int = 0
 
 
-def _lighten(subject: Subject, packs: Sequence[CompiledPack]) -> tuple[int, ...]:
+def _lighten(aller: Aller, packs: Sequence[CompiledPack]) -> tuple[int, ...]:
     """Take the content of attachments, once inspected, out of the tree; return how long each was.
 
     They are most of a flux, and libxml2 would look at them again, letter by letter, for what is known already: that
     they are base64. Only what is known stays out, and only if the packs ask for nothing else.
     """
-    lengths = tuple(found.encoded_bytes for _, found in subject.inspections)
+    lengths = tuple(found.encoded_bytes for _, found in aller.inspections)
     if all(pack.takes_any_base64 for pack in packs):
-        for file, found in subject.inspections:
+        for file, found in aller.inspections:
             if found.is_base64 and not len(file):
                 file.text = None
     return lengths
@@ -213,10 +213,10 @@ def _violations(pack: CompiledPack, root: etree._Element) -> tuple[list[Violatio
     return violations(schema, root, FINDINGS_MAX) if schema is not None else ([], 0)
 
 
-def _by_controls(subject: Subject) -> Iterator[_Group]:
+def _by_controls(aller: Aller) -> Iterator[_Group]:
     for control in CONTROLS:
         if control.find is not None:
-            hits = iter(control.find(subject))
+            hits = iter(control.find(aller))
             found = [
                 _Found(_control_finding(control, hit.message), hit.element) for hit in islice(hits, FINDINGS_MAX)
             ]
@@ -252,19 +252,19 @@ def _schema_finding(violation: Violation) -> Finding:
     )
 
 
-def _placed(subject: Subject, groups: Iterable[_Group]) -> list[Finding]:
+def _placed(aller: Aller, groups: Iterable[_Group]) -> list[Finding]:
     """Say where each finding is; where some are too many, say how many more there are."""
     kept = list(groups)
     told = [one for group in kept for one in group.found]
-    places = columns_of(subject.document, subject.root, (one.element for one in told if one.element is not None))
-    findings = [_with_place(one, places) for one in told]
+    positions = columns_of(aller.document, aller.root, (one.element for one in told if one.element is not None))
+    findings = [_with_position(one, positions) for one in told]
     if left_out := sum(group.left_out for group in kept):
         message = f"Et {left_out} autres anomalies comme celles-là, non détaillées."
         findings.append(_control_finding(BY_CODE["pes.many-findings"], message))
     return findings
 
 
-def _with_place(found: _Found, places: Mapping[etree._Element, Place]) -> Finding:
+def _with_position(found: _Found, positions: Mapping[etree._Element, Position]) -> Finding:
     if found.element is None:
         return found.finding
-    return found.finding.model_copy(update={"where": where_is(found.element, places.get(found.element))})
+    return found.finding.model_copy(update={"where": where_is(found.element, positions.get(found.element))})

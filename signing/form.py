@@ -93,7 +93,7 @@ class Reading:
         return replace(self.known, findings=tuple(checks.in_order(self.findings)))
 
 
-class RefusedError(Exception):
+class FormError(Exception):
     """Why one signature does not hold; nothing that follows makes sense any more."""
 
     def __init__(self, check: Check, message: str) -> None:
@@ -106,7 +106,7 @@ def refusing(reading: Reading) -> Iterator[None]:
     """Turn a refusal into a finding of this signature."""
     try:
         yield
-    except RefusedError as refused:
+    except FormError as refused:
         reading.say(refused.check, str(refused))
     except UnsignableError as error:  # something that cannot be canonicalised
         reading.say(checks.STRUCTURE, str(error))
@@ -146,16 +146,16 @@ def read_form(signature: etree._Element, siblings: int) -> Reading:
 def _check_placement(reading: Reading, siblings: int) -> None:
     parent = reading.parent
     if parent is None:
-        raise RefusedError(checks.PLACEMENT, "La signature est elle-même la racine du fichier : elle ne signe rien.")
+        raise FormError(checks.PLACEMENT, "La signature est elle-même la racine du fichier : elle ne signe rien.")
     if not reading.is_global and not _is_bordereau(parent):
-        raise RefusedError(
+        raise FormError(
             checks.PLACEMENT,
             f"La signature est placée dans « {etree.QName(parent).localname} » : elle n'est admise qu'à la racine, "
             "ou dans un bordereau de dépense ou de recette.",
         )
     # PESSignatureType allows one; "enveloped" removes only itself, so a second one breaks the first.
     if siblings != 1:
-        raise RefusedError(checks.PLACEMENT, "L'élément porte plusieurs signatures ; une seule est admise.")
+        raise FormError(checks.PLACEMENT, "L'élément porte plusieurs signatures ; une seule est admise.")
 
 
 def _is_bordereau(element: etree._Element) -> bool:
@@ -214,14 +214,14 @@ def _structure(reading: Reading) -> tuple[etree._Element, etree._Element, etree.
     signature = reading.signature
     # A comment is outside the digests, yet it would cut in two the texts that are read below.
     if next(signature.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity), None) is not None:
-        raise RefusedError(checks.STRUCTURE, "La signature contient un commentaire, que rien ne protège.")
+        raise FormError(checks.STRUCTURE, "La signature contient un commentaire, que rien ne protège.")
     for element in signature.iter(f"{_DS}*"):
         if not _is_in_properties(element, signature):
             _check_written(element)
         if element_id := element.get("Id"):
             reading.ids.append(element_id)
     if not reading.known.signature_id:
-        raise RefusedError(checks.IDENTIFIERS, "La signature n'a pas d'Id : ses propriétés ne peuvent la désigner.")
+        raise FormError(checks.IDENTIFIERS, "La signature n'a pas d'Id : ses propriétés ne peuvent la désigner.")
     return signature[0], signature[1], _signed_properties(signature)
 
 
@@ -244,7 +244,7 @@ def _check_written(element: etree._Element) -> None:
         is_good = shape is not None and not has_text and shape.fullmatch(children) is not None
     is_named_well = PLAIN_ID.fullmatch(element.get("Id", "_")) is not None
     if not is_good or not is_named_well or not attributes.issuperset(element.attrib):
-        raise RefusedError(
+        raise FormError(
             checks.STRUCTURE, f"L'élément « {name[:100]} » de la signature n'est pas écrit comme le veut XMLDSig."
         )
 
@@ -259,7 +259,7 @@ def _signed_properties(signature: etree._Element) -> etree._Element:
     held = [child for one in signature.iterchildren(f"{_DS}Object") for child in one]
     qualifying = {f"{{{namespace}}}QualifyingProperties": namespace for namespace in XADES_VERSIONS}
     if any(child.tag not in qualifying for child in held):
-        raise RefusedError(
+        raise FormError(
             checks.STRUCTURE,
             "Un Object de la signature contient autre chose que des propriétés XAdES 1.1.1 ou 1.2.2.",
         )
@@ -269,15 +269,15 @@ def _signed_properties(signature: etree._Element) -> etree._Element:
         for properties in child.iterchildren(f"{{{qualifying[str(child.tag)]}}}SignedProperties")
     ]
     if len(held) != 1 or len(found) != 1:
-        raise RefusedError(
+        raise FormError(
             checks.STRUCTURE, "Les propriétés XAdES 1.1.1 ou 1.2.2 sont absentes, ou en plusieurs exemplaires."
         )
     texts = [held[0].text, *(child.tail for child in held[0])]
     if any((text or "").strip() for text in texts):
-        raise RefusedError(checks.STRUCTURE, "Un texte se trouve entre les propriétés XAdES : rien ne le protège.")
+        raise FormError(checks.STRUCTURE, "Un texte se trouve entre les propriétés XAdES : rien ne le protège.")
     # STELA's Target lacks the "#" (5.6).
     if held[0].get("Target", "").removeprefix("#") != signature.get("Id"):
-        raise RefusedError(checks.STRUCTURE, "Les propriétés XAdES jointes sont celles d'une autre signature.")
+        raise FormError(checks.STRUCTURE, "Les propriétés XAdES jointes sont celles d'une autre signature.")
     return found[0]
 
 
@@ -299,11 +299,11 @@ def _signed_signature_properties(properties: etree._Element) -> etree._Element:
     first = f"{{{namespace}}}SignedSignatureProperties"
     names = [child.tag for child in properties]
     if names[:1] != [first] or names[1:] not in ([], [f"{{{namespace}}}SignedDataObjectProperties"]):
-        raise RefusedError(checks.STRUCTURE, "Les propriétés signées n'ont pas la forme prévue par XAdES.")
+        raise FormError(checks.STRUCTURE, "Les propriétés signées n'ont pas la forme prévue par XAdES.")
     known = {f"{{{namespace}}}{name}" for name in _STATED}
     stated = [child.tag for child in properties[0]]
     if len(set(stated)) < len(stated) or not known.issuperset(stated):
-        raise RefusedError(
+        raise FormError(
             checks.STRUCTURE, "Une propriété signée est donnée deux fois, ou n'est pas de celles que prévoit XAdES."
         )
     return properties[0]
@@ -315,23 +315,21 @@ def _signed_signature_properties(properties: etree._Element) -> etree._Element:
 def _check_algorithms(reading: Reading, info: etree._Element, properties: etree._Element) -> None:
     canonicalisation = info[0].get("Algorithm", "")
     if canonicalisation not in CANONICALISATIONS:
-        raise RefusedError(
+        raise FormError(
             checks.ALGORITHM,
             f"La canonicalisation « {canonicalisation[:200]} » n'est pas admise : seule l'exclusive l'est.",
         )
     name = info[1].get("Algorithm", "")
     reading.method = SIGNATURE_METHODS.get(name)
     if reading.method is None:
-        raise RefusedError(
+        raise FormError(
             checks.ALGORITHM,
             f"L'algorithme de signature « {name[:200]} » n'est pas admis : RSA ou ECDSA, avec SHA-2.",
         )
     digests = [_digest_method(reference) for reference in info.iterchildren(f"{_DS}Reference")]
     for digest in digests:
         if digest not in DIGESTS:
-            raise RefusedError(
-                checks.ALGORITHM, f"L'algorithme d'empreinte « {digest[:200]} » n'est pas admis : SHA-2."
-            )
+            raise FormError(checks.ALGORITHM, f"L'algorithme d'empreinte « {digest[:200]} » n'est pas admis : SHA-2.")
     is_weak = "sha1" in {reading.method.digest, *(DIGESTS[digest] for digest in digests)}
     version = XADES_VERSIONS[etree.QName(properties).namespace or ""]
     reading.know(form=f"xades-env-{version}-{'sha1' if is_weak else reading.method.digest}")
@@ -355,13 +353,13 @@ def _check_references(reading: Reading, info: etree._Element, properties: etree.
     on_properties = [reference for reference in references if reference.get("Type") in PROPERTIES_TYPES]
     on_content = [reference for reference in references if reference.get("Type") not in PROPERTIES_TYPES]
     if len(on_properties) != 1 or len(on_content) != 1:
-        raise RefusedError(
+        raise FormError(
             checks.REFERENCE, "La signature doit couvrir le contenu et ses propres propriétés, et rien d'autre."
         )
     _check_target(reading, on_content[0].get("URI"))
     properties_id = properties.get("Id", "")
     if not properties_id or on_properties[0].get("URI") != f"#{properties_id}":
-        raise RefusedError(checks.REFERENCE, "La signature ne désigne pas ses propres propriétés.")
+        raise FormError(checks.REFERENCE, "La signature ne désigne pas ses propres propriétés.")
     reading.ids.append(properties_id)
     reading.of_content = _expected(on_content[0], checks.CONTENT, is_enveloped=True)
     reading.of_properties = _expected(on_properties[0], checks.PROPERTIES, is_enveloped=False)
@@ -373,7 +371,7 @@ def _check_target(reading: Reading, uri: str | None) -> None:
     if element_id and uri == f"#{element_id}":
         reading.ids.append(element_id)
     elif not (reading.is_global and uri == ""):  # 5.7.2: an empty reference means the root
-        raise RefusedError(
+        raise FormError(
             checks.REFERENCE,
             f"La signature désigne « {'' if uri is None else uri[:200]} » et non l'élément qui la contient"
             f"{f' (« #{element_id} »)' if element_id else ''} : ce qui est signé n'est pas ce qui serait lu.",
@@ -387,7 +385,7 @@ def _expected(reference: etree._Element, check: Check, *, is_enveloped: bool) ->
     is_plain = all(len(one) == 0 for one in transforms)
     if names[:-1] != expected or CANONICALISATIONS.isdisjoint(names[-1:]) or not is_plain:
         strange = next((name for name in names if name != ENVELOPED and name not in CANONICALISATIONS), "")
-        raise RefusedError(
+        raise FormError(
             checks.TRANSFORMS,
             "Les transformations d'une référence ne sont pas celles d'un PES"
             f"{f' : « {strange[:200]} » n’est pas admise' if strange else ''}.",
@@ -402,16 +400,16 @@ def _expected(reference: etree._Element, check: Check, *, is_enveloped: bool) ->
 def _read_stated(reading: Reading, stated: etree._Element) -> None:
     text = (_text(stated, "SigningTime") or "").strip()
     if not text:
-        raise RefusedError(checks.TIME, "La signature ne dit pas quand elle a été faite (SigningTime).")
+        raise FormError(checks.TIME, "La signature ne dit pas quand elle a été faite (SigningTime).")
     if not _UTC_TIME.fullmatch(text):
-        raise RefusedError(
+        raise FormError(
             checks.TIME,
             f"La date de signature « {text[:50]} » n'est pas écrite en temps universel (AAAA-MM-JJThh:mm:ssZ).",
         )
     try:
         signing_time = datetime.fromisoformat(text)
     except ValueError:
-        raise RefusedError(checks.TIME, f"La date de signature « {text[:50]} » n'existe pas.") from None
+        raise FormError(checks.TIME, f"La date de signature « {text[:50]} » n'existe pas.") from None
     role = " ".join((_text(stated, "SignerRole", "ClaimedRoles", "ClaimedRole") or "").split())
     reading.know(signing_time=signing_time.astimezone(UTC), claimed_role=role[:200])
     if not role:
@@ -445,18 +443,18 @@ def _certificate(reading: Reading, stated: etree._Element) -> x509.Certificate:
     try:
         held = [read_der(_base64(one.text, checks.CERTIFICATE, "le certificat joint")) for one in found]
     except CertificateUnreadableError as error:
-        raise RefusedError(checks.CERTIFICATE, f"Le certificat joint est illisible ({error}).") from error
+        raise FormError(checks.CERTIFICATE, f"Le certificat joint est illisible ({error}).") from error
     named_by = list(stated.iterfind("{*}SigningCertificate/{*}Cert"))
     if not named_by:
         if len(held) != 1:
-            raise RefusedError(
+            raise FormError(
                 checks.CERTIFICATE, f"La signature contient {len(held)} certificats et n'en désigne aucun."
             )
         reading.say(checks.CERTIFICATE, "Les propriétés signées ne désignent pas le certificat.", "warning")
         return held[0]
     named = [one for one in dict.fromkeys(held) if _is_named(one, named_by[0])]
     if len(named) != 1:
-        raise RefusedError(
+        raise FormError(
             checks.CERTIFICATE,
             "La signature ne contient pas le certificat que désignent ses propriétés (SigningCertificate).",
         )
@@ -494,11 +492,11 @@ def _without_spaces(name: str) -> str:
 
 def _check_key(reading: Reading, certificate: x509.Certificate) -> None:
     if fault := key_fault(certificate):
-        raise RefusedError(checks.KEY, fault)
+        raise FormError(checks.KEY, fault)
     key = certificate.public_key()
     expected = {"rsa": rsa.RSAPublicKey, "ecdsa": ec.EllipticCurvePublicKey}
     if reading.method is not None and not isinstance(key, expected[reading.method.family]):
-        raise RefusedError(
+        raise FormError(
             checks.KEY,
             f"La signature se dit {reading.method.family.upper()}, et la clé du certificat n'en est pas une.",
         )
@@ -511,7 +509,7 @@ def _check_key_values(reading: Reading, certificate: x509.Certificate) -> None:
         said = [int.from_bytes(_base64(one.text, checks.KEY, "la clé jointe"), "big") for one in held]
         numbers = key.public_numbers() if isinstance(key, rsa.RSAPublicKey) else None
         if numbers is None or said != [numbers.n, numbers.e]:
-            raise RefusedError(checks.KEY, "La signature joint une autre clé que celle du certificat (RSAKeyValue).")
+            raise FormError(checks.KEY, "La signature joint une autre clé que celle du certificat (RSAKeyValue).")
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------
@@ -531,8 +529,8 @@ def _text(element: etree._Element, *names: str) -> str | None:
 def _base64(text: str | None, check: Check, what: str) -> bytes:
     """Decode base64, however it is cut into lines (a stray newline has broken verifiers: section 12, #714)."""
     if text is None or not _BASE64.fullmatch(text):
-        raise RefusedError(check, f"La signature est illisible : {what} n'est pas du base64.")
+        raise FormError(check, f"La signature est illisible : {what} n'est pas du base64.")
     try:
         return b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise RefusedError(check, f"La signature est illisible : {what} n'est pas du base64.") from None
+        raise FormError(check, f"La signature est illisible : {what} n'est pas du base64.") from None

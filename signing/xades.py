@@ -45,7 +45,7 @@ from signing.outline import BORDEREAU, Outline, Target, UnsignableError, read_ou
 
 
 @dataclass(frozen=True)
-class Claims:
+class Stated:
     """What the signatory states: the role, and where the signature is given."""
 
     role: str
@@ -92,7 +92,7 @@ def prepare(
     *,
     certificate: x509.Certificate,
     signing_time: datetime,
-    claims: Claims,
+    stated: Stated,
     outline: Outline | None = None,
 ) -> list[Prepared]:
     """Write each signature but for its value. The document is parsed once, whatever the number of targets.
@@ -102,17 +102,17 @@ def prepare(
         chosen: all the targets, or some of them.
         certificate: the signatory's, valid at ``signing_time``, with an RSA key.
         signing_time: aware; written in UTC, to the second.
-        claims: written as they are, in any language.
+        stated: written as they are, in any language.
         outline: of this document, if it was read already.
 
     Raises:
-        UnsignableError: a target is already signed, or the certificate or the claims cannot be used.
+        UnsignableError: a target is already signed, or the certificate or what is stated cannot be used.
     """
     _check_certificate(certificate, signing_time)
     outline = outline or read_outline(document)
     elements = {element.get("Id"): element for element in outline.root.iter("{*}PES_Aller", BORDEREAU)}
     key_info = _key_info(certificate)
-    properties = _signature_properties(certificate, signing_time, claims)
+    properties = _signature_properties(certificate, signing_time, stated)
     prepared = []
     for target in chosen:
         _check_target(target, outline.ids)
@@ -137,7 +137,7 @@ def complete(document: bytes, prepared: Sequence[Prepared], signature_values: Se
     return b"".join([*pieces, document[position:]])
 
 
-def sign(document: bytes, *, key: Key, signing_time: datetime, claims: Claims) -> bytes:
+def sign(document: bytes, *, key: Key, signing_time: datetime, stated: Stated) -> bytes:
     """Sign all that is not signed yet, with a key at hand.
 
     Raises:
@@ -145,7 +145,7 @@ def sign(document: bytes, *, key: Key, signing_time: datetime, claims: Claims) -
     """
     outline = read_outline(document)
     unsigned = unsigned_of(outline.targets)
-    return sign_chosen(document, unsigned, key=key, signing_time=signing_time, claims=claims, outline=outline)
+    return sign_chosen(document, unsigned, key=key, signing_time=signing_time, stated=stated, outline=outline)
 
 
 def sign_chosen(
@@ -154,7 +154,7 @@ def sign_chosen(
     *,
     key: Key,
     signing_time: datetime,
-    claims: Claims,
+    stated: Stated,
     outline: Outline | None = None,
 ) -> bytes:
     """Sign some targets, with a key at hand; see ``prepare`` and ``complete``."""
@@ -163,7 +163,7 @@ def sign_chosen(
         chosen,
         certificate=key.certificate,
         signing_time=signing_time,
-        claims=claims,
+        stated=stated,
         outline=outline,
     )
     return complete(document, prepared, [key.sign(one.to_sign) for one in prepared])
@@ -267,7 +267,7 @@ def _key_info(certificate: x509.Certificate) -> str:
     return f"<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{der}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
 
 
-def _signature_properties(certificate: x509.Certificate, signing_time: datetime, claims: Claims) -> str:
+def _signature_properties(certificate: x509.Certificate, signing_time: datetime, stated: Stated) -> str:
     """The five properties of 5.3, in its order; the same for every signature of one document."""
     # 5.3: the certificate's digest is still SHA-1; it names the certificate, it does not protect it.
     der = certificate.public_bytes(Encoding.DER)
@@ -289,10 +289,10 @@ def _signature_properties(certificate: x509.Certificate, signing_time: datetime,
         f"<xad:SigPolicyQualifiers><xad:SigPolicyQualifier><xad:SPURI>{POLICY_LOCATION}</xad:SPURI>"
         "</xad:SigPolicyQualifier></xad:SigPolicyQualifiers>"
         "</xad:SignaturePolicyId></xad:SignaturePolicyIdentifier>"
-        f"<xad:SignatureProductionPlace><xad:City>{_text(claims.city)}</xad:City>"
-        f"<xad:PostalCode>{_text(claims.postal_code)}</xad:PostalCode>"
-        f"<xad:CountryName>{_text(claims.country)}</xad:CountryName></xad:SignatureProductionPlace>"
-        f"<xad:SignerRole><xad:ClaimedRoles><xad:ClaimedRole>{_text(claims.role)}</xad:ClaimedRole>"
+        f"<xad:SignatureProductionPlace><xad:City>{_text(stated.city)}</xad:City>"
+        f"<xad:PostalCode>{_text(stated.postal_code)}</xad:PostalCode>"
+        f"<xad:CountryName>{_text(stated.country)}</xad:CountryName></xad:SignatureProductionPlace>"
+        f"<xad:SignerRole><xad:ClaimedRoles><xad:ClaimedRole>{_text(stated.role)}</xad:ClaimedRole>"
         "</xad:ClaimedRoles></xad:SignerRole>"
         "</xad:SignedSignatureProperties>"
     )

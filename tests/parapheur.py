@@ -14,13 +14,13 @@ from services.signature.adapters.seal import KeySeal
 from services.signature.examination import Examiner
 from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.mandates import Mandate
-from services.signature.parapheur import Desk, Item, Signer
+from services.signature.parapheur import Item, Parapheur, Signer
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Fact, FluxImported, FluxValidated, kind_of
 from shared.facts.lifecycle import Flux, fold
 from shared.web.auth import Caller, Role
 from signing.trust import TrustList
-from signing.xades import Claims
+from signing.xades import Stated
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.memory_registries import MemoryRegistries
@@ -29,7 +29,7 @@ from tests.pki import Holder, crl, intermediate, root, signer
 from tests.real.platform import COLLECTIVITE
 from tests.signing import NOW
 
-CLAIMS = Claims(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
+STATED = Stated(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
 MAYOR, DEPUTY, DIRECTOR = "camille", "dominique", "amina"
 
 
@@ -90,8 +90,8 @@ class Bench:
         return Signing(self.history, self.documents, self.registries, self.examiner, self.seal, lambda: self.now)
 
     @property
-    def desk(self) -> Desk:
-        return Desk(self.history, self.documents, self.registries, self.examiner, lambda: self.now)
+    def parapheur(self) -> Parapheur:
+        return Parapheur(self.history, self.documents, self.registries, self.examiner, lambda: self.now)
 
     async def validated(self, content: bytes) -> Event:
         """Import and validate a document; return what the service hears of."""
@@ -163,17 +163,17 @@ class Bench:
     async def prepare(
         self, flux_ids: Sequence[UUID], *, who: Caller | None = None, holder: Holder | None = None
     ) -> Item:
-        asked = Signer((holder or signer()).certificate, CLAIMS)
-        return await self.desk.prepare(flux_ids, asked, who or caller(MAYOR))
+        asked = Signer((holder or signer()).certificate, STATED)
+        return await self.parapheur.prepare(flux_ids, asked, who or caller(MAYOR))
 
     async def complete(
         self, prepared: Item, *, who: Caller | None = None, holder: Holder | None = None
     ) -> Mapping[UUID, Item]:
         """Sign everything that was prepared, and bring it back; return what became of each flux."""
         made = values_of(prepared, holder or signer())
-        asked = Signer((holder or signer()).certificate, CLAIMS)
+        asked = Signer((holder or signer()).certificate, STATED)
         at = datetime.fromisoformat(str(prepared["signing_time"]))
-        return by_flux(await self.desk.complete(made, asked, at, who or caller(MAYOR)))
+        return by_flux(await self.parapheur.complete(made, asked, at, who or caller(MAYOR)))
 
     async def sign(
         self, *flux_ids: UUID, who: Caller | None = None, holder: Holder | None = None
@@ -212,4 +212,4 @@ def refusal(item: Item) -> str:
 
 def sealed_by(holder: Holder, *collectivites: str) -> KeySeal:
     """Return a seal that these collectivités chose."""
-    return KeySeal(HeldKey(holder), CLAIMS, frozenset(collectivites))  # type: ignore[arg-type]
+    return KeySeal(HeldKey(holder), STATED, frozenset(collectivites))  # type: ignore[arg-type]

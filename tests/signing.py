@@ -25,10 +25,10 @@ from signing.outline import Target, targets
 from signing.report import SignatureReport
 from signing.second_opinion import second_opinions
 from signing.verification import verify
-from signing.xades import Claims, complete, prepare, sign
+from signing.xades import Stated, complete, prepare, sign
 
 NOW = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=UTC)
-CLAIMS = Claims(role="Ordonnateur", city="Saint-Exemple", postal_code="00100")
+STATED = Stated(role="Ordonnateur", city="Saint-Exemple", postal_code="00100")
 OFFICIAL = Path(__file__).parents[2] / "shared" / "official"
 NAMESPACES = {"ds": DS, "xad": XADES}
 ALLER = "http://www.minefi.gouv.fr/cp/helios/pes_v2/Rev0/aller"
@@ -81,7 +81,7 @@ def flux(
 
 
 def signed(document: bytes) -> bytes:
-    return sign(document, key=signatory(), signing_time=NOW, claims=CLAIMS)
+    return sign(document, key=signatory(), signing_time=NOW, stated=STATED)
 
 
 ONE = flux(depense=(bordereau(1),))
@@ -145,7 +145,7 @@ def prepare_anyway(
     """Prepare as if the certificate were fit to sign."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xades, "_check_certificate", lambda *_: None)
-        return prepare(document, chosen, certificate=certificate, signing_time=signing_time, claims=CLAIMS)
+        return prepare(document, chosen, certificate=certificate, signing_time=signing_time, stated=STATED)
 
 
 def _digested_again(document: bytes, before: str, after: str) -> str:

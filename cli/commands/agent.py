@@ -24,7 +24,7 @@ from cli.commands.signature import (
     open_key,
     warn_of_expiry,
 )
-from cli.errors import RefusedError, UsageProblemError
+from cli.errors import CommandRefusedError, UsageProblemError
 from cli.options import AsJson
 from cli.output import emit_line, reason_of, reporting, say
 from signing.certificates import name_of
@@ -115,7 +115,7 @@ def _listening(port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise RefusedError(
+        raise CommandRefusedError(
             "Port occupé",
             f"Le port {port} de ce poste ne peut pas être pris ({reason_of(error)}). Un agent tourne peut-être "
             "déjà ; sinon, choisissez un autre port avec --port.",

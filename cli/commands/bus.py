@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RefusedError, UsageProblemError
+from cli.errors import CommandRefusedError, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
-from cli.infrastructure import Backstage, find_backstage, parked_messages
+from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
 from cli.options import AsJson, DataOption, environ
 from cli.output import Table, emit, reporting, say, show
 from cli.timeline import time_of
@@ -23,7 +23,7 @@ app.add_typer(parked, name="parked")
 def list_parked(*, data: DataOption = None, as_json: AsJson = False) -> None:
     """Liste les messages mis de côté, du plus ancien au plus récent."""
     with reporting(as_json=as_json):
-        messages = asyncio.run(_all(find_backstage(environ(), data)))
+        messages = asyncio.run(_all(find_infrastructure(environ(), data)))
         if as_json:
             emit({"parked": [asdict(message) for message in messages]})
         elif not messages:
@@ -46,26 +46,26 @@ def release_parked(
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        released, unknown = asyncio.run(_release(find_backstage(environ(), data), parked_ids))
+        released, unknown = asyncio.run(_release(find_infrastructure(environ(), data), parked_ids))
         if as_json:
             emit({"released": released, "unknown": unknown})
         for parked_id in released:
             say(f"{parked_id} : présenté de nouveau.")
         if unknown:
-            raise RefusedError(
+            raise CommandRefusedError(
                 "Messages inconnus",
                 f"Rien n'est mis de côté sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
             )
 
 
-async def _all(backstage: Backstage) -> list[ParkedMessage]:
-    async with parked_messages(backstage) as messages:
+async def _all(infrastructure: Infrastructure) -> list[ParkedMessage]:
+    async with parked_messages(infrastructure) as messages:
         return await messages.all()
 
 
-async def _release(backstage: Backstage, parked_ids: list[str] | None) -> tuple[list[str], list[str]]:
+async def _release(infrastructure: Infrastructure, parked_ids: list[str] | None) -> tuple[list[str], list[str]]:
     """Release messages (None: all of them); return those that were, and those that are not there."""
-    async with parked_messages(backstage) as messages:
+    async with parked_messages(infrastructure) as messages:
         asked = parked_ids or [message.parked_id for message in await messages.all()]
         found = {parked_id: await messages.release(parked_id) for parked_id in asked}
     return [one for one, was in found.items() if was], [one for one, was in found.items() if not was]

@@ -10,7 +10,7 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
 from cli.commands.checks import differ, show_difference, show_index
-from cli.errors import CommandError, ExitCode, RefusedError
+from cli.errors import CommandError, CommandRefusedError, ExitCode
 from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, FluxId, environ, moment_of
@@ -64,7 +64,7 @@ def import_files(
                         upload = Upload(path, siren, key=key, is_held=hold)
                         answer = send_file(api, upload, bars.follow(path))
                     _show_import(path, answer, as_json=as_json)
-                except RefusedError as error:
+                except CommandRefusedError as error:
                     refused += 1
                     _show_refusal(path, error, as_json=as_json)
         if refused:
@@ -246,7 +246,7 @@ def attachment(
         try:
             output.write_bytes(content)
         except OSError as error:
-            raise RefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
+            raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
         if as_json:
             emit({"file": str(output), "size": len(content)})
         else:
@@ -284,7 +284,7 @@ def _collectivite_of(path: Path, asked: str, default: str) -> str:
     try:
         return choose_collectivite(path, asked=asked, environ=environ(), default=default)
     except OSError as error:
-        raise RefusedError("Fichier illisible", f"{path} : {reason_of(error)}.") from error
+        raise CommandRefusedError("Fichier illisible", f"{path} : {reason_of(error)}.") from error
 
 
 def _show_import(path: Path, answer: Mapping[str, object], *, as_json: bool) -> None:

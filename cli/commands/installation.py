@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import typer
 
-from cli.errors import RefusedError
+from cli.errors import CommandRefusedError
 from cli.french import FrenchCommand, FrenchGroup
-from cli.infrastructure import find_backstage, no_answer, require_broker
+from cli.infrastructure import find_infrastructure, no_answer, require_broker
 from cli.options import AsJson, DataOption, environ
 from cli.output import emit, reporting, say
 from shared.bus.kafka import create_topics
@@ -23,13 +23,13 @@ topics = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les topics Kaf
 def migrate_database(*, data: DataOption = None, as_json: AsJson = False) -> None:
     """Met le schéma de la base à jour (DATABASE_URL : un rôle qui peut créer des tables). Se relance sans risque."""
     with reporting(as_json=as_json):
-        url = find_backstage(environ(), data).database_url
+        url = find_infrastructure(environ(), data).database_url
         try:
             applied = asyncio.run(migrate(url))
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.InvalidAuthorizationSpecificationError) as error:
             raise no_answer(error) from error
         except asyncpg.PostgresError as error:
-            raise RefusedError("La base a refusé la mise à jour", str(error)) from error
+            raise CommandRefusedError("La base a refusé la mise à jour", str(error)) from error
         if as_json:
             emit({"applied": applied})
         else:
@@ -45,7 +45,7 @@ def create_all_topics(
 ) -> None:
     """Crée les topics qui manquent (KAFKA_BOOTSTRAP). Se relance sans risque."""
     with reporting(as_json=as_json):
-        bootstrap = environ().get("KAFKA_BOOTSTRAP", "") or require_broker(find_backstage(environ(), data))
+        bootstrap = environ().get("KAFKA_BOOTSTRAP", "") or require_broker(find_infrastructure(environ(), data))
         try:
             created = asyncio.run(create_topics(bootstrap, TOPICS, replication=replication))
         except PesError as error:

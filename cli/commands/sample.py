@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.commands.signature import write_whole
-from cli.errors import RefusedError
+from cli.errors import CommandRefusedError
 from cli.options import AsJson
 from cli.output import emit, reporting, say
 from pes.sample import SampleSpec, build_sample
@@ -25,7 +25,7 @@ def sample(
     """Écrit un PES d'essai, d'une commune imaginaire (SIREN 213499908)."""
     with reporting(as_json=as_json):
         if output.exists():
-            raise RefusedError("Le fichier existe déjà", f"{output} existe : donnez un autre nom avec -o.")
+            raise CommandRefusedError("Le fichier existe déjà", f"{output} existe : donnez un autre nom avec -o.")
         spec = SampleSpec(number=number, depense_bordereaux=depenses, recette_bordereaux=recettes)
         content = build_sample(spec)
         write_whole(output, content)

@@ -11,7 +11,7 @@ import typer
 from cryptography import x509
 
 from cli.commands.checks import FILE_BYTES_MAX
-from cli.errors import RefusedError, UsageProblemError, problem
+from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import emit, reason_of, reporting, say, show
@@ -28,7 +28,7 @@ from signing.keys import (
 )
 from signing.outline import Target, UnsignableError, targets, unsigned_of
 from signing.verification import verify
-from signing.xades import Claims, complete, prepare
+from signing.xades import Stated, complete, prepare
 
 P12Option = Annotated[Path | None, typer.Option("--p12", metavar="FICHIER", help="Clé et certificat PKCS#12 (.p12).")]
 PasswordFileOption = Annotated[
@@ -79,7 +79,7 @@ def sign(
         document = read_whole(file)
         with closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key:
             at = datetime.now(UTC).replace(microsecond=0)
-            signed, chosen = _signed(document, key, at, Claims(role, city, postal_code))
+            signed, chosen = _signed(document, key, at, Stated(role, city, postal_code))
         write_whole(output, signed)
         if as_json:
             emit(_told(file, output, key.certificate, at, chosen))
@@ -117,7 +117,7 @@ def open_key(
     """Open the key that checked options name.
 
     Raises:
-        RefusedError: it cannot sign.
+        CommandRefusedError: it cannot sign.
     """
     try:
         if p12 is not None and password_file is not None:
@@ -125,7 +125,7 @@ def open_key(
         if module is not None and pin_file is not None:
             return Pkcs11Key.open(module, token, _text(_secret(pin_file), pin_file), label=label)
     except KeyUnusableError as error:
-        raise RefusedError("Clé inutilisable", str(error)) from error
+        raise CommandRefusedError("Clé inutilisable", str(error)) from error
     raise ValueError("options must be checked first")
 
 
@@ -171,12 +171,12 @@ def _check_output(file: Path, output: Path, *, force: bool) -> None:
     if not output.exists():
         return
     if file.exists() and output.samefile(file):
-        raise RefusedError(
+        raise CommandRefusedError(
             "Le fichier à signer serait remplacé",
             f"{output} est le fichier à signer : il est gardé tel quel. Donnez un autre nom avec -o.",
         )
     if not force:
-        raise RefusedError(
+        raise CommandRefusedError(
             "Le fichier existe déjà", f"{output} existe : donnez un autre nom avec -o, ou ajoutez --force."
         )
 
@@ -196,21 +196,21 @@ def read_whole(file: Path) -> bytes:
         raise UsageProblemError("Fichier illisible", f"{file} : {reason_of(error)}.") from error
 
 
-def _signed(document: bytes, key: SigningKey, at: datetime, claims: Claims) -> tuple[bytes, list[Target]]:
+def _signed(document: bytes, key: SigningKey, at: datetime, stated: Stated) -> tuple[bytes, list[Target]]:
     """Sign what is not signed yet, and verify the whole as anybody else would."""
     try:
         chosen = unsigned_of(targets(document))
-        prepared = prepare(document, chosen, certificate=key.certificate, signing_time=at, claims=claims)
+        prepared = prepare(document, chosen, certificate=key.certificate, signing_time=at, stated=stated)
         signed = complete(document, prepared, [key.sign(one.to_sign) for one in prepared])
     except UnsignableError as error:
-        raise RefusedError("Ce fichier ne peut pas être signé", str(error)) from error
+        raise CommandRefusedError("Ce fichier ne peut pas être signé", str(error)) from error
     except KeyUnusableError as error:
-        raise RefusedError("Clé inutilisable", str(error)) from error
+        raise CommandRefusedError("Clé inutilisable", str(error)) from error
     report = verify(signed)
     if report.verdict != "valid":
         title, detail = "Signature refusée à la vérification", "Le fichier signé n'est pas valide : rien n'est écrit."
         findings = [one.model_dump(mode="json") for one in report.all_findings if one.severity == "blocking"]
-        raise RefusedError(title, detail, problem("signature-invalid", title, detail, findings=findings))
+        raise CommandRefusedError(title, detail, problem("signature-invalid", title, detail, findings=findings))
     return signed, chosen
 
 
@@ -227,7 +227,7 @@ def write_whole(output: Path, content: bytes) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise RefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
+        raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
 
 
 def _told(

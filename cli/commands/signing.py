@@ -28,13 +28,13 @@ from cli.commands.signature import (
     warn_of_expiry,
     write_whole,
 )
-from cli.errors import RefusedError, UsageProblemError, problem
+from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.options import AsJson, FluxId, environ, ids_of
 from cli.output import Table, confirmed, emit, reporting, say, show
 from cli.timeline import members_of
 from shared.wording import euros
 from signing.keys import KeyUnusableError, SigningKey
-from signing.xades import Claims
+from signing.xades import Stated
 
 # A card takes its time: few enough flux that what was prepared comes back while it is still good.
 SLICE: Final = 20
@@ -69,12 +69,12 @@ def sign(
             Api(read_client_config(environ())) as api,
             closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key,
         ):
-            signer = _Signer(api, key, Claims(role, city, postal_code))
+            signer = _Signer(api, key, Stated(role, city, postal_code))
             shown, refused = signer.read(_wanted(api, flux_ids or [], every=every))
             if shown and not as_json:
                 _show(shown)
             if shown and not yes and not confirmed("Signer ?"):
-                raise RefusedError("Rien n'est signé", "Vous n'avez pas confirmé.")
+                raise CommandRefusedError("Rien n'est signé", "Vous n'avez pas confirmé.")
             warn_of_expiry(key.certificate, datetime.now(UTC))
             tell({"items": [*refused, *signer.sign(shown)]}, as_json=as_json)
 
@@ -101,7 +101,7 @@ class _Signer:
 
     api: Api
     key: SigningKey
-    claims: Claims
+    stated: Stated
 
     def read(self, flux_ids: Sequence[str]) -> tuple[list[Item], list[Refused]]:
         """Return what would be signed, as it is read here, and what cannot be, with the reason."""
@@ -143,7 +143,7 @@ class _Signer:
                 continue
             try:
                 prepared[flux_id] = self._read(one, str(answer["signing_time"]), (known or {}).get(flux_id))
-            except RefusedError as error:  # told in its place
+            except CommandRefusedError as error:  # told in its place
                 refused.append(_refused(flux_id, error))
         return prepared, refused
 
@@ -151,7 +151,7 @@ class _Signer:
         """Read a flux, and refuse what is not the same here and on the platform, or not what was shown.
 
         Raises:
-            RefusedError: it cannot be signed.
+            CommandRefusedError: it cannot be signed.
         """
         flux_id = str(one["flux_id"])
         wanted = {str(element["element_id"]): str(element["to_sign"]) for element in members_of(one, "elements")}
@@ -160,21 +160,21 @@ class _Signer:
             filename="",
             document=b64encode(self.api.download("signature", f"/v1/flux/{flux_id}/document")).decode(),
             signing_time=signing_time,
-            role=self.claims.role,
-            city=self.claims.city,
-            postal_code=self.claims.postal_code,
+            role=self.stated.role,
+            city=self.stated.city,
+            postal_code=self.stated.postal_code,
             elements=tuple(wanted),
         )
         item = read_item(asked, self.key.certificate, datetime.now(UTC))
         if item.summary is None:
-            raise RefusedError("Ce flux ne peut pas être signé", item.reason or "")
+            raise CommandRefusedError("Ce flux ne peut pas être signé", item.reason or "")
         if dict(item.to_sign) != {name: b64decode(to_sign) for name, to_sign in wanted.items()}:
-            raise RefusedError(
+            raise CommandRefusedError(
                 "Rien n'est signé",
                 "Ce que la plateforme demande de signer n'est pas ce que contient le flux. Prévenez votre hébergeur.",
             )
         if sha256 not in (None, item.summary.sha256):
-            raise RefusedError(
+            raise CommandRefusedError(
                 "Rien n'est signé", "Le flux a changé depuis qu'il vous a été montré. Relisez-le, puis recommencez."
             )
         return item
@@ -190,15 +190,15 @@ class _Signer:
                     for name, to_sign in item.to_sign
                 ]
             except KeyUnusableError as error:
-                stopped.append(_refused(item.flux_id, RefusedError("Clé inutilisable", str(error))))
+                stopped.append(_refused(item.flux_id, CommandRefusedError("Clé inutilisable", str(error))))
             else:
                 signed.append({"flux_id": item.flux_id, "values": values})
         return signed, stopped
 
     def _stated(self) -> dict[str, object]:
         der = b64encode(self.key.certificate.public_bytes(Encoding.DER)).decode()
-        claims = self.claims
-        return {"certificate": der, "role": claims.role, "city": claims.city, "postal_code": claims.postal_code}
+        stated = self.stated
+        return {"certificate": der, "role": stated.role, "city": stated.city, "postal_code": stated.postal_code}
 
     def _post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
         url = f"{self.api.url('signature')}/v1/signatures/{path}"
@@ -214,7 +214,7 @@ def _wanted(api: Api, flux_ids: Sequence[str], *, every: bool) -> list[str]:
     answer = api.send("signature", lambda client: client.get(url))
     found = [str(one["flux_id"]) for one in members_of(answer, "flux") if one["kind"] == "signature"]
     if not found:
-        raise RefusedError("Rien à signer", "Aucun flux n'attend votre signature.")
+        raise CommandRefusedError("Rien à signer", "Aucun flux n'attend votre signature.")
     if answer.get("more"):
         say("D'autres flux attendent encore : recommencez ensuite.")
     return found
@@ -225,7 +225,7 @@ def _slices(items: Sequence[One]) -> Iterator[Sequence[One]]:
         yield items[begin : begin + SLICE]
 
 
-def _refused(flux_id: str, error: RefusedError) -> Refused:
+def _refused(flux_id: str, error: CommandRefusedError) -> Refused:
     return {"flux_id": flux_id, "status": "refused", "problem": problem("not-signed", error.title, error.detail)}
 
 

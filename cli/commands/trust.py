@@ -11,7 +11,7 @@ import httpx
 import typer
 from cryptography import x509
 
-from cli.errors import ExitCode, RefusedError, UsageProblemError
+from cli.errors import CommandRefusedError, ExitCode, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import Table, emit, reason_of, reporting, say, show
@@ -130,7 +130,7 @@ def _refreshed(folder: Path, url: str, trusted: TrustList) -> dict[str, object]:
         crl, content = _fetch(url)
         _check(crl, trusted)
         _replace(path, content)
-    except RefusedError as error:
+    except CommandRefusedError as error:
         return {"url": url, "status": "refused", "detail": f"refusée : {error.detail}"}
     until = crl.next_update_utc
     said = f"relevée ; la prochaine est attendue le {in_paris(until)}" if until else "relevée"
@@ -141,31 +141,33 @@ def _check(crl: x509.CertificateRevocationList, trusted: TrustList) -> None:
     """Refuse a list that no authority of ours signed, or older than what we have: someone may be hiding a revocation.
 
     Raises:
-        RefusedError: it is one of these.
+        CommandRefusedError: it is one of these.
     """
     if not any(is_signed_by(crl, authority) for authority in trusted.authorities):
         name = crl.issuer.rfc4514_string()
-        raise RefusedError("CRL refusée", f"aucune autorité de la liste n'a signé cette CRL (« {name} »).")
+        raise CommandRefusedError("CRL refusée", f"aucune autorité de la liste n'a signé cette CRL (« {name} »).")
     known = [one.last_update_utc for one in trusted.crls if one.issuer == crl.issuer]
     if known and crl.last_update_utc < max(known):
-        raise RefusedError("CRL refusée", "elle est plus ancienne que celle que nous avons.")
+        raise CommandRefusedError("CRL refusée", "elle est plus ancienne que celle que nous avons.")
 
 
 def _fetch(url: str) -> tuple[x509.CertificateRevocationList, bytes]:
     """Fetch a CRL, within bounds.
 
     Raises:
-        RefusedError: nobody answers, or not with one CRL.
+        CommandRefusedError: nobody answers, or not with one CRL.
     """
     try:
         content = _download(url)
         (held,) = parse(content)
     except httpx.HTTPError as error:
-        raise RefusedError("CRL injoignable", f"l'adresse ne répond pas comme il faut ({error}).") from error
+        raise CommandRefusedError("CRL injoignable", f"l'adresse ne répond pas comme il faut ({error}).") from error
     except ValueError as error:
-        raise RefusedError("Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL lisible.") from error
+        raise CommandRefusedError(
+            "Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL lisible."
+        ) from error
     if not isinstance(held, x509.CertificateRevocationList):
-        raise RefusedError("Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL.")
+        raise CommandRefusedError("Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL.")
     return held, content
 
 
@@ -176,7 +178,7 @@ def _download(url: str) -> bytes:
         for chunk in answer.iter_bytes():
             content += chunk
             if len(content) > FILE_BYTES_MAX:
-                raise RefusedError("CRL trop grande", "la réponse est trop grande pour une CRL.")
+                raise CommandRefusedError("CRL trop grande", "la réponse est trop grande pour une CRL.")
     return content
 
 
@@ -187,4 +189,4 @@ def _replace(path: Path, content: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise RefusedError("Écriture impossible", f"{path} : {reason_of(error)}.") from error
+        raise CommandRefusedError("Écriture impossible", f"{path} : {reason_of(error)}.") from error

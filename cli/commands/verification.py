@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.commands.signature import read_whole
-from cli.errors import RefusedError, UsageProblemError
+from cli.errors import CommandRefusedError, UsageProblemError
 from cli.findings import show_findings
 from cli.options import AsJson
 from cli.output import console, emit, reporting, say, show
@@ -88,7 +88,7 @@ def _report(document: bytes, trust: TrustList | None) -> Report:
         try:
             require_agreement(document, report)
         except VerifiersDisagreeError as error:
-            raise RefusedError(
+            raise CommandRefusedError(
                 "Les deux vérifications se contredisent",
                 f"Nous tenons les signatures pour valides, signxml non ({error}). Ne vous fiez pas à ce fichier, et "
                 "signalez-le à votre hébergeur.",

@@ -10,7 +10,7 @@ from lxml import etree
 from pes.controls.control import Hit
 from pes.controls.document import day, nearest, shown
 from pes.numbers import AMOUNT_CHARACTERS_MAX, amount, number_of, year_of
-from pes.reading.aller import Subject, column, count, elements
+from pes.reading.aller import Aller, column, count, elements
 from pes.reading.domains import ORMC
 from pes.reading.xml import value_at
 
@@ -18,9 +18,9 @@ _WITH_ACCOUNT = ("03", "05")  # virement, virement gros montant
 _LIGNES = "Piece/LigneDePiece"
 
 
-def same_bordereau(subject: Subject) -> Iterator[Hit]:
+def same_bordereau(aller: Aller) -> Iterator[Hit]:
     """No bordereau is twice in the file: IdBord is unique for an exercice and a type."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         by_key: dict[tuple[str, ...], list[etree._Element]] = defaultdict(list)
         for bordereau in block.bordereaux:
             bloc = bordereau.find("BlocBordereau")
@@ -35,18 +35,18 @@ def same_bordereau(subject: Subject) -> Iterator[Hit]:
                 yield Hit(found[1], message)
 
 
-def bordereau_type(subject: Subject) -> Iterator[Hit]:
+def bordereau_type(aller: Aller) -> Iterator[Hit]:
     """TypBord is one of those that may be sent."""
-    for block, bordereau in subject.bordereaux():
+    for block, bordereau in aller.bordereaux():
         value = value_at(bordereau, "BlocBordereau/TypBord")
         if value not in block.domain.types:
             expected = ", ".join(sorted(block.domain.types))
             yield _hit(bordereau, "TypBord", f"TypBord vaut {shown(value)} ; les valeurs admises sont {expected}.")
 
 
-def number_of_pieces(subject: Subject) -> Iterator[Hit]:
+def number_of_pieces(aller: Aller) -> Iterator[Hit]:
     """NbrPce is the number of pièces."""
-    for _, bordereau in subject.bordereaux():
+    for _, bordereau in aller.bordereaux():
         value = value_at(bordereau, "BlocBordereau/NbrPce")
         pieces = count(bordereau, "Piece")
         if number_of(value) != str(pieces):
@@ -54,9 +54,9 @@ def number_of_pieces(subject: Subject) -> Iterator[Hit]:
             yield _hit(bordereau, "NbrPce", message)
 
 
-def total(subject: Subject) -> Iterator[Hit]:
+def total(aller: Aller) -> Iterator[Hit]:
     """The lignes come to the total of their bordereau."""
-    for block, bordereau in subject.bordereaux():
+    for block, bordereau in aller.bordereaux():
         declared = amount(value_at(bordereau, f"BlocBordereau/{block.domain.amount}"))
         came_to = _sum(column(bordereau, f"{_LIGNES}/{block.domain.ligne}/MtHT/@V"))
         if declared is None or came_to is None or declared == came_to:
@@ -65,9 +65,9 @@ def total(subject: Subject) -> Iterator[Hit]:
         yield _hit(bordereau, block.domain.amount, message)
 
 
-def cumulative(subject: Subject) -> Iterator[Hit]:
+def cumulative(aller: Aller) -> Iterator[Hit]:
     """MtCumulAnnuel is there and positive in a dematerialised bordereau, unless it is an ORMC."""
-    for block, bordereau in subject.bordereaux():
+    for block, bordereau in aller.bordereaux():
         if not block.is_dematerialised or value_at(bordereau, "BlocBordereau/TypBord") == ORMC:
             continue
         value = value_at(bordereau, "BlocBordereau/MtCumulAnnuel")
@@ -77,9 +77,9 @@ def cumulative(subject: Subject) -> Iterator[Hit]:
             yield _hit(bordereau, "MtCumulAnnuel", message)
 
 
-def vat(subject: Subject) -> Iterator[Hit]:
+def vat(aller: Aller) -> Iterator[Hit]:
     """MtBordTVA and the MtTVA of the lignes are both there, or neither."""
-    for block, bordereau in subject.bordereaux():
+    for block, bordereau in aller.bordereaux():
         whole = (amount(value_at(bordereau, "BlocBordereau/MtBordTVA")) or 0) > 0
         parts = any((amount(one) or 0) > 0 for one in column(bordereau, f"{_LIGNES}/{block.domain.ligne}/MtTVA/@V"))
         if whole and not parts:
@@ -90,9 +90,9 @@ def vat(subject: Subject) -> Iterator[Hit]:
             yield _hit(bordereau, "MtBordTVA", "Une ligne a un MtTVA, mais MtBordTVA est absent ou nul.")
 
 
-def emitted_in_exercice(subject: Subject) -> Iterator[Hit]:
+def emitted_in_exercice(aller: Aller) -> Iterator[Hit]:
     """DteBordEm lies in the exercice, or in the January after it (journée complémentaire)."""
-    for _, bordereau in subject.bordereaux():
+    for _, bordereau in aller.bordereaux():
         exercice = value_at(bordereau, "BlocBordereau/Exer")[:4]
         emitted_on = day(value_at(bordereau, "BlocBordereau/DteBordEm"))
         if emitted_on is None or not (exercice.isascii() and exercice.isdigit() and 1 <= int(exercice) <= 9998):
@@ -102,33 +102,33 @@ def emitted_in_exercice(subject: Subject) -> Iterator[Hit]:
             yield _hit(bordereau, "DteBordEm", message)
 
 
-def same_piece(subject: Subject) -> Iterator[Hit]:
+def same_piece(aller: Aller) -> Iterator[Hit]:
     """No IdPce is twice in a bordereau."""
-    for block, bordereau in subject.bordereaux():
+    for block, bordereau in aller.bordereaux():
         for element in _repeated(bordereau, f"Piece/{block.domain.piece}/IdPce"):
             yield Hit(element, f"Deux pièces du bordereau portent le numéro {shown(element.get('V', ''))}.")
 
 
-def same_ligne(subject: Subject) -> Iterator[Hit]:
+def same_ligne(aller: Aller) -> Iterator[Hit]:
     """No IdLigne is twice in a pièce."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         for piece in block.elements("Bordereau/Piece[LigneDePiece[2]]"):
             for element in _repeated(piece, f"LigneDePiece/{block.domain.ligne}/IdLigne"):
                 yield Hit(element, f"Deux lignes de la pièce portent le numéro {shown(element.get('V', ''))}.")
 
 
-def only_in_replies(subject: Subject) -> Iterator[Hit]:
+def only_in_replies(aller: Aller) -> Iterator[Hit]:
     """No pièce has a type that only DGFiP uses, to ask for one."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         kind = block.domain.only_in_replies
         for element in block.elements(f"{{piece}}/TypPce[@V='{kind}']"):
             yield Hit(element, f"TypPce vaut {kind} : ce type ne sert qu'à la DGFiP, pour demander une pièce.")
 
 
-def no_account(subject: Subject) -> Iterator[Hit]:
+def no_account(aller: Aller) -> Iterator[Hit]:
     """A ligne that is paid by transfer says to which account."""
     kinds = " or ".join(f"@V='{kind}'" for kind in _WITH_ACCOUNT)
-    for block in subject.blocks:
+    for block in aller.blocks:
         without = "Bordereau/Piece/LigneDePiece[not(Tiers/CpteBancaire)]"
         for element in block.elements(f"{without}/{block.domain.ligne}/ModRegl[{kinds}]"):
             message = f"ModRegl vaut {element.get('V', '')[:2]} (virement), mais le tiers n'a pas de CpteBancaire."

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from pes.reading.aller import Subject
+from pes.reading.aller import Aller
 from pes.vocabulary import Severity, Who
 
 
@@ -17,7 +17,7 @@ class Hit(NamedTuple):
     message: str
 
 
-Find = Callable[[Subject], Iterable[Hit]]
+Find = Callable[[Aller], Iterable[Hit]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lxml import etree
 from pes.controls.check_digits import is_siret
 from pes.controls.control import Hit
 from pes.numbers import number_of
-from pes.reading.aller import Subject
+from pes.reading.aller import Aller
 from pes.reading.contents import BORDEREAUX_MAX, ID_CHARACTERS_MAX
 from pes.reading.xml import SIGNATURE, value_at
 
@@ -45,33 +45,33 @@ def nearest(root: etree._Element, path: str) -> etree._Element:
     return element
 
 
-def not_latin(subject: Subject) -> Iterator[Hit]:
+def not_latin(aller: Aller) -> Iterator[Hit]:
     """The declared encoding is not ISO-8859-1, and some bytes would be read as something else."""
-    if _says_latin(subject) or subject.document.isascii():
+    if _says_latin(aller) or aller.document.isascii():
         return
-    yield Hit(subject.root, f"Le fichier annonce {_encoding(subject)} ; un PES doit annoncer et employer ISO-8859-1.")
+    yield Hit(aller.root, f"Le fichier annonce {_encoding(aller)} ; un PES doit annoncer et employer ISO-8859-1.")
 
 
-def not_said_latin(subject: Subject) -> Iterator[Hit]:
+def not_said_latin(aller: Aller) -> Iterator[Hit]:
     """The declared encoding is not ISO-8859-1 in so many words, but every character is the same in both."""
-    if _says_latin(subject):
-        if b"iso-8859-1" not in subject.document[:HEAD_BYTES].lower():
+    if _says_latin(aller):
+        if b"iso-8859-1" not in aller.document[:HEAD_BYTES].lower():
             told = "pas « ISO-8859-1 » dans ses 50 premiers caractères, où des plateformes le cherchent"
-            yield Hit(subject.root, f"Le fichier n'annonce {told}.")
+            yield Hit(aller.root, f"Le fichier n'annonce {told}.")
         return
-    if not subject.document.isascii():
+    if not aller.document.isascii():
         return
     yield Hit(
-        subject.root,
-        f"Le fichier annonce {_encoding(subject)} ; un PES doit annoncer ISO-8859-1. Ses caractères sont tous "
+        aller.root,
+        f"Le fichier annonce {_encoding(aller)} ; un PES doit annoncer ISO-8859-1. Ses caractères sont tous "
         "communs aux deux : il reste lisible.",
     )
 
 
-def lying(subject: Subject) -> Iterator[Hit]:
+def lying(aller: Aller) -> Iterator[Hit]:
     """The bytes are those of ISO-8859-1 where it is declared: not UTF-8, not the additions of Windows-1252."""
-    document = subject.document
-    if not _says_latin(subject) or document.isascii():
+    document = aller.document
+    if not _says_latin(aller) or document.isascii():
         return
     if _has_c1(document):
         told = "des octets qui n'existent pas en ISO-8859-1 (sans doute du Windows-1252 ou de l'UTF-8)"
@@ -79,7 +79,7 @@ def lying(subject: Subject) -> Iterator[Hit]:
         told = "de l'UTF-8 : ses accents seraient lus de travers"
     else:
         return
-    yield Hit(subject.root, f"Le fichier annonce ISO-8859-1, mais contient {told}.")
+    yield Hit(aller.root, f"Le fichier annonce ISO-8859-1, mais contient {told}.")
 
 
 def _has_c1(document: bytes) -> bool:
@@ -96,93 +96,91 @@ def _is_utf8(document: bytes) -> bool:
     return True
 
 
-def _says_latin(subject: Subject) -> bool:
-    return subject.prolog.declared in _LATIN and not subject.prolog.bom
+def _says_latin(aller: Aller) -> bool:
+    return aller.prolog.declared in _LATIN and not aller.prolog.bom
 
 
-def _encoding(subject: Subject) -> str:
-    return (subject.prolog.declared or subject.prolog.bom or "aucun encodage")[:SHOWN_CHARACTERS_MAX]
+def _encoding(aller: Aller) -> str:
+    return (aller.prolog.declared or aller.prolog.bom or "aucun encodage")[:SHOWN_CHARACTERS_MAX]
 
 
-def empty(subject: Subject) -> Iterator[Hit]:
+def empty(aller: Aller) -> Iterator[Hit]:
     """Nothing stands beside Enveloppe and EnTetePES."""
     around = ("Enveloppe", "EnTetePES", SIGNATURE)
-    if not any(isinstance(child.tag, str) and child.tag not in around for child in subject.root):
+    if not any(isinstance(child.tag, str) and child.tag not in around for child in aller.root):
         yield Hit(
-            subject.root,
+            aller.root,
             "Le flux ne contient ni dépense, ni recette, ni facture, ni marché, ni pièce jointe : Hélios n'y "
             "répondrait jamais.",
         )
 
 
-def header(subject: Subject) -> Iterator[Hit]:
+def header(aller: Aller) -> Iterator[Hit]:
     """NomFic, IdPost, CodCol and CodBud are there, and have their form."""
     for path, pattern, expected in _HEADER:
-        value = value_at(subject.root, path)
+        value = value_at(aller.root, path)
         if pattern.fullmatch(value):
             continue
         name = path.rpartition("/")[2]
         found = f"vaut {shown(value)}" if value else "est absent"
-        yield Hit(nearest(subject.root, path), f"{name} {found} ; il est attendu : {expected}.")
+        yield Hit(nearest(aller.root, path), f"{name} {found} ; il est attendu : {expected}.")
 
 
-def siret(subject: Subject) -> Iterator[Hit]:
+def siret(aller: Aller) -> Iterator[Hit]:
     """IdColl is a SIRET, when it is given."""
-    value = value_at(subject.root, "EnTetePES/IdColl")
+    value = value_at(aller.root, "EnTetePES/IdColl")
     if value and not is_siret(value):
         message = f"IdColl vaut {shown(value)}, qui n'est pas un SIRET : 14 chiffres, dont une clé de contrôle."
-        yield Hit(nearest(subject.root, "EnTetePES/IdColl"), message)
+        yield Hit(nearest(aller.root, "EnTetePES/IdColl"), message)
 
 
-def siren(subject: Subject) -> Iterator[Hit]:
+def siren(aller: Aller) -> Iterator[Hit]:
     """IdColl is a SIRET of the collectivité that imports: misrouted replies start there (helios.md 7.5)."""
-    value = value_at(subject.root, "EnTetePES/IdColl")
-    if not value or not subject.collectivite or value[:9] == subject.collectivite:
+    value = value_at(aller.root, "EnTetePES/IdColl")
+    if not value or not aller.collectivite or value[:9] == aller.collectivite:
         return
-    message = (
-        f"Le SIRET du fichier ({shown(value)}) n'est pas de la collectivité {subject.collectivite} qui l'importe."
-    )
-    yield Hit(nearest(subject.root, "EnTetePES/IdColl"), message)
+    message = f"Le SIRET du fichier ({shown(value)}) n'est pas de la collectivité {aller.collectivite} qui l'importe."
+    yield Hit(nearest(aller.root, "EnTetePES/IdColl"), message)
 
 
-def version(subject: Subject) -> Iterator[Hit]:
+def version(aller: Aller) -> Iterator[Hit]:
     """Version is 2."""
-    yield from _number(subject.root, "Enveloppe/Parametres/Version", 2)
+    yield from _number(aller.root, "Enveloppe/Parametres/Version", 2)
 
 
-def file_type(subject: Subject) -> Iterator[Hit]:
+def file_type(aller: Aller) -> Iterator[Hit]:
     """TypFic is one of those that are used."""
-    value = value_at(subject.root, "Enveloppe/Parametres/TypFic")
+    value = value_at(aller.root, "Enveloppe/Parametres/TypFic")
     if value not in _TYPES:
         message = f"TypFic vaut {shown(value)} ; les valeurs connues sont {', '.join(_TYPES)}."
-        yield Hit(nearest(subject.root, "Enveloppe/Parametres/TypFic"), message)
+        yield Hit(nearest(aller.root, "Enveloppe/Parametres/TypFic"), message)
 
 
-def emitted_later(subject: Subject) -> Iterator[Hit]:
+def emitted_later(aller: Aller) -> Iterator[Hit]:
     """DteStr is not ahead of us."""
-    value = value_at(subject.root, "EnTetePES/DteStr")
+    value = value_at(aller.root, "EnTetePES/DteStr")
     emitted_on = day(value)
-    if emitted_on is not None and emitted_on > subject.today:
-        message = f"DteStr vaut {shown(value)}, une date à venir (nous sommes le {subject.today:%d/%m/%Y})."
-        yield Hit(nearest(subject.root, "EnTetePES/DteStr"), message)
+    if emitted_on is not None and emitted_on > aller.today:
+        message = f"DteStr vaut {shown(value)}, une date à venir (nous sommes le {aller.today:%d/%m/%Y})."
+        yield Hit(nearest(aller.root, "EnTetePES/DteStr"), message)
 
 
-def domain_version(subject: Subject) -> Iterator[Hit]:
+def domain_version(aller: Aller) -> Iterator[Hit]:
     """IdVer of each domain is 2."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         yield from _number(block.element, f"{block.domain.header}/IdVer", 2)
 
 
-def attachments_version(subject: Subject) -> Iterator[Hit]:
+def attachments_version(aller: Aller) -> Iterator[Hit]:
     """IdVer of the PJ is 1."""
-    block = subject.root.find("PES_PJ")
-    if block is not None and len(subject.attachments):
+    block = aller.root.find("PES_PJ")
+    if block is not None and len(aller.attachments):
         yield from _number(block, "EnTetePES_PJ/IdVer", 1)
 
 
-def signed_without_saying(subject: Subject) -> Iterator[Hit]:
+def signed_without_saying(aller: Aller) -> Iterator[Hit]:
     """No signature stands where InfoDematerialisee is not 1."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         if block.is_dematerialised or block.element.find(f"Bordereau/{SIGNATURE}") is None:
             continue
         yield Hit(
@@ -191,14 +189,14 @@ def signed_without_saying(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def duplicate_ids(subject: Subject) -> Iterator[Hit]:
+def duplicate_ids(aller: Aller) -> Iterator[Hit]:
     """No two elements have the same Id: a signature could not say which of them it is of."""
-    ids = [element_id for _, bordereau in subject.bordereaux() if (element_id := bordereau.get("Id"))]
-    ids += [subject.root.get("Id", "")] if subject.root.get("Id") else []
+    ids = [element_id for _, bordereau in aller.bordereaux() if (element_id := bordereau.get("Id"))]
+    ids += [aller.root.get("Id", "")] if aller.root.get("Id") else []
     if len(ids) == len(set(ids)):
         return
     counts = Counter(ids)
-    for element in (subject.root, *(bordereau for _, bordereau in subject.bordereaux())):
+    for element in (aller.root, *(bordereau for _, bordereau in aller.bordereaux())):
         element_id = element.get("Id", "")
         count = counts.pop(element_id, 0)
         if count > 1:
@@ -206,29 +204,29 @@ def duplicate_ids(subject: Subject) -> Iterator[Hit]:
             yield Hit(element, message)
 
 
-def long_ids(subject: Subject) -> Iterator[Hit]:
+def long_ids(aller: Aller) -> Iterator[Hit]:
     """No Id is too long to be carried."""
-    for element in (subject.root, *(bordereau for _, bordereau in subject.bordereaux())):
+    for element in (aller.root, *(bordereau for _, bordereau in aller.bordereaux())):
         if len(element.get("Id", "")) > ID_CHARACTERS_MAX:
             message = f"Un attribut Id dépasse {ID_CHARACTERS_MAX} caractères : il ne peut pas être signé ainsi."
             yield Hit(element, message)
 
 
-def missing_ids(subject: Subject) -> Iterator[Hit]:
+def missing_ids(aller: Aller) -> Iterator[Hit]:
     """What must be signed has an Id: every bordereau, or else the root (helios.md 5.2)."""
-    if subject.root.get("Id") or not any(block.is_dematerialised for block in subject.blocks):
+    if aller.root.get("Id") or not any(block.is_dematerialised for block in aller.blocks):
         return
-    for _, bordereau in subject.bordereaux():
+    for _, bordereau in aller.bordereaux():
         if bordereau.get("Id") is None:
             yield Hit(bordereau, "Ce bordereau n'a pas d'Id, ni la racine du fichier : il ne peut pas être signé.")
 
 
-def too_many(subject: Subject) -> Iterator[Hit]:
+def too_many(aller: Aller) -> Iterator[Hit]:
     """There are not more bordereaux than a flux can reasonably have."""
-    count = sum(len(block.bordereaux) for block in subject.blocks)
+    count = sum(len(block.bordereaux) for block in aller.blocks)
     if count > BORDEREAUX_MAX:
         message = f"Le flux contient {count} bordereaux ; la plateforme en accepte {BORDEREAUX_MAX} au plus."
-        yield Hit(subject.root, message)
+        yield Hit(aller.root, message)
 
 
 def day(text: str) -> date | None:

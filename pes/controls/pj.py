@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pes.controls.control import Hit
 from pes.controls.document import nearest, shown
-from pes.reading.aller import Subject
+from pes.reading.aller import Aller
 from pes.reading.attachments import kinds_for
 from pes.reading.xml import value_at
 from pes.units import MEBIBYTE
@@ -21,22 +21,22 @@ _FAULTS = {
 }
 
 
-def unreadable(subject: Subject) -> Iterator[Hit]:
+def unreadable(aller: Aller) -> Iterator[Hit]:
     """The content of every PJ can be read: base64, then gzip, within bounds."""
-    for file, found in subject.inspections:
+    for file, found in aller.inspections:
         if found.fault == "too-large":
-            bound = subject.attachment_bytes_max // MEBIBYTE
+            bound = aller.attachment_bytes_max // MEBIBYTE
             yield Hit(file, f"Le contenu de la PJ dépasse {bound} Mio une fois décompressé.")
         elif found.fault:
             fault = _FAULTS.get(found.fault, "n'est pas lisible")
             yield Hit(file, f"Le contenu de la PJ {fault} : elle ne pourrait pas être ouverte.")
 
 
-def another_kind(subject: Subject) -> Iterator[Hit]:
+def another_kind(aller: Aller) -> Iterator[Hit]:
     """The content of every PJ is of the kind that its MIME type and its name say."""
-    names = [one.name for one in subject.attachments]
-    has_one_each = len(names) == len(subject.inspections)
-    for position, (file, found) in enumerate(subject.inspections):
+    names = [one.name for one in aller.attachments]
+    has_one_each = len(names) == len(aller.inspections)
+    for position, (file, found) in enumerate(aller.inspections):
         mime = file.get("MIMEType", "")
         name = names[position] if has_one_each else value_at(file, "../../NomPJ")
         if not found.fault and found.kind not in kinds_for(mime, name):
@@ -44,56 +44,56 @@ def another_kind(subject: Subject) -> Iterator[Hit]:
             yield Hit(file, message)
 
 
-def extension(subject: Subject) -> Iterator[Hit]:
+def extension(aller: Aller) -> Iterator[Hit]:
     """The name of every PJ, where it has one, has an extension of 2 to 4 characters."""
-    for one in subject.attachments:
+    for one in aller.attachments:
         if one.name and not _EXTENSION.search(one.name):
             message = f"NomPJ vaut {shown(one.name)} ; il lui faut une extension (.pdf, .xml…)."
-            yield Hit(nearest(subject.attachment(one), "NomPJ"), message)
+            yield Hit(nearest(aller.attachment(one), "NomPJ"), message)
 
 
-def same_attachment(subject: Subject) -> Iterator[Hit]:
+def same_attachment(aller: Aller) -> Iterator[Hit]:
     """No IdUnique is given to two PJ."""
     seen: set[str] = set()
-    for one in subject.attachments:
+    for one in aller.attachments:
         if one.id_unique and one.id_unique in seen:
             message = f"Plusieurs PJ du fichier portent l'IdUnique {shown(one.id_unique)}."
-            yield Hit(nearest(subject.attachment(one), "IdUnique"), message)
+            yield Hit(nearest(aller.attachment(one), "IdUnique"), message)
         seen.add(one.id_unique)
 
 
-def not_referenced(subject: Subject) -> Iterator[Hit]:
+def not_referenced(aller: Aller) -> Iterator[Hit]:
     """Every PJ is referred to by a pièce, or says what it belongs to."""
-    referred = {reference.id_unique for reference in subject.references}
-    for one in subject.attachments:
-        if one.id_unique not in referred and subject.attachment(one).find("RefCompta") is None:
+    referred = {reference.id_unique for reference in aller.references}
+    for one in aller.attachments:
+        if one.id_unique not in referred and aller.attachment(one).find("RefCompta") is None:
             message = f"Aucune pièce ne fait référence à la PJ {shown(one.id_unique)}, et elle n'a pas de RefCompta."
-            yield Hit(subject.attachment(one), message)
+            yield Hit(aller.attachment(one), message)
 
 
-def no_accounting_reference(subject: Subject) -> Iterator[Hit]:
+def no_accounting_reference(aller: Aller) -> Iterator[Hit]:
     """A CFU (types 012 and 013) says what it belongs to."""
-    for one in subject.attachments:
-        if one.type in _NEED_REFERENCE and subject.attachment(one).find("RefCompta") is None:
-            yield Hit(subject.attachment(one), f"Une PJ de type {one.type} doit avoir un RefCompta.")
+    for one in aller.attachments:
+        if one.type in _NEED_REFERENCE and aller.attachment(one).find("RefCompta") is None:
+            yield Hit(aller.attachment(one), f"Une PJ de type {one.type} doit avoir un RefCompta.")
 
 
-def not_enclosed(subject: Subject) -> Iterator[Hit]:
+def not_enclosed(aller: Aller) -> Iterator[Hit]:
     """The PJ that a pièce refers to is in the file; it may also have come before."""
-    known = {one.id_unique for one in subject.attachments}
-    for one in subject.references:
+    known = {one.id_unique for one in aller.attachments}
+    for one in aller.references:
         if one.support == _ELECTRONIC and one.id_unique not in known:
             known.add(one.id_unique)  # said once, where it is first referred to
             message = f"La PJ {shown(one.id_unique)} n'est pas dans le fichier : elle doit déjà être dans Hélios."
-            yield Hit(subject.reference(one), message)
+            yield Hit(aller.reference(one), message)
 
 
-def on_paper(subject: Subject) -> Iterator[Hit]:
+def on_paper(aller: Aller) -> Iterator[Hit]:
     """What is sent on paper or on a disc is not in the file as well."""
-    enclosed = {one.id_unique for one in subject.attachments}
-    for one in subject.references:
+    enclosed = {one.id_unique for one in aller.attachments}
+    for one in aller.references:
         if one.support != _ELECTRONIC and one.id_unique in enclosed:
             message = (
                 f"La PJ {shown(one.id_unique)} est dans le fichier, alors que Support vaut {shown(one.support)}."
             )
-            yield Hit(subject.reference(one), message)
+            yield Hit(aller.reference(one), message)

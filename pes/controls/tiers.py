@@ -7,7 +7,7 @@ from lxml import etree
 from pes.controls.check_digits import is_bic, is_iban, is_nir, is_rib, is_siren, is_siret
 from pes.controls.control import Hit
 from pes.controls.document import shown
-from pes.reading.aller import Block, Subject, column, rows
+from pes.reading.aller import Aller, Block, column, rows
 from pes.reading.privacy import NIR, masked_iban
 from pes.reading.xml import value_at
 
@@ -24,9 +24,9 @@ _TRUE = frozenset({"1", "true"})
 _PARTS = ("CodeEtab", "CodeGuic", "IdCpte", "CleRib")
 
 
-def identifier(subject: Subject) -> Iterator[Hit]:
+def identifier(aller: Aller) -> Iterator[Hit]:
     """The identifier of a tiers is of the kind that it says, and its key is right."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         found = set(rows(block.element, f"{_TIERS}/InfoTiers", ("NatIdTiers", "IdTiers")))
         wrong = {(kind, value) for kind, value in found if value and not _is_right(kind, value)}
         for element in block.elements(f"{_TIERS}/InfoTiers[NatIdTiers]/IdTiers") if wrong else ():
@@ -45,18 +45,18 @@ def _wrong_identifier(kind: str, value: str) -> str:
     return f"IdTiers {found} : NatIdTiers dit {kind}, et ce n'est pas {_KINDS[kind][0]} valide."
 
 
-def person(subject: Subject) -> Iterator[Hit]:
+def person(aller: Aller) -> Iterator[Hit]:
     """A person has a Civilite and a Prenom."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         for element in block.elements(f"{_TIERS}/InfoTiers[{_IS_PERSON}][not(Civilite) or not(Prenom)]"):
             missing = [name for name in ("Civilite", "Prenom") if element.find(name) is None]
             are_needed = " et ".join(missing) + (" sont obligatoires" if len(missing) > 1 else " est obligatoire")
             yield Hit(element, f"Le tiers est une personne physique (CatTiers 01) : {are_needed}.")
 
 
-def country(subject: Subject) -> Iterator[Hit]:
+def country(aller: Aller) -> Iterator[Hit]:
     """CodPays is there for who lives abroad, and only for them."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         for element in block.elements(f"{_TIERS}/Adresse[CodPays or CodRes/@V!='0']"):
             value = value_at(element, "CodPays")
             lives_abroad = value_at(element, "CodRes") in _TRUE
@@ -66,9 +66,9 @@ def country(subject: Subject) -> Iterator[Hit]:
                 yield Hit(element, f"Le tiers est résident (CodRes 0), mais CodPays vaut {shown(value)}.")
 
 
-def iban(subject: Subject) -> Iterator[Hit]:
+def iban(aller: Aller) -> Iterator[Hit]:
     """Every IBAN is in capitals, and its key is right."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         for element in _wrong(block, f"{_TIERS}/CpteBancaire/IBAN", is_iban):
             value = element.get("V", "")
             is_badly_written = is_iban("".join(value.upper().split()))
@@ -76,19 +76,19 @@ def iban(subject: Subject) -> Iterator[Hit]:
             yield Hit(element, f"L'IBAN {masked_iban(value)} n'est pas valide : {why}.")
 
 
-def bic(subject: Subject) -> Iterator[Hit]:
+def bic(aller: Aller) -> Iterator[Hit]:
     """Every BIC is in capitals, and has the form of one."""
-    for block in subject.blocks:
+    for block in aller.blocks:
         for element in _wrong(block, f"{_TIERS}/CpteBancaire/BIC", is_bic):
             yield Hit(
                 element, f"Le BIC {shown(element.get('V', ''))} n'est pas valide : 8 ou 11 caractères, en majuscules."
             )
 
 
-def rib(subject: Subject) -> Iterator[Hit]:
+def rib(aller: Aller) -> Iterator[Hit]:
     """The four parts of a RIB are there together, and agree."""
     some = " or ".join(_PARTS)
-    for block in subject.blocks:
+    for block in aller.blocks:
         for element in block.elements(f"{_TIERS}/CpteBancaire[{some}]"):
             parts = {name: value_at(element, name) for name in _PARTS}
             missing = [name for name, value in parts.items() if not value]

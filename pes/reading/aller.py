@@ -101,7 +101,7 @@ class Reference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Subject:
+class Aller:
     """What the controls are given.
 
     Attributes:

@@ -3,7 +3,7 @@
 from lxml import etree
 
 from pes.numbers import amount
-from pes.reading.aller import Block, Subject, count
+from pes.reading.aller import Aller, Block, count
 from pes.reading.xml import SIGNATURE, value_at
 from pes.vocabulary import Bordereau, Header
 
@@ -32,17 +32,16 @@ def header_of(root: etree._Element) -> Header:
     )
 
 
-def bordereaux_of(subject: Subject) -> tuple[Bordereau, ...]:
+def bordereaux_of(aller: Aller) -> tuple[Bordereau, ...]:
     """Return the bordereaux, the first of them when they are too many for a fact."""
-    found = [pair for _, pair in zip(range(BORDEREAUX_MAX), subject.bordereaux(), strict=False)]
+    found = [pair for _, pair in zip(range(BORDEREAUX_MAX), aller.bordereaux(), strict=False)]
     return tuple(_bordereau(block, element) for block, element in found)
 
 
-def must_be_signed(subject: Subject) -> bool:
+def must_be_signed(aller: Aller) -> bool:
     """Say whether a flux must be signed to leave: a domain says so, or a signature is there and must hold (A11)."""
     return (
-        any(block.is_dematerialised for block in subject.blocks)
-        or next(subject.root.iter(SIGNATURE), None) is not None
+        any(block.is_dematerialised for block in aller.blocks) or next(aller.root.iter(SIGNATURE), None) is not None
     )
 
 

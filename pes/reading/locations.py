@@ -25,10 +25,10 @@ _NUMBERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "PJRef": ("attachment", ("IdUnique",)),
 }
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 
 
-def where_is(element: etree._Element, place: Place | None = None) -> Where:
+def where_is(element: etree._Element, place: Position | None = None) -> Where:
     """Return the place of an element; `place` is its line and column where they are known (`columns_of`)."""
     found: dict[str, str] = {}
     here: etree._Element | None = element
@@ -87,7 +87,7 @@ def _is_named(element: etree._Element, name: str) -> bool:
 
 def columns_of(
     document: bytes, root: etree._Element, elements: Iterable[etree._Element]
-) -> dict[etree._Element, Place]:
+) -> dict[etree._Element, Position]:
     """Return the line and column (from 1) where each element's tag starts; costs one more reading of the document.
 
     Nothing for the elements of a document that expat cannot read: then only the line is known, from lxml.
@@ -101,12 +101,12 @@ def columns_of(
             ordinals[ordinal] = element
             if len(ordinals) == len(wanted):
                 break
-    return {ordinals[ordinal]: place for ordinal, place in _places(document, ordinals).items()}
+    return {ordinals[ordinal]: place for ordinal, place in _positions(document, ordinals).items()}
 
 
-def _places(document: bytes, ordinals: Iterable[int]) -> dict[int, Place]:
+def _positions(document: bytes, ordinals: Iterable[int]) -> dict[int, Position]:
     wanted = set(ordinals)
-    found: dict[int, Place] = {}
+    found: dict[int, Position] = {}
     count = 0
     parser = expat.ParserCreate()
 

@@ -3,7 +3,7 @@
 from contextlib import aclosing
 
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.api import Orders, routes
+from services.gateway.api import SendRequests, routes
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.gateway.settings import Settings
@@ -46,8 +46,8 @@ async def serve(settings: Settings) -> None:
             checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
             waits_for=parts.bus.waits_for,
         )
-        orders = Orders(history=parts.history, now=utc_now)
-        app.include_router(routes(orders, caller=caller_dependency(parts.tokens)))
+        requests = SendRequests(history=parts.history, now=utc_now)
+        app.include_router(routes(requests, caller=caller_dependency(parts.tokens)))
         subscription = Subscription("gateway", dict.fromkeys(LISTENS_TO, sender.on_ready))
         await run_service(
             app, settings, [parts.bus.run(subscription), sender.review_holds(settings.holds_review_seconds)]

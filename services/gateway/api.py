@@ -17,13 +17,13 @@ from shared.web.deciding import decide_on
 from shared.web.texts import Comment
 
 
-class Order(BaseModel):
+class SendRequest(BaseModel):
     """Why a suspended sending is to be done again; not needed otherwise."""
 
     reason: Comment = ""
 
 
-class Orders:
+class SendRequests:
     """Records that people want flux to leave; the fact itself, coming back from the bus, has them sent."""
 
     def __init__(self, *, history: History, now: Callable[[], datetime]) -> None:
@@ -32,7 +32,7 @@ class Orders:
         self._now = now
 
     async def take(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
-        """Record one order and return what the API answers.
+        """Record one request and return what the API answers.
 
         Raises:
             RequestRefusedError: 404 when the caller may not see the flux, 409 or 422 as `decide.request` says.
@@ -49,16 +49,16 @@ class Orders:
         return _answer(flux_id, decided.flux, detail)
 
 
-def routes(orders: Orders, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `gateway`."""
     router = APIRouter(prefix="/v1/flux", tags=["transmission"])
 
     @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l'envoyer de nouveau")
     async def transmit(
-        flux_id: UUID, who: Annotated[Caller, Depends(caller)], order: Order | None = None
+        flux_id: UUID, who: Annotated[Caller, Depends(caller)], request: SendRequest | None = None
     ) -> JSONResponse:
         who.require(MAY_SEND, "envoyer un flux")
-        taken = await orders.take(flux_id, order.reason if order else "", who)
+        taken = await requests.take(flux_id, request.reason if request else "", who)
         return JSONResponse(taken, 202, {"Location": f"/v1/flux/{flux_id}"})
 
     return router

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from services.gateway import decide
 from services.gateway.decide import Evidence, Outcome, Rules
 from services.gateway.names import remote_name
-from services.gateway.ports import Channel, Documents, RefusedError
+from services.gateway.ports import Channel, Documents, UploadRefusedError
 from shared import metrics
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
@@ -166,7 +166,7 @@ class Sender:
     async def _upload(self, flux_id: UUID, attempt: TransmissionAttempted) -> None:
         try:
             await self._channel.put(attempt.remote_name, self._leaving(flux_id, attempt.document.sha256))
-        except RefusedError as error:
+        except UploadRefusedError as error:
             logger.warning("gateway.refused", extra={"reason": str(error), "attempt": attempt.attempt})
             self._outcomes[flux_id] = Outcome(attempt, refusal=str(error))
         else:

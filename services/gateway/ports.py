@@ -6,7 +6,7 @@ from typing import Protocol
 from shared.errors import PesError
 
 
-class RefusedError(PesError):
+class UploadRefusedError(PesError):
     """The server answered, and said no: it does not have the file. Record it; trying again at once is no use."""
 
 
@@ -52,6 +52,6 @@ class Channel(Protocol):
         If `chunks` raises, the file is left incomplete, never closed, and the error goes through.
 
         Raises:
-            RefusedError: the server said no.
+            UploadRefusedError: the server said no.
             UnavailableError: the connection was lost; whether the server has the file is unknown.
         """

@@ -1,4 +1,4 @@
-"""What `ingest` checks at the door, and how it answers: nothing is judged here that needs the file to be read."""
+"""What `ingest` admits, and how it answers: nothing is judged here that needs the file to be read."""
 
 from collections.abc import AsyncIterator, Mapping
 

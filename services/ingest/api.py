@@ -42,7 +42,7 @@ class Cancellation(BaseModel):
 
 
 @dataclass(frozen=True)
-class Order:
+class ImportRequest:
     """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key."""
 
     collectivite: str
@@ -50,8 +50,8 @@ class Order:
     send: SendChoice
     key: str
 
-    def numbered(self, index: int) -> "Order":
-        """Return the order of one file among several: each has a key of its own."""
+    def numbered(self, index: int) -> "ImportRequest":
+        """Return what is wanted of one file among several: each has a key of its own."""
         return replace(self, key=f"{self.key}#{index}") if self.key else self
 
 
@@ -67,7 +67,7 @@ class Importer:
         self._now = now
         self._bytes_max = bytes_max
 
-    async def take(self, file: File, order: Order) -> dict[str, object]:
+    async def take(self, file: File, wanted: ImportRequest) -> dict[str, object]:
         """Store one file and record its import.
 
         Returns:
@@ -84,16 +84,16 @@ class Importer:
         fact = FluxImported(
             document=document,
             filename=_label(file),
-            send=order.send,
-            idempotency_key=order.key,
+            send=wanted.send,
+            idempotency_key=wanted.key,
         )
-        flux_id = await self._record(fact, order)
+        flux_id = await self._record(fact, wanted)
         return {
             "flux_id": str(flux_id),
             "filename": fact.filename,
             "sha256": document.sha256,
             "size": document.size,
-            "collectivite": order.collectivite,
+            "collectivite": wanted.collectivite,
             "state": State.IMPORTED,
             "href": f"/v1/flux/{flux_id}",
         }
@@ -109,13 +109,13 @@ class Importer:
             flux_id, lambda flux, _: decide.cancel(flux, reason), who=who, history=self._history, now=self._now
         )
 
-    async def _record(self, fact: FluxImported, order: Order) -> UUID:
+    async def _record(self, fact: FluxImported, wanted: ImportRequest) -> UUID:
         """Record an import, or find the flux that the same request has already made."""
         event = Event.first(
             fact,
             flux_id=new_id(),
-            collectivite=order.collectivite,
-            actor=order.actor,
+            collectivite=wanted.collectivite,
+            actor=wanted.actor,
             correlation_id=new_id(),
             at=self._now(),
         )
@@ -147,14 +147,14 @@ def routes(
         send: str = "when_ready",
     ) -> JSONResponse:
         who.require(MAY_SEND, "importer un flux")
-        order = Order(who.choose(x_collectivite), who.subject, decide.chosen(send), idempotency_key)
+        wanted = ImportRequest(who.choose(x_collectivite), who.subject, decide.chosen(send), idempotency_key)
         boundary = boundary_of(request.headers.get("content-type", ""))
         body = Body(request.stream(), drained_bytes_max=file_bytes_max)
         try:
             if boundary is None:
                 refuse_early(request.headers, file_bytes_max)
-                return accepted(await importer.take(File(unquote(x_filename) or DEFAULT_FILENAME, body), order))
-            return several(await _take_each(importer, files(body, boundary), order, files_max))
+                return accepted(await importer.take(File(unquote(x_filename) or DEFAULT_FILENAME, body), wanted))
+            return several(await _take_each(importer, files(body, boundary), wanted, files_max))
         except ClientDisconnect as error:
             raise cut_off() from error
         except RequestRefusedError:
@@ -173,7 +173,7 @@ def routes(
 
 
 async def _take_each(
-    importer: Importer, found: AsyncIterator[File], order: Order, files_max: int
+    importer: Importer, found: AsyncIterator[File], wanted: ImportRequest, files_max: int
 ) -> list[dict[str, object]]:
     """Import each file of a request; one that is refused does not stop the others."""
     results: list[dict[str, object]] = []
@@ -181,7 +181,7 @@ async def _take_each(
         if len(results) == files_max:
             raise too_many(files_max)
         try:
-            taken = await importer.take(file, order.numbered(len(results)))
+            taken = await importer.take(file, wanted.numbered(len(results)))
             results.append({"status": 202, **taken})
         except RequestRefusedError as refused:
             results.append({"filename": _label(file), **problem_members(refused)})

@@ -12,14 +12,14 @@ from services.signature.api import signature_routes
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
-from services.signature.parapheur import Desk
+from services.signature.parapheur import Parapheur
 from services.signature.settings import Settings
 from shared.bus.consumer import Handler, Subscription
 from shared.facts.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
 from shared.runtime.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app
 from signing.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
-from signing.xades import Claims
+from signing.xades import Stated
 
 BEGINS_WITH = (FluxValidated, SignatureRestarted)
 GOES_ON_WITH = (VisaGiven, BordereauxSigned)
@@ -32,7 +32,7 @@ async def serve(settings: Settings, seal: KeySeal | None) -> None:
         registries = PostgresRegistries(parts.database)
         examiner = Examiner(trust, utc_now)
         signing = Signing(parts.history, parts.documents, registries, examiner, seal, utc_now)
-        desk = Desk(parts.history, parts.documents, registries, examiner, utc_now)
+        parapheur = Parapheur(parts.history, parts.documents, registries, examiner, utc_now)
         expiry = Expiry(registries, trust, seal, utc_now)
         app = service_app(
             "signature",
@@ -46,7 +46,7 @@ async def serve(settings: Settings, seal: KeySeal | None) -> None:
             waits_for=parts.bus.waits_for,
         )
         caller = caller_dependency(parts.tokens)
-        app.include_router(signature_routes(desk, expiry, caller=caller))
+        app.include_router(signature_routes(parapheur, expiry, caller=caller))
         administration = Administration(registries, utc_now, settings.sealed_collectivites)
         app.include_router(administration_routes(administration, caller=caller))
         handlers: dict[type[Fact], Handler] = {
@@ -62,8 +62,8 @@ def seal_of(settings: Settings, keys: ExitStack) -> KeySeal | None:
     key = _seal_key(settings, keys)
     if key is None:
         return None
-    claims = Claims(settings.seal_role, settings.seal_city, settings.seal_postal_code)
-    return KeySeal(key, claims, settings.sealed_collectivites)
+    stated = Stated(settings.seal_role, settings.seal_city, settings.seal_postal_code)
+    return KeySeal(key, stated, settings.sealed_collectivites)
 
 
 def _seal_key(settings: Settings, keys: ExitStack) -> SigningKey | None:

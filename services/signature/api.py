@@ -11,14 +11,14 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from pes.units import MEBIBYTE
 from services.signature.expiry import Expiry
-from services.signature.parapheur import Desk, Signer
+from services.signature.parapheur import Parapheur, Signer
 from shared.errors import RequestRefusedError, TooLargeError
 from shared.runtime.documents import bounded
 from shared.web.app import NO_STORE
 from shared.web.auth import MAY_READ, Caller
 from shared.web.texts import Comment, Reason
 from signing.certificates import read_der
-from signing.xades import Claims
+from signing.xades import Stated
 
 # A browser must never run or guess what a flux holds.
 AS_A_FILE = {
@@ -60,7 +60,7 @@ class SignedBy(BaseModel):
                 "Certificat illisible",
                 "Le certificat se donne en base64 de son DER. Rien n'est préparé.",
             ) from error
-        return Signer(certificate, Claims(self.role, self.city, self.postal_code))
+        return Signer(certificate, Stated(self.role, self.city, self.postal_code))
 
 
 class Preparation(SignedBy):
@@ -134,48 +134,50 @@ class Restart(BaseModel):
     reason: Reason
 
 
-def signature_routes(desk: Desk, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
+def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
     """Return the routes of those who sign and approve."""
     router = APIRouter(prefix="/v1", tags=["signature"])
 
     @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
     async def pending(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await desk.pending(who)
+        return await parapheur.pending(who)
 
     @router.post("/signatures/prepare", summary="Préparer des signatures : ce que la clé doit signer")
     async def prepare(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         asked = await _read(request, Preparation)
-        return await desk.prepare(asked.flux, asked.signer(), who)
+        return await parapheur.prepare(asked.flux, asked.signer(), who)
 
     @router.post("/signatures/complete", summary="Rendre les valeurs de signature")
     async def complete(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         given = await _read(request, Completion)
-        return await desk.complete(given.values(), given.signer(), given.signing_time, who)
+        return await parapheur.complete(given.values(), given.signer(), given.signing_time, who)
 
     @router.post("/signatures/visa", summary="Viser des flux")
     async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         given = await _read(request, Visa)
-        return await desk.give_visa(given.flux, given.comment, who)
+        return await parapheur.give_visa(given.flux, given.comment, who)
 
     @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
     async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         decline = await _read(request, Decline)
-        return await desk.refuse(decline.flux, decline.reason, who)
+        return await parapheur.refuse(decline.flux, decline.reason, who)
 
     @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         who.require(MAY_READ, "lire un circuit")
-        return await desk.circuit(flux_id, who)
+        return await parapheur.circuit(flux_id, who)
 
     @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
     async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
         who.require(MAY_READ, "lire un flux")
-        return Response(await desk.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream")
+        return Response(
+            await parapheur.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream"
+        )
 
     @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
     async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         asked = await _read(request, Restart)
-        return await desk.restart(flux_id, asked.reason, who)
+        return await parapheur.restart(flux_id, asked.reason, who)
 
     @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
     async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
@@ -202,13 +204,13 @@ async def _read(request: Request, wanted: type[Wanted]) -> Wanted:
             f"Une demande fait {BODY_BYTES_MAX // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
         ) from error
     except ValidationError as error:
-        places = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()[:20]]
+        faults = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()[:20]]
         raise RequestRefusedError(
             422,
             "invalid-request",
             "Demande invalide",
             "Un élément de la demande manque ou n'a pas la forme attendue : "
-            + ", ".join(place["where"] or "la demande" for place in places)
+            + ", ".join(place["where"] or "la demande" for place in faults)
             + ". Corrigez-le, puis recommencez.",
-            extra={"errors": places},
+            extra={"errors": faults},
         ) from error

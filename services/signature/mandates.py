@@ -91,8 +91,8 @@ def mandate_of(
             "Vous n'avez pas de mandat pour signer au nom de cette collectivité. "
             "Son administrateur peut l'enregistrer, avec l'acte qui vous le donne.",
         )
-    holding = [mandate for mandate in own if mandate.holds(at)]
-    if not holding:
+    in_force = [mandate for mandate in own if mandate.holds(at)]
+    if not in_force:
         latest = max(own, key=lambda mandate: mandate.valid_from)
         if at < latest.valid_from:
             return Refusal(
@@ -105,7 +105,7 @@ def mandate_of(
             f"Votre mandat ({latest.act}) a pris fin{when} : vous ne pouvez plus signer pour cette collectivité. Son "
             "administrateur peut en enregistrer un nouveau.",
         )
-    then = [mandate for mandate in holding if signing_time is None or mandate.holds(signing_time)]
+    then = [mandate for mandate in in_force if signing_time is None or mandate.holds(signing_time)]
     others = {one.person for one in everyone if one.certificate_sha256 == certificate_sha256 and one.holds(at)}
     return _with_certificate(then, set() if person in others else others, certificate_sha256)
 

@@ -1,4 +1,4 @@
-"""The desk: what signatories and those who approve ask for, one flux or hundreds at a time.
+"""The parapheur: what signatories and those who approve ask for, one flux or hundreds at a time.
 
 To sign takes two requests, and the key is in neither. `prepare` hands out, for each element, the exact bytes to sign
 under a certificate; `complete` brings the values back: they are verified, inserted, and the result is recorded.
@@ -52,7 +52,7 @@ from shared.web.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint
 from signing.outline import UnsignableError, read_outline
 from signing.trust import CLOCKS_APART
-from signing.xades import Claims, Prepared, complete, prepare
+from signing.xades import Prepared, Stated, complete, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Signer:
     """With what someone signs, and what they state."""
 
     certificate: x509.Certificate
-    claims: Claims
+    stated: Stated
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Known:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Parapheur:
     """Prepares and completes signatures, and takes the other steps of circuits."""
 
     history: History
@@ -355,7 +355,7 @@ async def _prepared(document: bytes, elements: Sequence[str], signer: Signer, at
             [target for target in outline.targets if target.element_id in elements],
             certificate=signer.certificate,
             signing_time=at,
-            claims=signer.claims,
+            stated=signer.stated,
             outline=outline,
         )
 

@@ -3,7 +3,7 @@
 from services.simulator.adapters.folder import Folder
 from services.simulator.adapters.sftp import open_server
 from services.simulator.api import routes
-from services.simulator.handler import Desk
+from services.simulator.handler import Guichet
 from services.simulator.settings import Settings
 from shared.runtime.service import read_settings, run, run_service
 from shared.web.app import caller_dependency, service_app
@@ -13,10 +13,10 @@ from shared.web.auth import TokenChecker
 async def serve(settings: Settings) -> None:
     """Open the folder and the SFTP server, and run until asked to stop."""
     folder = Folder(settings.simulator_folder)
-    desk = Desk(folder)
+    guichet = Guichet(folder)
     async with open_server(
         folder,
-        desk.take,
+        guichet.take,
         host=settings.sftp_host,
         port=settings.sftp_port,
         login=settings.sftp_login,
@@ -26,8 +26,8 @@ async def serve(settings: Settings) -> None:
     ) as server:
         app = service_app("simulator", "Joue le rôle de la DGFiP.", checks={"sftp": server.check})
         tokens = TokenChecker.from_file(settings.jwks_file, settings.token_issuer)
-        app.include_router(routes(desk, folder, caller=caller_dependency(tokens)))
-        await run_service(app, settings, [desk.run()])
+        app.include_router(routes(guichet, folder, caller=caller_dependency(tokens)))
+        await run_service(app, settings, [guichet.run()])
 
 
 if __name__ == "__main__":

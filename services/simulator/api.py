@@ -7,24 +7,24 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
-from services.simulator.handler import Desk
+from services.simulator.handler import Guichet
 from services.simulator.ports import Registry, Scenario
 from shared.web.auth import Caller
 
 RECEIPTS_MAX = 1000
 
 
-def routes(desk: Desk, registry: Registry, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+def routes(guichet: Guichet, registry: Registry, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `simulator`; every one of them takes a bearer token."""
     router = APIRouter(prefix="/v1", tags=["simulator"], dependencies=[Depends(caller)])
 
     @router.get("/scenario", summary="Le scénario en cours")
     async def read_scenario() -> Scenario:
-        return desk.scenario
+        return guichet.scenario
 
     @router.put("/scenario", summary="Choisir la réponse aux prochains fichiers")
     async def set_scenario(scenario: Scenario) -> Scenario:
-        desk.scenario = scenario
+        guichet.scenario = scenario
         return scenario
 
     @router.get("/receipts", summary="Les fichiers reçus, et combien de fois chacun l'a été")

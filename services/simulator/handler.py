@@ -21,7 +21,7 @@ AT_ONCE = 4  # a parsed file may take a few times its size in memory
 _CODIQUE = re.compile(r"[0-9AB]{6,7}")
 
 
-class Desk:
+class Guichet:
     """Receives files and answers them."""
 
     def __init__(self, registry: Registry) -> None:

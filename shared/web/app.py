@@ -160,16 +160,16 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        places = [{"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]} for one in error.errors()]
+        faults = [{"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]} for one in error.errors()]
         return problem(
             RequestRefusedError(
                 422,
                 "invalid-request",
                 "Demande invalide",
                 "Un paramètre de la demande manque ou n'a pas la forme attendue : "
-                + ", ".join(place["where"] for place in places)
+                + ", ".join(place["where"] for place in faults)
                 + ". Corrigez-le, puis recommencez.",
-                extra={"errors": places},
+                extra={"errors": faults},
             )
         )
 

@@ -15,7 +15,7 @@ from local.programs import BusKind
 from pes.sample import write_large
 from signing.keys import PemKey
 from signing.verification import verify
-from signing.xades import Claims, sign
+from signing.xades import Stated, sign
 from tests.bench.figures import Figure
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.judging import judged
@@ -143,5 +143,5 @@ async def _replies(sftp: asyncssh.SFTPClient) -> set[str]:
 
 def _signed(content: bytes, pki: DemoPki) -> bytes:
     key = PemKey.from_files(pki.signer_key, pki.signer_certificate)
-    claims = Claims(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
-    return sign(content, key=key, signing_time=datetime.now(UTC), claims=claims)
+    stated = Stated(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
+    return sign(content, key=key, signing_time=datetime.now(UTC), stated=stated)

@@ -14,7 +14,7 @@ from signing.trust import TrustList, vouched
 from signing.verification import verify
 from signing.xades import canonical, sign
 from tests.bench.figures import ROUNDS, Figure, medians
-from tests.parapheur import CLAIMS, HeldKey
+from tests.parapheur import STATED, HeldKey
 from tests.pki import crl, intermediate, signer
 from tests.signing import NOW
 
@@ -56,7 +56,7 @@ def flux_of(bordereaux: int, size: int) -> bytes:
 
 
 def _signed(document: bytes) -> bytes:
-    return sign(document, key=HeldKey(signer()), signing_time=NOW, claims=CLAIMS)
+    return sign(document, key=HeldKey(signer()), signing_time=NOW, stated=STATED)
 
 
 def _spec(bordereaux: int, pieces: int, lignes: int) -> SampleSpec:

@@ -22,7 +22,7 @@ DIGEST = "d" * 64
 
 
 @dataclass
-class Place:
+class Party:
     """A server, and what a test may do at its other end."""
 
     server: ReplyServer
@@ -45,7 +45,7 @@ def files_in(folder: Path) -> Callable[[], dict[str, bytes]]:
 
 
 @asynccontextmanager
-async def simulated(_: Path) -> AsyncIterator[Place]:
+async def simulated(_: Path) -> AsyncIterator[Party]:
     server = SimulatedReplies()
 
     async def stop() -> None:
@@ -57,11 +57,11 @@ async def simulated(_: Path) -> AsyncIterator[Place]:
     def moved() -> dict[str, bytes]:
         return {path.rsplit("/", 1)[1]: content for path, content in server.moved.items()}
 
-    yield Place(server, "/traite", server.put, moved, stop, start)
+    yield Party(server, "/traite", server.put, moved, stop, start)
 
 
 @asynccontextmanager
-async def simulator(folder: Path) -> AsyncIterator[Place]:
+async def simulator(folder: Path) -> AsyncIterator[Party]:
     async with Helios(folder, answers=False) as helios:
         server = SftpReplies(
             SftpServer(
@@ -75,117 +75,117 @@ async def simulator(folder: Path) -> AsyncIterator[Place]:
         )
         async with aclosing(server):
             done = files_in(helios.replies.parent / "traite")
-            yield Place(server, "/traite", put_in(helios.replies), done, helios.stop, helios.start)
+            yield Party(server, "/traite", put_in(helios.replies), done, helios.stop, helios.start)
 
 
 @asynccontextmanager
-async def openssh(folder: Path) -> AsyncIterator[Place]:
+async def openssh(folder: Path) -> AsyncIterator[Party]:
     async with OpenSsh(folder) as sshd:
         server = SftpReplies(sshd.server)
         async with aclosing(server):
             done = folder / "traite"
-            yield Place(server, str(done), put_in(folder / "sortie"), files_in(done), sshd.stop, sshd.start)
+            yield Party(server, str(done), put_in(folder / "sortie"), files_in(done), sshd.stop, sshd.start)
 
 
 PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
 
 
 @pytest.fixture(params=list(PLACES))
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+async def party(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Party]:
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(PLACES[request.param](tmp_path))
 
 
-async def only_file(place: Place) -> RemoteFile:
-    (file,) = await place.server.listing()
+async def only_file(party: Party) -> RemoteFile:
+    (file,) = await party.server.listing()
     return file
 
 
-async def content_of(place: Place, file: RemoteFile) -> bytes:
-    return b"".join([chunk async for chunk in place.server.read(file)])
+async def content_of(party: Party, file: RemoteFile) -> bytes:
+    return b"".join([chunk async for chunk in party.server.read(file)])
 
 
-async def test_files_are_listed_with_their_size(place: Place) -> None:
-    assert await place.server.listing() == []
-    place.put(NAME, CONTENT)
-    file = await only_file(place)
+async def test_files_are_listed_with_their_size(party: Party) -> None:
+    assert await party.server.listing() == []
+    party.put(NAME, CONTENT)
+    file = await only_file(party)
     assert (file.name, file.size) == (NAME, len(CONTENT))
-    assert await only_file(place) == file
+    assert await only_file(party) == file
 
 
 @pytest.mark.parametrize("name", [".reply.part", "PESALR1_034990.xml"])
-async def test_what_is_no_reply_is_not_listed(place: Place, name: str) -> None:
-    place.put(name, CONTENT)
-    assert await place.server.listing() == []
+async def test_what_is_no_reply_is_not_listed(party: Party, name: str) -> None:
+    party.put(name, CONTENT)
+    assert await party.server.listing() == []
 
 
-async def test_a_file_is_read_whole(place: Place) -> None:
-    place.put(NAME, CONTENT)
-    assert await content_of(place, await only_file(place)) == CONTENT
+async def test_a_file_is_read_whole(party: Party) -> None:
+    party.put(NAME, CONTENT)
+    assert await content_of(party, await only_file(party)) == CONTENT
 
 
-async def test_a_file_that_grew_since_it_was_listed_is_not_taken(place: Place) -> None:
-    place.put(NAME, CONTENT)
-    file = await only_file(place)
-    place.put(NAME, CONTENT + b"more")
+async def test_a_file_that_grew_since_it_was_listed_is_not_taken(party: Party) -> None:
+    party.put(NAME, CONTENT)
+    file = await only_file(party)
+    party.put(NAME, CONTENT + b"more")
     with pytest.raises(FileChangedError):
-        await content_of(place, file)
+        await content_of(party, file)
 
 
-async def test_a_file_that_has_gone_is_refused_and_the_server_stays(place: Place) -> None:
+async def test_a_file_that_has_gone_is_refused_and_the_server_stays(party: Party) -> None:
     with pytest.raises(FileRefusedError):
-        await content_of(place, RemoteFile(0, "absent.xml", 10))
-    assert await place.server.listing() == []
+        await content_of(party, RemoteFile(0, "absent.xml", 10))
+    assert await party.server.listing() == []
 
 
-async def test_a_file_is_moved_aside(place: Place) -> None:
-    place.put(NAME, CONTENT)
-    await place.server.move(await only_file(place), place.done, DIGEST)
-    assert await place.server.listing() == []
-    assert place.moved() == {NAME: CONTENT}
+async def test_a_file_is_moved_aside(party: Party) -> None:
+    party.put(NAME, CONTENT)
+    await party.server.move(await only_file(party), party.done, DIGEST)
+    assert await party.server.listing() == []
+    assert party.moved() == {NAME: CONTENT}
 
 
-async def test_a_file_that_changed_is_not_moved(place: Place) -> None:
-    place.put(NAME, CONTENT)
-    file = await only_file(place)
-    place.put(NAME, CONTENT + b"more")
-    await place.server.move(file, place.done, DIGEST)
-    assert (await only_file(place)).size == len(CONTENT) + 4
-    assert place.moved() == {}
+async def test_a_file_that_changed_is_not_moved(party: Party) -> None:
+    party.put(NAME, CONTENT)
+    file = await only_file(party)
+    party.put(NAME, CONTENT + b"more")
+    await party.server.move(file, party.done, DIGEST)
+    assert (await only_file(party)).size == len(CONTENT) + 4
+    assert party.moved() == {}
 
 
-async def test_a_file_that_has_gone_is_not_moved_and_that_is_no_error(place: Place) -> None:
-    await place.server.move(RemoteFile(0, "absent.xml", 10), place.done, DIGEST)
+async def test_a_file_that_has_gone_is_not_moved_and_that_is_no_error(party: Party) -> None:
+    await party.server.move(RemoteFile(0, "absent.xml", 10), party.done, DIGEST)
 
 
-async def test_what_was_moved_before_under_the_same_name_is_kept(place: Place) -> None:
+async def test_what_was_moved_before_under_the_same_name_is_kept(party: Party) -> None:
     for content in (b"first", b"second"):
-        place.put(NAME, content)
-        await place.server.move(await only_file(place), place.done, DIGEST)
-    assert place.moved() == {NAME: b"first", f"{NAME}.{DIGEST}": b"second"}
+        party.put(NAME, content)
+        await party.server.move(await only_file(party), party.done, DIGEST)
+    assert party.moved() == {NAME: b"first", f"{NAME}.{DIGEST}": b"second"}
 
 
-async def test_a_server_that_is_away_is_unavailable_until_it_is_back(place: Place) -> None:
-    place.put(NAME, CONTENT)
-    file = await only_file(place)
-    await place.stop()
+async def test_a_server_that_is_away_is_unavailable_until_it_is_back(party: Party) -> None:
+    party.put(NAME, CONTENT)
+    file = await only_file(party)
+    await party.stop()
     with pytest.raises(UnavailableError):
-        await place.server.listing()
+        await party.server.listing()
     with pytest.raises(UnavailableError):
-        await content_of(place, file)
+        await content_of(party, file)
     with pytest.raises(UnavailableError):
-        await place.server.move(file, place.done, DIGEST)
-    await place.start()
-    assert await content_of(place, await only_file(place)) == CONTENT
+        await party.server.move(file, party.done, DIGEST)
+    await party.start()
+    assert await content_of(party, await only_file(party)) == CONTENT
 
 
-@pytest.mark.parametrize("place", ["openssh"], indirect=True)
-async def test_a_name_that_is_not_utf8_hides_no_other(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("party", ["openssh"], indirect=True)
+async def test_a_name_that_is_not_utf8_hides_no_other(party: Party, tmp_path: Path) -> None:
     (tmp_path / "sortie" / os.fsdecode(b"r\xe9ponse.xml")).write_bytes(b"odd")
-    place.put(NAME, CONTENT)
-    files = {file.name: file for file in await place.server.listing()}
+    party.put(NAME, CONTENT)
+    files = {file.name: file for file in await party.server.listing()}
     assert len(files) == 2
     odd = files[os.fsdecode(b"r\xe9ponse.xml")]
-    assert await content_of(place, odd) == b"odd"
-    await place.server.move(odd, place.done, DIGEST)
-    assert set(place.moved()) == {os.fsdecode(b"r\xe9ponse.xml")}
+    assert await content_of(party, odd) == b"odd"
+    await party.server.move(odd, party.done, DIGEST)
+    assert set(party.moved()) == {os.fsdecode(b"r\xe9ponse.xml")}

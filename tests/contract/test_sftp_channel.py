@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.ports import Channel, RefusedError
+from services.gateway.ports import Channel, UploadRefusedError
 from shared.errors import UnavailableError
 from shared.runtime.sftp import SftpServer
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
@@ -28,7 +28,7 @@ class StopHereError(Exception):
 
 
 @dataclass
-class Place:
+class Party:
     """A channel, and what a test may do at its other end."""
 
     channel: Channel
@@ -40,7 +40,7 @@ class Place:
 
 
 @asynccontextmanager
-async def simulated(_: Path) -> AsyncIterator[Place]:
+async def simulated(_: Path) -> AsyncIterator[Party]:
     channel = SimulatedChannel()
 
     async def stop() -> None:
@@ -49,11 +49,11 @@ async def simulated(_: Path) -> AsyncIterator[Place]:
     async def start() -> None:
         channel.is_down = False
 
-    yield Place(channel, stop, start, lambda name: dict(channel.received).get(name), channel.reply_names.append)
+    yield Party(channel, stop, start, lambda name: dict(channel.received).get(name), channel.reply_names.append)
 
 
 @asynccontextmanager
-async def simulator(folder: Path) -> AsyncIterator[Place]:
+async def simulator(folder: Path) -> AsyncIterator[Party]:
     async with Helios(folder, answers=False) as helios:
         server = SftpServer(
             host="127.0.0.1",
@@ -73,11 +73,11 @@ async def simulator(folder: Path) -> AsyncIterator[Place]:
 
         channel = SftpChannel(server)
         async with aclosing(channel):
-            yield Place(channel, helios.stop, helios.start, received, add_reply, server)
+            yield Party(channel, helios.stop, helios.start, received, add_reply, server)
 
 
 @asynccontextmanager
-async def openssh(folder: Path) -> AsyncIterator[Place]:
+async def openssh(folder: Path) -> AsyncIterator[Party]:
     async with OpenSsh(folder) as sshd:
 
         def received(name: str) -> bytes | None:
@@ -89,24 +89,24 @@ async def openssh(folder: Path) -> AsyncIterator[Place]:
 
         channel = SftpChannel(sshd.server)
         async with aclosing(channel):
-            yield Place(channel, sshd.stop, sshd.start, received, add_reply, sshd.server)
+            yield Party(channel, sshd.stop, sshd.start, received, add_reply, sshd.server)
 
 
 PLACES = {"simulated": simulated, "simulator": simulator, "openssh": openssh}
 
 
 @pytest.fixture(params=list(PLACES))
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+async def party(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Party]:
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(PLACES[request.param](tmp_path))
 
 
-on_real_servers = pytest.mark.parametrize("place", ["simulator", "openssh"], indirect=True)
+on_real_servers = pytest.mark.parametrize("party", ["simulator", "openssh"], indirect=True)
 
 
-def real_server(place: Place) -> SftpServer:
-    assert place.server is not None
-    return place.server
+def real_server(party: Party) -> SftpServer:
+    assert party.server is not None
+    return party.server
 
 
 async def pieces(content: bytes, stop_after: int | None = None) -> AsyncIterator[bytes]:
@@ -117,99 +117,99 @@ async def pieces(content: bytes, stop_after: int | None = None) -> AsyncIterator
         yield content[start : start + size]
 
 
-async def settles(place: Place, name: str, expected: bytes) -> bool:
+async def settles(party: Party, name: str, expected: bytes) -> bool:
     """Say whether the other end comes to have these bytes."""
     async with asyncio.timeout(5):
-        while place.received(name) != expected:
+        while party.received(name) != expected:
             await asyncio.sleep(0.005)
     return True
 
 
-async def test_a_file_arrives_whole_under_its_name(place: Place) -> None:
-    await place.channel.open()
-    await place.channel.put(NAME, pieces(CONTENT))
-    assert await settles(place, NAME, CONTENT)
+async def test_a_file_arrives_whole_under_its_name(party: Party) -> None:
+    await party.channel.open()
+    await party.channel.put(NAME, pieces(CONTENT))
+    assert await settles(party, NAME, CONTENT)
 
 
-async def test_an_empty_file_arrives(place: Place) -> None:
-    await place.channel.put(NAME, pieces(b""))
-    assert await settles(place, NAME, b"")
+async def test_an_empty_file_arrives(party: Party) -> None:
+    await party.channel.put(NAME, pieces(b""))
+    assert await settles(party, NAME, b"")
 
 
-async def test_several_files_at_once_do_not_mix(place: Place) -> None:
+async def test_several_files_at_once_do_not_mix(party: Party) -> None:
     names = [f"{NAME}-{number}" for number in range(8)]
     contents = [CONTENT[number * 1000 :] for number in range(8)]
     await asyncio.gather(
-        *(place.channel.put(name, pieces(content)) for name, content in zip(names, contents, strict=True))
+        *(party.channel.put(name, pieces(content)) for name, content in zip(names, contents, strict=True))
     )
     for name, content in zip(names, contents, strict=True):
-        assert await settles(place, name, content)
+        assert await settles(party, name, content)
 
 
-async def test_a_file_that_is_not_there_has_no_size(place: Place) -> None:
-    assert await place.channel.size_of(NAME) is None
+async def test_a_file_that_is_not_there_has_no_size(party: Party) -> None:
+    assert await party.channel.size_of(NAME) is None
 
 
-async def test_a_file_cut_short_is_seen_as_incomplete_then_overwritten(place: Place) -> None:
+async def test_a_file_cut_short_is_seen_as_incomplete_then_overwritten(party: Party) -> None:
     with pytest.raises(StopHereError):
-        await place.channel.put(NAME, pieces(CONTENT, stop_after=2 * 1024 * 1024))
-    await place.channel.open()
-    assert await place.channel.size_of(NAME) == 2 * 1024 * 1024
-    await place.channel.put(NAME, pieces(CONTENT))
-    assert await settles(place, NAME, CONTENT)
+        await party.channel.put(NAME, pieces(CONTENT, stop_after=2 * 1024 * 1024))
+    await party.channel.open()
+    assert await party.channel.size_of(NAME) == 2 * 1024 * 1024
+    await party.channel.put(NAME, pieces(CONTENT))
+    assert await settles(party, NAME, CONTENT)
 
 
-async def test_the_server_can_say_no(place: Place) -> None:
-    with pytest.raises(RefusedError):
-        await place.channel.put("x" * 300, pieces(CONTENT))
-    await place.channel.put(NAME, pieces(CONTENT))
-    assert await settles(place, NAME, CONTENT)
+async def test_the_server_can_say_no(party: Party) -> None:
+    with pytest.raises(UploadRefusedError):
+        await party.channel.put("x" * 300, pieces(CONTENT))
+    await party.channel.put(NAME, pieces(CONTENT))
+    assert await settles(party, NAME, CONTENT)
 
 
-async def test_a_server_that_is_away_is_unavailable_until_it_is_back(place: Place) -> None:
-    await place.channel.open()
-    await place.stop()
+async def test_a_server_that_is_away_is_unavailable_until_it_is_back(party: Party) -> None:
+    await party.channel.open()
+    await party.stop()
     with pytest.raises(UnavailableError):
-        await place.channel.open()
+        await party.channel.open()
     with pytest.raises(UnavailableError):
-        await place.channel.put(NAME, pieces(CONTENT))
+        await party.channel.put(NAME, pieces(CONTENT))
     with pytest.raises(UnavailableError):
-        await place.channel.size_of(NAME)
-    await place.start()
-    await place.channel.open()
-    await place.channel.put(NAME, pieces(CONTENT))
-    assert await settles(place, NAME, CONTENT)
+        await party.channel.size_of(NAME)
+    await party.start()
+    await party.channel.open()
+    await party.channel.put(NAME, pieces(CONTENT))
+    assert await settles(party, NAME, CONTENT)
 
 
-async def test_a_connection_lost_in_the_middle_is_unavailable_and_leaves_an_incomplete_file(place: Place) -> None:
+async def test_a_connection_lost_in_the_middle_is_unavailable_and_leaves_an_incomplete_file(party: Party) -> None:
     async def until_cut() -> AsyncIterator[bytes]:
         yield CONTENT[:1000]
-        await place.stop()
+        await party.stop()
         yield CONTENT[1000:]
 
     with pytest.raises(UnavailableError):
-        await place.channel.put(NAME, until_cut())
-    await place.start()
-    await place.channel.open()
-    size = await place.channel.size_of(NAME)
+        await party.channel.put(NAME, until_cut())
+    await party.start()
+    await party.channel.open()
+    size = await party.channel.size_of(NAME)
     assert size is not None
     assert size < len(CONTENT)
 
 
-async def test_replies_that_wait_are_seen(place: Place) -> None:
-    assert not await place.channel.has_unread_replies()
-    place.add_reply("reply.xml")
-    assert await place.channel.has_unread_replies()
+async def test_replies_that_wait_are_seen(party: Party) -> None:
+    assert not await party.channel.has_unread_replies()
+    party.add_reply("reply.xml")
+    assert await party.channel.has_unread_replies()
 
 
 @pytest.mark.parametrize("name", NOT_REPLIES)
-async def test_what_is_no_reply_does_not_wait(place: Place, name: str) -> None:
-    place.add_reply(name)
-    assert not await place.channel.has_unread_replies()
+async def test_what_is_no_reply_does_not_wait(party: Party, name: str) -> None:
+    party.add_reply(name)
+    assert not await party.channel.has_unread_replies()
 
 
 @on_real_servers
-async def test_what_fails_on_a_lost_connection_leaves_the_next_one_alone(place: Place) -> None:
+async def test_what_fails_on_a_lost_connection_leaves_the_next_one_alone(party: Party) -> None:
     goes_on, is_open = asyncio.Event(), asyncio.Event()
 
     async def paused_when(start: asyncio.Event, until: asyncio.Event) -> AsyncIterator[bytes]:
@@ -218,21 +218,21 @@ async def test_what_fails_on_a_lost_connection_leaves_the_next_one_alone(place: 
         await until.wait()
         yield CONTENT[1000:]
 
-    before = asyncio.create_task(place.channel.put(f"{NAME}-1", paused_when(is_open, goes_on)))
+    before = asyncio.create_task(party.channel.put(f"{NAME}-1", paused_when(is_open, goes_on)))
     await is_open.wait()
-    await place.stop()
-    await place.start()
-    await place.channel.open()
+    await party.stop()
+    await party.start()
+    await party.channel.open()
     is_open.clear()
     ends = asyncio.Event()
-    after = asyncio.create_task(place.channel.put(NAME, paused_when(is_open, ends)))
+    after = asyncio.create_task(party.channel.put(NAME, paused_when(is_open, ends)))
     await is_open.wait()
     goes_on.set()
     with pytest.raises(UnavailableError):
         await before
     ends.set()
     await after
-    assert await settles(place, NAME, CONTENT)
+    assert await settles(party, NAME, CONTENT)
 
 
 async def test_a_file_refused_in_the_middle_leaves_nothing_and_the_others_alone(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ async def test_a_file_refused_in_the_middle_leaves_nothing_and_the_others_alone(
                 yield b"whole"
 
             other = asyncio.create_task(channel.put(NAME, slowly()))
-            with pytest.raises(RefusedError):
+            with pytest.raises(UploadRefusedError):
                 await channel.put("too-large.xml", pieces(CONTENT))
             is_refused.set()
             await other
@@ -274,18 +274,18 @@ async def test_a_session_that_falls_silent_is_dropped_and_another_opened(tmp_pat
 
 @on_real_servers
 @pytest.mark.parametrize("pinned", ["garbage", "@foo bar baz", "\xff"])
-async def test_host_keys_that_cannot_be_read_are_no_way_in(place: Place, tmp_path: Path, pinned: str) -> None:
+async def test_host_keys_that_cannot_be_read_are_no_way_in(party: Party, tmp_path: Path, pinned: str) -> None:
     file = tmp_path / "unreadable"
     file.write_text(pinned, "latin-1")
-    channel = SftpChannel(replace(real_server(place), known_hosts_file=file))
+    channel = SftpChannel(replace(real_server(party), known_hosts_file=file))
     async with aclosing(channel):
         with pytest.raises(UnavailableError):
             await channel.open()
 
 
 @on_real_servers
-async def test_a_server_with_another_key_gets_nothing(place: Place, tmp_path: Path) -> None:
-    server = real_server(place)
+async def test_a_server_with_another_key_gets_nothing(party: Party, tmp_path: Path) -> None:
+    server = real_server(party)
     pinned = tmp_path / "other_known_hosts"
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     pinned.write_text(f"[127.0.0.1]:{server.port} {key}")
@@ -296,26 +296,26 @@ async def test_a_server_with_another_key_gets_nothing(place: Place, tmp_path: Pa
 
 
 @on_real_servers
-async def test_a_server_that_does_not_know_us_is_unavailable(place: Place) -> None:
-    channel = SftpChannel(replace(real_server(place), password="wrong", key_file=None))
+async def test_a_server_that_does_not_know_us_is_unavailable(party: Party) -> None:
+    channel = SftpChannel(replace(real_server(party), password="wrong", key_file=None))
     async with aclosing(channel):
         with pytest.raises(UnavailableError, match="Permission denied"):
             await channel.open()
 
 
 @on_real_servers
-async def test_an_entry_directory_that_is_not_there_is_unavailable(place: Place) -> None:
-    channel = SftpChannel(replace(real_server(place), entry_directory="/nowhere"))
+async def test_an_entry_directory_that_is_not_there_is_unavailable(party: Party) -> None:
+    channel = SftpChannel(replace(real_server(party), entry_directory="/nowhere"))
     async with aclosing(channel):
         with pytest.raises(UnavailableError, match="entry directory"):
             await channel.open()
 
 
 @on_real_servers
-async def test_a_server_that_does_not_speak_is_unavailable(place: Place) -> None:
+async def test_a_server_that_does_not_speak_is_unavailable(party: Party) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        channel = SftpChannel(replace(real_server(place), port=port, connect_seconds_max=0.2))
+        channel = SftpChannel(replace(real_server(party), port=port, connect_seconds_max=0.2))
         async with aclosing(channel):
             with pytest.raises(UnavailableError):
                 await channel.open()

@@ -9,7 +9,7 @@ from typing import Self
 
 from services.simulator.adapters.folder import ENTRY, REPLIES, Folder
 from services.simulator.adapters.sftp import open_server
-from services.simulator.handler import Desk
+from services.simulator.handler import Guichet
 
 LOGIN = "heliotrope"
 PASSWORD = "not-a-secret"
@@ -25,7 +25,7 @@ class Helios:
     file_bytes_max: int = 200 * 1024 * 1024
     port: int = 0
     folder: Folder = field(init=False)
-    desk: Desk = field(init=False)
+    guichet: Guichet = field(init=False)
     _open: AsyncExitStack | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
@@ -40,12 +40,12 @@ class Helios:
     async def start(self) -> None:
         """Be there; again on the same port after `stop`."""
         self.folder = Folder(self.root)
-        self.desk = Desk(self.folder)
+        self.guichet = Guichet(self.folder)
         self._open = AsyncExitStack()
         server = await self._open.enter_async_context(
             open_server(
                 self.folder,
-                self.desk.take,
+                self.guichet.take,
                 host="127.0.0.1",
                 port=self.port,
                 login=LOGIN,
@@ -56,7 +56,7 @@ class Helios:
         )
         self.port = server.port
         if self.answers:
-            running = asyncio.create_task(self.desk.run())
+            running = asyncio.create_task(self.guichet.run())
             self._open.push_async_callback(_stop, running)
 
     async def stop(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import asyncssh
 
-from services.gateway.ports import RefusedError
+from services.gateway.ports import UploadRefusedError
 from shared.errors import UnavailableError
 from shared.runtime.sftp import is_reply
 
@@ -62,7 +62,7 @@ class SimulatedChannel:
             self.is_lost_before_the_first_byte = False
             raise UnavailableError("sftp", "cut")
         if self.refusal or len(remote_name) > NAME_CHARACTERS_MAX:
-            raise RefusedError(self.refusal or "name too long")
+            raise UploadRefusedError(self.refusal or "name too long")
         self.files[remote_name] = b""
         async for chunk in chunks:
             await self.open()

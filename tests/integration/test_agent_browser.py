@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from local.pki import ensure_demo_pki
 from pes.sample import SampleSpec, build_sample
 from signing.outline import targets
-from signing.xades import Claims, complete, prepare
+from signing.xades import Stated, complete, prepare
 from tests.real.softhsm import PIN, TOKEN, Held, make_card
 from tests.signing import verify_both, verify_with_xmlsec
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.browser
 
 PROJECT = Path(__file__).parents[2]
 PASSWORD = b"Brumeval-2026!"
-CLAIMS = Claims("Maire", "Brumeval-les-Étangs", "34998")
+STATED = Stated("Maire", "Brumeval-les-Étangs", "34998")
 # What a portal's page does: one call, with JSON both ways.
 CALL = """
 async ([url, method, token, body]) => {
@@ -140,9 +140,9 @@ def asked(flux_id: str, document: bytes, at: datetime) -> dict[str, object]:
         "filename": f"{flux_id}.xml",
         "document": b64encode(document).decode(),
         "signing_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
-        "role": CLAIMS.role,
-        "city": CLAIMS.city,
-        "postal_code": CLAIMS.postal_code,
+        "role": STATED.role,
+        "city": STATED.city,
+        "postal_code": STATED.postal_code,
         "elements": [one.element_id for one in targets(document)],
     }
 
@@ -181,7 +181,7 @@ def test_a_page_of_the_portal_has_a_flux_signed_by_the_signatory(
         done = call(page, f"{running.url}/v1/signatures/{request['request_id']}", token=token)
     assert [one["status"] for one in done["items"]] == ["signed", "refused"]
     values = [b64decode(one["value"]) for one in done["items"][0]["values"]]
-    prepared = prepare(mandats, targets(mandats), certificate=certificate, signing_time=at, claims=CLAIMS)
+    prepared = prepare(mandats, targets(mandats), certificate=certificate, signing_time=at, stated=STATED)
     whole = complete(mandats, prepared, values)
     assert verify_with_xmlsec(whole) == 3
     assert len(verify_both(whole)) == 3

@@ -23,7 +23,7 @@ from services.signature.api import FLUX_MAX, signature_routes
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
-from services.signature.parapheur import Desk
+from services.signature.parapheur import Parapheur
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import (
@@ -48,7 +48,7 @@ from signing.trust import TrustList
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.judging import judged
-from tests.parapheur import CLAIMS, DEPUTY, DIRECTOR, MAYOR, FixedTrust, refusal, sealed_by, value_of
+from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, refusal, sealed_by, value_of
 from tests.pki import Holder, ec_key, intermediate, issue, root, rsa_key, signer
 from tests.real.platform import sample
 from tests.signing import NOW, verify_both
@@ -64,11 +64,11 @@ ADMINISTRATOR = bearer(role=Role.ADMINISTRATEUR, subject="karim")
 OPERATOR = bearer("*", role=Role.OPERATOR, subject="operator")
 STRANGER = bearer(OTHER_COMMUNE, role=Role.SIGNATAIRE, subject=MAYOR)
 CARD = b64encode(signer().certificate.public_bytes(Encoding.DER)).decode()
-STATED: dict[str, object] = {
+SIGNED_BY: dict[str, object] = {
     "certificate": CARD,
-    "role": CLAIMS.role,
-    "city": CLAIMS.city,
-    "postal_code": CLAIMS.postal_code,
+    "role": STATED.role,
+    "city": STATED.city,
+    "postal_code": STATED.postal_code,
 }
 VISA_THEN_SIGNATURE: list[dict[str, object]] = [
     {"kind": "visa", "any_of": [DIRECTOR]},
@@ -77,12 +77,12 @@ VISA_THEN_SIGNATURE: list[dict[str, object]] = [
 # What a request for each route of people looks like; `{}` stands for a flux.
 EVERY_REQUEST: list[tuple[str, str, dict[str, object] | None]] = [
     ("GET", "/v1/signatures/pending", None),
-    ("POST", "/v1/signatures/prepare", {**STATED, "flux": ["{}"]}),
+    ("POST", "/v1/signatures/prepare", {**SIGNED_BY, "flux": ["{}"]}),
     (
         "POST",
         "/v1/signatures/complete",
         {
-            **STATED,
+            **SIGNED_BY,
             "signing_time": NOW.isoformat(),
             "items": [{"flux_id": "{}", "values": [{"element_id": "x", "value": "eA=="}]}],
         },
@@ -244,8 +244,8 @@ async def opened(database: Database, folder: Path) -> AsyncIterator[Bench]:
     examiner = Examiner(trust, now)
     app = service_app("signature", "", checks={})
     caller = caller_dependency(checker())
-    desk = Desk(history, documents, registries, examiner, now)
-    app.include_router(signature_routes(desk, Expiry(registries, trust, seal, now), caller=caller))
+    parapheur = Parapheur(history, documents, registries, examiner, now)
+    app.include_router(signature_routes(parapheur, Expiry(registries, trust, seal, now), caller=caller))
     administration = Administration(registries, now, frozenset({OTHER_COMMUNE}))
     app.include_router(administration_routes(administration, caller=caller))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -258,7 +258,7 @@ async def opened(database: Database, folder: Path) -> AsyncIterator[Bench]:
 def stated_by(holder: Holder | None = None) -> dict[str, object]:
     """Return what someone states who signs with this certificate."""
     der = (holder or signer()).certificate.public_bytes(Encoding.DER)
-    return {**STATED, "certificate": b64encode(der).decode()}
+    return {**SIGNED_BY, "certificate": b64encode(der).decode()}
 
 
 def completion_of(prepared: dict[str, Any], holder: Holder | None = None) -> dict[str, Any]:
@@ -425,7 +425,7 @@ async def test_a_document_that_is_lost_does_not_stop_the_signature_of_the_others
 
 # --- Requests that are not what they should be -------------------------------------------------------------------
 
-COMPLETION = {**STATED, "signing_time": NOW.isoformat()}
+COMPLETION = {**SIGNED_BY, "signing_time": NOW.isoformat()}
 ONE_VALUE = {"element_id": "x", "value": "eA=="}
 AN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -453,14 +453,14 @@ async def test_what_is_no_json_object_is_refused(bench: Bench, path: str, body: 
     ("path", "body", "named"),
     [
         ("prepare", STATED, "flux"),
-        ("prepare", {**STATED, "flux": []}, "flux"),
-        ("prepare", {**STATED, "flux": [AN_ID] * (FLUX_MAX + 1)}, "flux"),
-        ("prepare", {**STATED, "flux": ["1"]}, "flux.0"),
-        ("prepare", {**STATED, "flux": AN_ID}, "flux"),
-        ("prepare", {**STATED, "flux": [AN_ID], "city": ""}, "city"),
-        ("prepare", {**STATED, "flux": [AN_ID], "postal_code": "3" * 21}, "postal_code"),
-        ("prepare", {**STATED, "flux": [AN_ID], "role": "x" * 201}, "role"),
-        ("prepare", {**STATED, "flux": [AN_ID], "certificate": "x" * 20_001}, "certificate"),
+        ("prepare", {**SIGNED_BY, "flux": []}, "flux"),
+        ("prepare", {**SIGNED_BY, "flux": [AN_ID] * (FLUX_MAX + 1)}, "flux"),
+        ("prepare", {**SIGNED_BY, "flux": ["1"]}, "flux.0"),
+        ("prepare", {**SIGNED_BY, "flux": AN_ID}, "flux"),
+        ("prepare", {**SIGNED_BY, "flux": [AN_ID], "city": ""}, "city"),
+        ("prepare", {**SIGNED_BY, "flux": [AN_ID], "postal_code": "3" * 21}, "postal_code"),
+        ("prepare", {**SIGNED_BY, "flux": [AN_ID], "role": "x" * 201}, "role"),
+        ("prepare", {**SIGNED_BY, "flux": [AN_ID], "certificate": "x" * 20_001}, "certificate"),
         ("prepare", {"flux": [AN_ID]}, "certificate"),
         ("complete", {**COMPLETION}, "items"),
         ("complete", {**COMPLETION, "items": []}, "items"),
@@ -560,7 +560,7 @@ def no_certificates() -> dict[str, str]:
 async def test_a_certificate_that_is_none_is_refused_and_the_form_is_told(bench: Bench, path: str, text: str) -> None:
     flux_id = await bench.waiting()
     bodies: dict[str, dict[str, object]] = {
-        "prepare": {**STATED, "flux": [str(flux_id)], "certificate": text},
+        "prepare": {**SIGNED_BY, "flux": [str(flux_id)], "certificate": text},
         "complete": {**completion_of(await bench.prepare(flux_id)), "certificate": text},
     }
     answer = await bench.http.post(f"/v1/signatures/{path}", json=bodies[path])
@@ -584,9 +584,9 @@ async def test_a_certificate_that_does_not_serve_here_is_refused_for_each_flux(
 ) -> None:
     flux_id = await bench.waiting()
     given = b64encode(certificate.public_bytes(Encoding.DER)).decode()
-    (item,) = (await bench.ask("/v1/signatures/prepare", {**STATED, "flux": [str(flux_id)], "certificate": given}))[
-        "items"
-    ]
+    (item,) = (
+        await bench.ask("/v1/signatures/prepare", {**SIGNED_BY, "flux": [str(flux_id)], "certificate": given})
+    )["items"]
     assert refusal(item) == code
 
 
@@ -615,7 +615,7 @@ async def test_a_value_that_the_key_did_not_make_is_refused_in_its_place(bench: 
 @pytest.mark.parametrize("stated", [{"city": "a\u0000b"}, {"role": "\u0001"}, {"postal_code": "\ufffe"}], ids=repr)
 async def test_what_cannot_be_written_in_xml_is_refused_in_words(bench: Bench, stated: dict[str, object]) -> None:
     flux_id = await bench.waiting()
-    (item,) = (await bench.ask("/v1/signatures/prepare", {**STATED, **stated, "flux": [str(flux_id)]}))["items"]
+    (item,) = (await bench.ask("/v1/signatures/prepare", {**SIGNED_BY, **stated, "flux": [str(flux_id)]}))["items"]
     assert refusal(item) == "unsignable"
 
 

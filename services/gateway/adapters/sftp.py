@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 
 import asyncssh
 
-from services.gateway.ports import RefusedError
+from services.gateway.ports import UploadRefusedError
 from shared.errors import UnavailableError
 from shared.runtime.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
@@ -62,14 +62,14 @@ class SftpChannel:
         try:
             file = await session.within(session.client.open(self._path(remote_name), "wb"))
         except asyncssh.SFTPError as error:
-            raise RefusedError(said(error)) from error
+            raise UploadRefusedError(said(error)) from error
         try:
             async for chunk in chunks:
                 for start in range(0, len(chunk), PIECE_BYTES):
                     await session.within(file.write(chunk[start : start + PIECE_BYTES]))
         except asyncssh.SFTPError as error:
             await self._take_back(session, remote_name, file)
-            raise RefusedError(said(error)) from error
+            raise UploadRefusedError(said(error)) from error
         except BaseException:
             session.cut()
             raise

@@ -16,10 +16,10 @@ EVERYONE = "*"
 class KeySeal:
     """See `services.signature.ports.Seal`."""
 
-    def __init__(self, key: SigningKey, claims: xades.Claims, collectivites: frozenset[str]) -> None:
+    def __init__(self, key: SigningKey, stated: xades.Stated, collectivites: frozenset[str]) -> None:
         """Sign with this key, claiming this role and place, for these collectivités (`*` for all)."""
         self._key = key
-        self._claims = claims
+        self._stated = stated
         self._collectivites = collectivites
 
     @property
@@ -37,6 +37,6 @@ class KeySeal:
         if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             raise UnavailableError("seal", "its certificate is not valid now: put a valid one in its place")
         try:
-            return xades.sign_chosen(document, chosen, key=self._key, signing_time=at, claims=self._claims)
+            return xades.sign_chosen(document, chosen, key=self._key, signing_time=at, stated=self._stated)
         except KeyUnusableError as error:
             raise UnavailableError("seal", str(error)) from error

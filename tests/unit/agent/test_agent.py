@@ -29,7 +29,7 @@ from cli.main import app as command_line
 from pes.sample import SampleSpec, build_sample
 from signing.keys import KeyUnusableError
 from signing.outline import targets
-from signing.xades import Claims, complete, prepare
+from signing.xades import Stated, complete, prepare
 from tests.pki import issue, rsa_key
 from tests.signing import GLOBAL, NOW, ONE, bordereau, flux, signatory, signed, value_of, verify_both
 
@@ -103,7 +103,7 @@ def stage() -> Iterator[Stage]:
     made = Stage()
     yield made
     made.card.may_sign.set()
-    made.agent.desk.stop()
+    made.agent.requests.stop()
 
 
 def item(document: bytes = SAMPLE, flux_id: str = "f1", *, encoded: str = "", **changes: object) -> dict[str, object]:
@@ -167,8 +167,8 @@ def completed(document: bytes, values: list[dict[str, str]], certificate: x509.C
     """Insert what the agent answered, as the platform does."""
     by_id = {one["element_id"]: b64decode(one["value"]) for one in values}
     chosen = [one for one in targets(document) if one.element_id in by_id]
-    claims = Claims("Ordonnateur", "Brumeval", "34998")
-    prepared = prepare(document, chosen, certificate=certificate, signing_time=at, claims=claims)
+    stated = Stated("Ordonnateur", "Brumeval", "34998")
+    prepared = prepare(document, chosen, certificate=certificate, signing_time=at, stated=stated)
     return complete(document, prepared, [by_id[one.element_id] for one in prepared])
 
 
@@ -468,7 +468,7 @@ async def test_the_agent_answers_while_the_card_signs(stage: Stage) -> None:
 
 
 async def test_an_agent_that_stops_signs_nothing_more(stage: Stage) -> None:
-    stage.agent.desk.stop()
+    stage.agent.requests.stop()
     async with await stage.paired() as page:
         asked = await ask(page)
         await decide(stage, asked, "sign")

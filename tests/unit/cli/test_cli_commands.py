@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.client_config import read_client_config
 from cli.errors import UnreachableError
-from cli.infrastructure import find_backstage
+from cli.infrastructure import find_infrastructure
 from cli.main import app
 from cli.options import moment_of
 from cli.uploads import keys_of
@@ -132,8 +132,10 @@ def test_the_environment_tells_where_a_remote_platform_is() -> None:
 
 
 def test_the_environment_tells_where_a_remote_database_is() -> None:
-    backstage = find_backstage({"DATABASE_URL": "postgresql://h/d", "BUS": "kafka", "KAFKA_BOOTSTRAP": "k:9092"})
-    assert (backstage.bus, backstage.kafka_bootstrap) == ("kafka", "k:9092")
+    infrastructure = find_infrastructure(
+        {"DATABASE_URL": "postgresql://h/d", "BUS": "kafka", "KAFKA_BOOTSTRAP": "k:9092"}
+    )
+    assert (infrastructure.bus, infrastructure.kafka_bootstrap) == ("kafka", "k:9092")
 
 
 def test_without_anything_nobody_knows_who_we_are() -> None:

@@ -16,7 +16,7 @@ from pes.vocabulary import Finding, Where
 from signing.xades import sign
 from tests.parapheur import HeldKey
 from tests.pki import Holder, crl, intermediate, issue, root, rsa_key, signer, write_trust
-from tests.signing import CLAIMS, GLOBAL, NOW, ONE, bordereau, flux
+from tests.signing import GLOBAL, NOW, ONE, STATED, bordereau, flux
 
 TWO = flux(depense=(bordereau(1), bordereau(2)))
 CLEAN = (crl(root()), crl(intermediate()))
@@ -37,7 +37,7 @@ FOR_SIGNATURE = {
 
 
 def signed(document: bytes, holder: Holder | None = None, at: datetime = NOW) -> bytes:
-    return sign(document, key=HeldKey(holder or signer()), signing_time=at, claims=CLAIMS)
+    return sign(document, key=HeldKey(holder or signer()), signing_time=at, stated=STATED)
 
 
 def altered() -> bytes:
@@ -109,7 +109,7 @@ def test_a_program_reads_the_documented_members_and_no_other(pes: Path, trust: P
         "signer": SIGNER,
         "signing_time": "2026-03-02T09:30:15Z",
         "form": "xades-env-1.2.2-sha256",
-        "role": CLAIMS.role,
+        "role": STATED.role,
         "policy": "urn:oid:1.2.250.1.131.1.5.18.21.1.7",
         "certificate": {
             "issuer": "CN=Autorité fille d'essai,C=FR",
@@ -276,7 +276,7 @@ def test_a_person_reads_who_signed_what_when_and_with_which_certificate(pes: Pat
         f"{pes} : signature des bordereaux ; signatures valides",
         "",
         "Valable : le bordereau « BORD1 » (signature BORD1_SIG_1)",
-        f"  Signataire : {SIGNER}, {CLAIMS.role}",
+        f"  Signataire : {SIGNER}, {STATED.role}",
         "  Date : 02/03/2026 à 10:30:15 (heure de Paris)",
         f"  Certificat : {serial}, émis par {issuer}, valable du 02/03/2025 au 02/03/2027",
         "  Forme : xades-env-1.2.2-sha256",
@@ -322,7 +322,7 @@ def test_a_person_reads_that_the_whole_is_signed(tmp_path: Path) -> None:
 def test_markup_in_a_certificate_is_shown_as_it_is(tmp_path: Path) -> None:
     holder = issue("[bold]Camille[/bold]", rsa_key(3), intermediate())
     assert (
-        f"Signataire : CN=[bold]Camille[/bold],C=FR, {CLAIMS.role}\n"
+        f"Signataire : CN=[bold]Camille[/bold],C=FR, {STATED.role}\n"
         in run(written(tmp_path, signed(ONE, holder))).stdout
     )
 

@@ -23,7 +23,7 @@ from shared.facts.events import (
 from shared.facts.lifecycle import State
 from shared.web.auth import Role
 from signing.verification import verify
-from tests.parapheur import CLAIMS, DEPUTY, DIRECTOR, MAYOR, Bench, by_flux, caller, refusal, sealed_by, values_of
+from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, Bench, by_flux, caller, refusal, sealed_by, values_of
 from tests.pki import Holder, crl, intermediate, issue, rsa_key, signer
 from tests.real.platform import COLLECTIVITE, sample
 from tests.signing import NOW, verify_both
@@ -108,7 +108,7 @@ async def test_one_wrong_value_does_not_stop_the_others(bench: Bench) -> None:
     (element,) = made[waiting[1]]
     made[waiting[1]][element] = made[waiting[0]][next(iter(made[waiting[0]]))]
     at = datetime.fromisoformat(str(prepared["signing_time"]))
-    done = by_flux(await bench.desk.complete(made, Signer(signer().certificate, CLAIMS), at, caller(MAYOR)))
+    done = by_flux(await bench.parapheur.complete(made, Signer(signer().certificate, STATED), at, caller(MAYOR)))
     assert [done[one]["status"] for one in waiting] == ["signed", "refused", "signed"]
     assert refusal(done[waiting[1]]) == "signature.value"
     assert isinstance(await bench.last(waiting[1]), SignatureRequested)
@@ -128,8 +128,8 @@ async def test_bordereaux_may_be_signed_in_two_times(bench: Bench) -> None:
     made = values_of(prepared, signer())[flux_id]
     at = datetime.fromisoformat(str(prepared["signing_time"]))
     for element, value in made.items():
-        answer = await bench.desk.complete(
-            {flux_id: {element: value}}, Signer(signer().certificate, CLAIMS), at, caller(MAYOR)
+        answer = await bench.parapheur.complete(
+            {flux_id: {element: value}}, Signer(signer().certificate, STATED), at, caller(MAYOR)
         )
         assert by_flux(answer)[flux_id]["status"] == "signed"
         await bench.hear_all(flux_id)
@@ -142,17 +142,17 @@ async def test_what_was_prepared_with_another_statement_does_not_verify(bench: B
     prepared = await bench.prepare([flux_id])
     at = datetime.fromisoformat(str(prepared["signing_time"]))
     for changed, when in (
-        (Signer(signer().certificate, replace(CLAIMS, role="Préfet")), at),
-        (Signer(signer().certificate, CLAIMS), at - timedelta(seconds=1)),
+        (Signer(signer().certificate, replace(STATED, role="Préfet")), at),
+        (Signer(signer().certificate, STATED), at - timedelta(seconds=1)),
     ):
-        answer = await bench.desk.complete(values_of(prepared, signer()), changed, when, caller(MAYOR))
+        answer = await bench.parapheur.complete(values_of(prepared, signer()), changed, when, caller(MAYOR))
         assert refusal(by_flux(answer)[flux_id]) == "signature.value"
 
 
 async def test_what_is_not_asked_for_is_refused(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
-    answer = await bench.desk.complete(
-        {flux_id: {"AUTRE": b"x" * 256}}, Signer(signer().certificate, CLAIMS), NOW, caller(MAYOR)
+    answer = await bench.parapheur.complete(
+        {flux_id: {"AUTRE": b"x" * 256}}, Signer(signer().certificate, STATED), NOW, caller(MAYOR)
     )
     assert refusal(by_flux(answer)[flux_id]) == "not-asked"
 
@@ -170,7 +170,7 @@ async def test_what_was_prepared_too_long_ago_or_not_yet_is_refused(bench: Bench
 async def test_a_flux_that_changed_hands_meanwhile_is_refused(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
     prepared = await bench.prepare([flux_id])
-    await bench.desk.refuse([flux_id], "Mandat 12 faux", caller(MAYOR))
+    await bench.parapheur.refuse([flux_id], "Mandat 12 faux", caller(MAYOR))
     assert refusal((await bench.complete(prepared))[flux_id]) == "not-waiting"
 
 
@@ -254,7 +254,7 @@ async def test_only_a_signatory_signs(bench: Bench, role: Role) -> None:
 @pytest.mark.parametrize("role", [Role.AUDITEUR, Role.OPERATOR])
 async def test_those_who_only_look_approve_nothing(bench: Bench, role: Role) -> None:
     flux_id = await bench.waiting(sample(1))
-    for asked in (bench.desk.give_visa, bench.desk.refuse):
+    for asked in (bench.parapheur.give_visa, bench.parapheur.refuse):
         with pytest.raises(RequestRefusedError) as refused:
             await asked([flux_id], "Motif", caller(DIRECTOR, role))
         assert refused.value.status == 403
@@ -262,9 +262,9 @@ async def test_those_who_only_look_approve_nothing(bench: Bench, role: Role) -> 
 
 async def test_a_gestionnaire_neither_signs_nor_refuses_to(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
-    answer = by_flux(await bench.desk.refuse([flux_id], "Pour voir", caller("amina", Role.GESTIONNAIRE)))
+    answer = by_flux(await bench.parapheur.refuse([flux_id], "Pour voir", caller("amina", Role.GESTIONNAIRE)))
     assert refusal(answer[flux_id]) == "not-yours"
-    answer = by_flux(await bench.desk.refuse([flux_id], "Le mandat 12 est faux", caller(MAYOR)))
+    answer = by_flux(await bench.parapheur.refuse([flux_id], "Le mandat 12 est faux", caller(MAYOR)))
     assert answer[flux_id]["status"] == "declined"
 
 
@@ -295,9 +295,9 @@ async def test_a_flux_of_another_collectivite_is_not_found(bench: Bench) -> None
     flux_id = await bench.waiting(sample(1))
     stranger = caller(MAYOR, Role.SIGNATAIRE, OTHER)
     assert refusal(by_flux(await bench.prepare([flux_id], who=stranger))[flux_id]) == "flux-not-found"
-    assert (await bench.desk.pending(stranger))["flux"] == []
+    assert (await bench.parapheur.pending(stranger))["flux"] == []
     with pytest.raises(RequestRefusedError) as refused:
-        await bench.desk.circuit(flux_id, stranger)
+        await bench.parapheur.circuit(flux_id, stranger)
     assert refused.value.status == 404
 
 
@@ -324,13 +324,13 @@ async def test_the_steps_are_taken_in_order_by_those_they_name(bench: Bench) -> 
     await circuit(bench, Step("visa", (DIRECTOR, "karim")), Step("signature", (MAYOR,)))
     flux_id = await bench.waiting(sample(1))
     assert refusal(by_flux(await bench.prepare([flux_id]))[flux_id]) == "not-yours"
-    given = by_flux(await bench.desk.give_visa([flux_id], "", caller("inconnue")))
+    given = by_flux(await bench.parapheur.give_visa([flux_id], "", caller("inconnue")))
     assert refusal(given[flux_id]) == "not-yours"
-    given = by_flux(await bench.desk.give_visa([flux_id], "Vu", caller("karim", Role.GESTIONNAIRE)))
+    given = by_flux(await bench.parapheur.give_visa([flux_id], "Vu", caller("karim", Role.GESTIONNAIRE)))
     assert given[flux_id]["status"] == "visa"
     assert (await bench.last(flux_id)) == VisaGiven(step=1, comment="Vu")
     await bench.hear_all(flux_id)
-    again = by_flux(await bench.desk.give_visa([flux_id], "", caller(DIRECTOR)))
+    again = by_flux(await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR)))
     assert refusal(again[flux_id]) == "not-yours"  # any one of them is enough, and it was given
     await bench.sign(flux_id)
     await bench.hear_all(flux_id)
@@ -343,7 +343,7 @@ async def test_a_visa_may_come_after_the_signature(bench: Bench) -> None:
     await bench.sign(flux_id)
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
-    await bench.desk.give_visa([flux_id], "", caller(DIRECTOR))
+    await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR))
     await bench.hear_all(flux_id)
     assert isinstance(await bench.last(flux_id), FluxSigned)
 
@@ -364,7 +364,7 @@ async def test_two_signatories_sign_each_their_domain(bench: Bench) -> None:
 
 async def test_a_visa_does_not_pass_for_a_signature(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
-    assert refusal(by_flux(await bench.desk.give_visa([flux_id], "", caller(MAYOR)))[flux_id]) == "not-yours"
+    assert refusal(by_flux(await bench.parapheur.give_visa([flux_id], "", caller(MAYOR)))[flux_id]) == "not-yours"
 
 
 async def test_someone_absent_is_replaced_for_the_dates_of_the_delegation(bench: Bench) -> None:
@@ -372,9 +372,9 @@ async def test_someone_absent_is_replaced_for_the_dates_of_the_delegation(bench:
     flux_id = await bench.waiting(sample(1))
     await absence(bench, DIRECTOR, "karim", NOW - HOUR, NOW + HOUR)
     bench.now = NOW + HOUR
-    assert refusal(by_flux(await bench.desk.give_visa([flux_id], "", caller("karim")))[flux_id]) == "not-yours"
+    assert refusal(by_flux(await bench.parapheur.give_visa([flux_id], "", caller("karim")))[flux_id]) == "not-yours"
     bench.now = NOW
-    await bench.desk.give_visa([flux_id], "", caller("karim"))
+    await bench.parapheur.give_visa([flux_id], "", caller("karim"))
     assert (await bench.last(flux_id)) == VisaGiven(step=1, on_behalf_of=DIRECTOR)
 
 
@@ -395,8 +395,8 @@ async def test_a_substitute_signs_only_with_a_mandate_of_their_own(bench: Bench)
 async def test_a_batch_of_visas_tells_of_each_and_goes_on(bench: Bench) -> None:
     await circuit(bench, Step("visa", (DIRECTOR,)), Step("signature"))
     first, second = [await bench.waiting(sample(number)) for number in (1, 2)]
-    await bench.desk.give_visa([first], "", caller(DIRECTOR))
-    given = by_flux(await bench.desk.give_visa([first, second], "", caller(DIRECTOR)))
+    await bench.parapheur.give_visa([first], "", caller(DIRECTOR))
+    given = by_flux(await bench.parapheur.give_visa([first, second], "", caller(DIRECTOR)))
     assert (given[first]["status"], given[second]["status"]) == ("refused", "visa")
 
 
@@ -406,17 +406,17 @@ async def test_a_batch_of_visas_tells_of_each_and_goes_on(bench: Bench) -> None:
 async def test_a_refused_flux_goes_back_with_its_reason_and_may_begin_again(bench: Bench) -> None:
     await circuit(bench, Step("visa", (DIRECTOR,)), Step("signature"))
     flux_id = await bench.waiting(sample(1))
-    await bench.desk.refuse([flux_id], "Le mandat 12 est faux", caller(DIRECTOR))
+    await bench.parapheur.refuse([flux_id], "Le mandat 12 est faux", caller(DIRECTOR))
     flux = await bench.flux(flux_id)
     assert (flux.state, flux.on_screen) == (State.SIGNATURE_REFUSED, "Signature refusée")
     assert (await bench.last(flux_id)) == SignatureRefused(step=1, reason="Le mandat 12 est faux")
     gestionnaire = caller("amina", Role.GESTIONNAIRE)
-    shown = await bench.desk.circuit(flux_id, gestionnaire)
+    shown = await bench.parapheur.circuit(flux_id, gestionnaire)
     assert shown["steps"][0]["taken"][0]["reason"] == "Le mandat 12 est faux"  # type: ignore[index]
-    await bench.desk.restart(flux_id, "Corrigé", gestionnaire)
+    await bench.parapheur.restart(flux_id, "Corrigé", gestionnaire)
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
-    shown = await bench.desk.circuit(flux_id, gestionnaire)
+    shown = await bench.parapheur.circuit(flux_id, gestionnaire)
     assert shown["steps"][0]["taken"] == []  # type: ignore[index]
 
 
@@ -425,7 +425,7 @@ async def test_a_flux_that_waited_for_a_person_is_sealed_once_the_seal_was_chose
 ) -> None:
     flux_id = await bench.waiting(sample(1))
     bench.seal = sealed_by(signer(), COLLECTIVITE)
-    await bench.desk.restart(flux_id, "Le cachet est choisi", caller("amina", Role.GESTIONNAIRE))
+    await bench.parapheur.restart(flux_id, "Le cachet est choisi", caller("amina", Role.GESTIONNAIRE))
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.READY
 
@@ -436,7 +436,7 @@ async def test_beginning_again_drops_the_signatures_already_given(bench: Bench) 
     flux_id = await bench.waiting(content)
     await bench.sign(flux_id)
     await bench.hear_all(flux_id)
-    await bench.desk.restart(flux_id, "Autre signataire", caller("amina", Role.GESTIONNAIRE))
+    await bench.parapheur.restart(flux_id, "Autre signataire", caller("amina", Role.GESTIONNAIRE))
     assert await bench.content(flux_id) == content
     assert isinstance(await bench.last(flux_id), SignatureRestarted)
 
@@ -444,7 +444,7 @@ async def test_beginning_again_drops_the_signatures_already_given(bench: Bench) 
 async def test_there_is_nothing_to_begin_again_in_a_flux_that_waits_for_nobody(bench: Bench) -> None:
     flux_id = (await bench.validated(sample(1, is_dematerialised=False))).flux_id
     with pytest.raises(RequestRefusedError) as refused:
-        await bench.desk.restart(flux_id, "Pour voir", caller("amina", Role.GESTIONNAIRE))
+        await bench.parapheur.restart(flux_id, "Pour voir", caller("amina", Role.GESTIONNAIRE))
     assert refused.value.slug == "nothing-to-restart"
 
 
@@ -456,27 +456,27 @@ async def test_everyone_sees_what_waits_for_them(bench: Bench) -> None:
     first, second = [await bench.waiting(sample(number)) for number in (1, 2)]
 
     async def waits_for(person: str) -> list[UUID]:
-        pending = (await bench.desk.pending(caller(person)))["flux"]
+        pending = (await bench.parapheur.pending(caller(person)))["flux"]
         assert isinstance(pending, list)
         return [UUID(one["flux_id"]) for one in pending]
 
     assert (await waits_for(DIRECTOR), await waits_for(MAYOR)) == ([first, second], [])
-    await bench.desk.give_visa([first], "", caller(DIRECTOR))
+    await bench.parapheur.give_visa([first], "", caller(DIRECTOR))
     assert (await waits_for(DIRECTOR), await waits_for(MAYOR)) == ([second], [first])
 
 
 async def test_the_circuit_says_who_did_what_and_who_is_next(bench: Bench) -> None:
     await circuit(bench, Step("visa", (DIRECTOR,), name="Visa de la directrice"), Step("signature", (MAYOR,)))
     flux_id = await bench.waiting(sample(1))
-    await bench.desk.give_visa([flux_id], "Vu", caller(DIRECTOR))
-    shown = await bench.desk.circuit(flux_id, caller(MAYOR))
+    await bench.parapheur.give_visa([flux_id], "Vu", caller(DIRECTOR))
+    shown = await bench.parapheur.circuit(flux_id, caller(MAYOR))
     steps = shown["steps"]
     assert isinstance(steps, list)
     first, second = steps
     assert (first["status"], first["name"], first["taken"][0]["by"]) == ("done", "Visa de la directrice", DIRECTOR)
     assert (second["status"], second["any_of"], second["taken"]) == ("next", [MAYOR], [])
     assert shown["is_mine"] is True
-    assert (await bench.desk.circuit(flux_id, caller(DIRECTOR)))["is_mine"] is False
+    assert (await bench.parapheur.circuit(flux_id, caller(DIRECTOR)))["is_mine"] is False
 
 
 async def test_what_is_prepared_says_what_is_signed_under_which_digest(bench: Bench) -> None:

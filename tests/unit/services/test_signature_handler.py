@@ -16,7 +16,7 @@ from shared.facts.lifecycle import State, fold
 from signing import xades
 from signing.certificates import fingerprint
 from tests import examples as an
-from tests.parapheur import CLAIMS, MAYOR, Bench, HeldKey, caller, sealed_by
+from tests.parapheur import MAYOR, STATED, Bench, HeldKey, caller, sealed_by
 from tests.pki import Holder, crl, hostile_holder, intermediate, issue, rsa_key, signer
 from tests.real.platform import COLLECTIVITE, sample
 from tests.signing import NOW, signed_after, verify_both
@@ -34,7 +34,7 @@ def people() -> Bench:
 
 
 def signed_elsewhere(content: bytes, holder: Holder | None = None) -> bytes:
-    return xades.sign(content, key=HeldKey(holder or signer()), signing_time=NOW, claims=CLAIMS)
+    return xades.sign(content, key=HeldKey(holder or signer()), signing_time=NOW, stated=STATED)
 
 
 # --- The seal ------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ async def test_after_the_last_visa_the_seal_signs(bench: Bench) -> None:
     await bench.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
     flux_id = await bench.waiting(sample(1))
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
-    await bench.desk.give_visa([flux_id], "", caller("amina"))
+    await bench.parapheur.give_visa([flux_id], "", caller("amina"))
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.READY
 
@@ -104,7 +104,7 @@ async def test_a_seal_taken_away_leaves_the_flux_waiting(bench: Bench) -> None:
     await bench.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
     flux_id = await bench.waiting(sample(1))
     bench.seal = None
-    await bench.desk.give_visa([flux_id], "", caller("amina"))
+    await bench.parapheur.give_visa([flux_id], "", caller("amina"))
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
 
@@ -182,7 +182,7 @@ async def test_a_flux_that_comes_signed_still_needs_the_visas_of_its_circuit(peo
     flux_id = await people.waiting(content)
     flux = await people.flux(flux_id)
     assert (flux.state, [step.kind for step in flux.circuit]) == (State.TO_SIGN, ["visa"])
-    await people.desk.give_visa([flux_id], "", caller("amina"))
+    await people.parapheur.give_visa([flux_id], "", caller("amina"))
     await people.hear_all(flux_id)
     signed = await people.last(flux_id)
     assert isinstance(signed, FluxSigned)
@@ -255,7 +255,7 @@ async def test_a_certificate_revoked_meanwhile_stops_what_was_about_to_leave(peo
     await people.sign(flux_id)
     revoking = crl(intermediate(), [(signer(), NOW - timedelta(hours=1), None)])
     people.trust.list = type(people.trust.list)(people.trust.list.authorities, (*people.trust.list.crls, revoking))
-    await people.desk.give_visa([flux_id], "", caller("amina"))
+    await people.parapheur.give_visa([flux_id], "", caller("amina"))
     await people.hear_all(flux_id)
     rejected = await people.last(flux_id)
     assert isinstance(rejected, SignaturesRejected)

@@ -1,4 +1,4 @@
-"""The simulator's folder and desk: what is received is counted once, whatever happens."""
+"""The simulator's folder and guichet: what is received is counted once, whatever happens."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ import pytest
 
 from pes.sample import SampleSpec, build_sample
 from services.simulator.adapters.folder import Folder
-from services.simulator.handler import Desk
+from services.simulator.handler import Guichet
 from services.simulator.ports import Reception, Scenario
 
 FLUX = build_sample(SampleSpec(is_dematerialised=False))
@@ -44,12 +44,12 @@ def replies(folder: WatchedFolder) -> list[str]:
 
 
 async def work(folder: WatchedFolder, scenario: Scenario = Scenario()) -> None:  # noqa: B008  # frozen
-    """Have a desk answer whatever waits."""
+    """Have a guichet answer whatever waits."""
     count = len(folder.waiting())
     folder.loop = asyncio.get_running_loop()
-    desk = Desk(folder)
-    desk.scenario = scenario
-    running = asyncio.create_task(desk.run())
+    guichet = Guichet(folder)
+    guichet.scenario = scenario
+    running = asyncio.create_task(guichet.run())
     async with asyncio.timeout(10):
         for _ in range(count):
             await folder.forgotten.acquire()
@@ -74,7 +74,7 @@ async def test_a_file_received_before_a_crash_is_answered_after_it_and_counted_o
     write(folder)
     reception = folder.take(NAME)
     assert reception is not None
-    Desk(folder)._receive(reception, Scenario())  # a receipt, then kill -9 before the answer
+    Guichet(folder)._receive(reception, Scenario())  # a receipt, then kill -9 before the answer
     again = WatchedFolder(folder.sftp.parent)
     await work(again)
     assert len(again.receipts()) == 1

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.gateway.api import Orders
+from services.gateway.api import SendRequests
 from services.ingest.api import Importer
 from shared.errors import RequestRefusedError, VersionConflictError
 from shared.facts.envelope import UNATTRIBUTED, Event, new_id
@@ -73,7 +73,7 @@ async def cancel(journal: Journal, flux_id: UUID, who: Caller) -> None:
 
 
 async def send(journal: Journal, flux_id: UUID, who: Caller) -> None:
-    await Orders(history=journal, now=now).take(flux_id, "", who)
+    await SendRequests(history=journal, now=now).take(flux_id, "", who)
 
 
 Ask = Callable[[Journal, UUID, Caller], Awaitable[None]]

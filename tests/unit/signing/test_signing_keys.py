@@ -203,7 +203,7 @@ def test_a_module_that_cannot_be_loaded_is_refused(tmp_path: Path, module: str) 
 
 
 @dataclass(frozen=True)
-class Desk:
+class OfflineSigning:
     """A folder with a flux, a key and its password."""
 
     folder: Path
@@ -219,75 +219,75 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def offline(tmp_path: Path) -> OfflineSigning:
     (tmp_path / "in.xml").write_bytes(SAMPLE)
     private_file(tmp_path / "password", PASSWORD + "\n")
     write_p12(tmp_path / "k.p12", holder())
-    return Desk(tmp_path)
+    return OfflineSigning(tmp_path)
 
 
-def test_a_signed_file_verifies_and_holds_every_byte_of_the_first(desk: Desk) -> None:
-    done = desk.sign("--role", "Maire", "--city", "Brumeval", "--postal-code", "34998")
+def test_a_signed_file_verifies_and_holds_every_byte_of_the_first(offline: OfflineSigning) -> None:
+    done = offline.sign("--role", "Maire", "--city", "Brumeval", "--postal-code", "34998")
     assert done.exit_code == 0, done.output
-    signed = desk.out.read_bytes()
+    signed = offline.out.read_bytes()
     assert verify_with_xmlsec(signed) == 3
     assert [one.claimed_role for one in verify_both(signed)] == ["Maire"] * 3
     assert len(signed) > len(SAMPLE)
     assert "Signé : le bordereau « D" in done.stdout
     assert "Signataire d'essai" in done.stdout
-    assert (desk.folder / "in.xml").read_bytes() == SAMPLE
-    assert sorted(one.name for one in desk.folder.iterdir()) == ["in.xml", "k.p12", "out.xml", "password"]
+    assert (offline.folder / "in.xml").read_bytes() == SAMPLE
+    assert sorted(one.name for one in offline.folder.iterdir()) == ["in.xml", "k.p12", "out.xml", "password"]
 
 
-def test_with_json_the_answer_names_what_was_signed_and_by_whom(desk: Desk) -> None:
-    told = json.loads(desk.sign("--json").stdout)
-    assert told["file"] == str(desk.folder / "in.xml")
-    assert told["output"] == str(desk.out)
+def test_with_json_the_answer_names_what_was_signed_and_by_whom(offline: OfflineSigning) -> None:
+    told = json.loads(offline.sign("--json").stdout)
+    assert told["file"] == str(offline.folder / "in.xml")
+    assert told["output"] == str(offline.out)
     assert told["signer"] == "CN=Signataire d'essai,C=FR"
-    assert told["elements"] == [one.element_id for one in verify_both(desk.out.read_bytes())]
+    assert told["elements"] == [one.element_id for one in verify_both(offline.out.read_bytes())]
     assert datetime.fromisoformat(told["signing_time"]) >= NOW.replace(microsecond=0)
     assert datetime.fromisoformat(told["certificate_until"]) == (NOW + YEAR).replace(microsecond=0)
 
 
-def test_only_what_is_not_signed_yet_is_signed(desk: Desk) -> None:
-    desk.sign()
-    (desk.folder / "in.xml").write_bytes(desk.out.read_bytes())
-    done = desk.sign(output="again.xml")
+def test_only_what_is_not_signed_yet_is_signed(offline: OfflineSigning) -> None:
+    offline.sign()
+    (offline.folder / "in.xml").write_bytes(offline.out.read_bytes())
+    done = offline.sign(output="again.xml")
     assert done.exit_code == 1
     assert "Tout est déjà signé" in done.stderr
-    assert not (desk.folder / "again.xml").exists()
+    assert not (offline.folder / "again.xml").exists()
 
 
-def test_a_file_whose_other_signature_is_broken_is_not_written(desk: Desk) -> None:
-    desk.sign()
-    halves = desk.out.read_bytes().split(b"<ds:Signature ")
+def test_a_file_whose_other_signature_is_broken_is_not_written(offline: OfflineSigning) -> None:
+    offline.sign()
+    halves = offline.out.read_bytes().split(b"<ds:Signature ")
     first_only = (
         halves[0]
         + b"<ds:Signature "
         + halves[1]
         + b"".join(half.split(b"</ds:Signature>", 1)[1] for half in halves[2:])
     )
-    (desk.folder / "in.xml").write_bytes(first_only.replace(b'<NbrPce V="2"/>', b'<NbrPce V="3"/>', 1))
-    done = desk.sign("--json", output="again.xml")
+    (offline.folder / "in.xml").write_bytes(first_only.replace(b'<NbrPce V="2"/>', b'<NbrPce V="3"/>', 1))
+    done = offline.sign("--json", output="again.xml")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["findings"][0]["severity"] == "blocking"
-    assert not (desk.folder / "again.xml").exists()
+    assert not (offline.folder / "again.xml").exists()
 
 
-def test_nothing_is_overwritten_unless_asked(desk: Desk) -> None:
-    desk.out.write_text("precious")
-    refused = desk.sign()
-    assert (refused.exit_code, desk.out.read_text()) == (1, "precious")
+def test_nothing_is_overwritten_unless_asked(offline: OfflineSigning) -> None:
+    offline.out.write_text("precious")
+    refused = offline.sign()
+    assert (refused.exit_code, offline.out.read_text()) == (1, "precious")
     assert "--force" in refused.stderr
-    assert desk.sign("--force").exit_code == 0
-    assert verify_with_xmlsec(desk.out.read_bytes()) == 3
+    assert offline.sign("--force").exit_code == 0
+    assert verify_with_xmlsec(offline.out.read_bytes()) == 3
 
 
-def test_the_file_to_sign_is_never_replaced(desk: Desk) -> None:
-    (desk.folder / "link.xml").hardlink_to(desk.folder / "in.xml")
+def test_the_file_to_sign_is_never_replaced(offline: OfflineSigning) -> None:
+    (offline.folder / "link.xml").hardlink_to(offline.folder / "in.xml")
     for name in ("in.xml", "link.xml"):
-        assert desk.sign("--force", output=name).exit_code == 1
-    assert (desk.folder / "in.xml").read_bytes() == SAMPLE
+        assert offline.sign("--force", output=name).exit_code == 1
+    assert (offline.folder / "in.xml").read_bytes() == SAMPLE
 
 
 @pytest.mark.parametrize(
@@ -309,42 +309,42 @@ def test_a_key_that_is_named_badly_is_a_mistake(tmp_path: Path, options: list[st
     assert "Clé mal désignée" in done.stderr
 
 
-def test_a_file_that_cannot_be_read_is_a_mistake(desk: Desk) -> None:
-    (desk.folder / "in.xml").unlink()
-    done = desk.sign()
+def test_a_file_that_cannot_be_read_is_a_mistake(offline: OfflineSigning) -> None:
+    (offline.folder / "in.xml").unlink()
+    done = offline.sign()
     assert (done.exit_code, "Fichier illisible" in done.stderr) == (2, True)
 
 
-def test_what_cannot_be_signed_is_refused_and_nothing_is_written(desk: Desk) -> None:
-    (desk.folder / "in.xml").write_bytes(b"<a/>")
-    done = desk.sign("--json")
+def test_what_cannot_be_signed_is_refused_and_nothing_is_written(offline: OfflineSigning) -> None:
+    (offline.folder / "in.xml").write_bytes(b"<a/>")
+    done = offline.sign("--json")
     assert done.exit_code == 1
     assert "PES Aller" in json.loads(done.stdout)["detail"]
-    assert not desk.out.exists()
+    assert not offline.out.exists()
 
 
-def test_a_wrong_password_is_refused_without_being_shown(desk: Desk) -> None:
-    private_file(desk.folder / "password", "Wrong-secret-1")
-    done = desk.sign()
+def test_a_wrong_password_is_refused_without_being_shown(offline: OfflineSigning) -> None:
+    private_file(offline.folder / "password", "Wrong-secret-1")
+    done = offline.sign()
     assert done.exit_code == 1
     assert "mot de passe" in done.stderr
     assert "Wrong-secret-1" not in done.output
 
 
-def test_an_expired_certificate_signs_nothing(desk: Desk) -> None:
-    write_p12(desk.folder / "k.p12", holder(end=NOW - timedelta(days=1)))
-    done = desk.sign()
-    assert (done.exit_code, desk.out.exists()) == (1, False)
+def test_an_expired_certificate_signs_nothing(offline: OfflineSigning) -> None:
+    write_p12(offline.folder / "k.p12", holder(end=NOW - timedelta(days=1)))
+    done = offline.sign()
+    assert (done.exit_code, offline.out.exists()) == (1, False)
     assert "valable du" in done.stderr
 
 
-def test_a_certificate_that_expires_soon_is_announced(desk: Desk) -> None:
-    assert "Attention" not in desk.sign().stderr
-    write_p12(desk.folder / "k.p12", holder(end=NOW + timedelta(days=89, hours=12)))
-    assert "expire dans 89 jours" in desk.sign("--force").stderr
+def test_a_certificate_that_expires_soon_is_announced(offline: OfflineSigning) -> None:
+    assert "Attention" not in offline.sign().stderr
+    write_p12(offline.folder / "k.p12", holder(end=NOW + timedelta(days=89, hours=12)))
+    assert "expire dans 89 jours" in offline.sign("--force").stderr
 
 
-def test_a_password_that_other_accounts_may_read_is_announced(desk: Desk) -> None:
-    (desk.folder / "password").chmod(0o644)
-    done = desk.sign()
+def test_a_password_that_other_accounts_may_read_is_announced(offline: OfflineSigning) -> None:
+    (offline.folder / "password").chmod(0o644)
+    done = offline.sign()
     assert (done.exit_code, "chmod 600" in done.stderr) == (0, True)

@@ -22,15 +22,15 @@ from signing import xades
 from signing.algorithms import DS, XADES
 from signing.certificates import rfc2253
 from signing.outline import Target, UnsignableError, targets
-from signing.xades import Claims, complete, prepare, sign
+from signing.xades import Stated, complete, prepare, sign
 from tests.signing import (
     ALLER,
-    CLAIMS,
     GLOBAL,
     NAMESPACES,
     NOW,
     OFFICIAL,
     ONE,
+    STATED,
     bordereau,
     flux,
     official_sample,
@@ -274,7 +274,7 @@ def test_signing_time_is_written_in_utc() -> None:
         ONE,
         key=who,
         signing_time=NOW.astimezone(paris),
-        claims=CLAIMS,
+        stated=STATED,
     )
     assert b"<xad:SigningTime>2026-03-02T09:30:15Z<" in document
 
@@ -285,11 +285,11 @@ def test_xades_is_declared_in_place_and_as_the_default() -> None:
 
 def test_claims_mean_the_same_in_every_encoding() -> None:
     who = signatory()
-    claims = Claims(role="Adjointe déléguée <finances & achats>", city="Sœur-L’Élue", postal_code="00100")
+    stated = Stated(role="Adjointe déléguée <finances & achats>", city="Sœur-L’Élue", postal_code="00100")
     for document in (ACCENTED, SHAPES["accents in UTF-8"]):
-        result = sign(document, key=who, signing_time=NOW, claims=claims)
-        assert signatures(result)[0].findtext(".//{*}ClaimedRole") == claims.role
-        assert signatures(result)[0].findtext(".//{*}City") == claims.city
+        result = sign(document, key=who, signing_time=NOW, stated=stated)
+        assert signatures(result)[0].findtext(".//{*}ClaimedRole") == stated.role
+        assert signatures(result)[0].findtext(".//{*}City") == stated.city
         assert verify_with_xmlsec(result) == len(verify_both(result)) == 1
 
 
@@ -365,7 +365,7 @@ def test_bordereaux_signed_one_after_the_other_all_hold() -> None:
     document, who = SHAPES["five bordereaux"], signatory()
     for _ in range(5):
         first = next(one for one in targets(document) if not one.is_signed)
-        prepared = prepare(document, [first], certificate=who.certificate, signing_time=NOW, claims=CLAIMS)
+        prepared = prepare(document, [first], certificate=who.certificate, signing_time=NOW, stated=STATED)
         value = who.sign(prepared[0].to_sign)
         document = complete(document, prepared, [value])
     assert verify_with_xmlsec(document) == len(verify_both(document)) == 5
@@ -376,7 +376,7 @@ def test_a_global_signature_covers_the_signatures_of_bordereaux() -> None:
     who, bordereaux_signed = signatory(), signed(both)
     root_end = bordereaux_signed.rindex(b"</n:PES_Aller>")
     whole = Target("FLUX1", root_end, is_signed=False, is_global=True)
-    prepared = prepare(bordereaux_signed, [whole], certificate=who.certificate, signing_time=NOW, claims=CLAIMS)
+    prepared = prepare(bordereaux_signed, [whole], certificate=who.certificate, signing_time=NOW, stated=STATED)
     value = who.sign(prepared[0].to_sign)
     result = complete(bordereaux_signed, prepared, [value])
     assert verify_with_xmlsec(result) == len(verify_both(result)) == 2
@@ -385,7 +385,7 @@ def test_a_global_signature_covers_the_signatures_of_bordereaux() -> None:
 def test_the_order_of_the_targets_does_not_matter() -> None:
     document, who = SHAPES["five bordereaux"], signatory()
     prepared = prepare(
-        document, targets(document)[::-1], certificate=who.certificate, signing_time=NOW, claims=CLAIMS
+        document, targets(document)[::-1], certificate=who.certificate, signing_time=NOW, stated=STATED
     )
     values = [who.sign(one.to_sign) for one in prepared]
     assert complete(document, prepared, values) == signed(document)
@@ -420,13 +420,13 @@ def test_what_is_signed_is_not_signed_again() -> None:
     with pytest.raises(UnsignableError, match="déjà signé"):
         signed(document)
     with pytest.raises(UnsignableError, match="déjà signé"):
-        prepare(document, targets(document), certificate=who.certificate, signing_time=NOW, claims=CLAIMS)
+        prepare(document, targets(document), certificate=who.certificate, signing_time=NOW, stated=STATED)
 
 
 @pytest.mark.parametrize("at", [NOW - timedelta(days=400), NOW + timedelta(days=4000)])
 def test_a_certificate_signs_only_while_it_is_valid(at: datetime) -> None:
     with pytest.raises(UnsignableError, match="en cours de validité"):
-        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=at, claims=CLAIMS)
+        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=at, stated=STATED)
 
 
 def test_only_rsa_keys_sign() -> None:
@@ -439,13 +439,13 @@ def test_only_rsa_keys_sign() -> None:
         .sign(key, hashes.SHA256())
     )
     with pytest.raises(UnsignableError, match="RSA"):
-        prepare(ONE, targets(ONE), certificate=certificate, signing_time=NOW, claims=CLAIMS)
+        prepare(ONE, targets(ONE), certificate=certificate, signing_time=NOW, stated=STATED)
 
 
 def test_a_control_character_in_the_claims_is_refused() -> None:
-    claims = replace(CLAIMS, city="Saint\x01Exemple")
+    stated = replace(STATED, city="Saint\x01Exemple")
     with pytest.raises(UnsignableError, match="interdit en XML"):
-        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=NOW, claims=claims)
+        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=NOW, stated=stated)
 
 
 def test_the_ids_of_a_signature_must_be_free() -> None:
@@ -457,17 +457,17 @@ def test_the_ids_of_a_signature_must_be_free() -> None:
 def test_targets_of_another_document_are_a_bug() -> None:
     other = targets(flux(depense=(bordereau(9),)))
     with pytest.raises(ValueError, match="another document"):
-        prepare(ONE, other, certificate=signatory().certificate, signing_time=NOW, claims=CLAIMS)
+        prepare(ONE, other, certificate=signatory().certificate, signing_time=NOW, stated=STATED)
 
 
 def test_a_naive_signing_time_is_a_bug() -> None:
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(ValueError, match="aware"):
-        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=naive, claims=CLAIMS)
+        prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=naive, stated=STATED)
 
 
 def test_every_signature_needs_its_value() -> None:
-    prepared = prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=NOW, claims=CLAIMS)
+    prepared = prepare(ONE, targets(ONE), certificate=signatory().certificate, signing_time=NOW, stated=STATED)
     with pytest.raises(ValueError, match="shorter"):
         complete(ONE, prepared, [])
 
@@ -484,7 +484,7 @@ def test_preparing_looks_at_each_bordereau_once(monkeypatch: pytest.MonkeyPatch)
 
     canonical = xades.canonical
     monkeypatch.setattr(xades, "canonical", counted)
-    prepare(document, targets(document), certificate=signatory().certificate, signing_time=NOW, claims=CLAIMS)
+    prepare(document, targets(document), certificate=signatory().certificate, signing_time=NOW, stated=STATED)
     assert len(seen) == 300
     assert sum(seen) < 2 * len(document)
 
