@@ -14,6 +14,20 @@ class MalformedMessageError(PesError):
     """A message that can never be processed. The consumer parks it, then goes on."""
 
 
+class UnknownFactError(MalformedMessageError):
+    """A fact of a kind that this version does not know: a newer one wrote it. Set its stream aside, and go on.
+
+    Attributes:
+        kind: of the fact.
+        stream_id: whose fact it is, when it says so.
+    """
+
+    def __init__(self, kind: str, stream_id: UUID | None) -> None:
+        super().__init__(f"not an event we can read: {kind[:100]!r} is no kind of fact that this version knows")
+        self.kind = kind
+        self.stream_id = stream_id
+
+
 class UnavailableError(PesError):
     """An outside party did not answer. Try again later; the consumer does so by itself.
 
@@ -27,31 +41,31 @@ class UnavailableError(PesError):
 
 
 class VersionConflictError(PesError):
-    """Someone appended first. Load the flux again, decide again, append again.
+    """Someone appended first. Load the stream again, decide again, append again.
 
     Attributes:
-        flux_id: the flux that moved on.
+        stream_id: the stream that moved on.
         expected: the version that the decision was made on.
     """
 
-    def __init__(self, flux_id: UUID, expected: int) -> None:
-        super().__init__(f"flux {flux_id} is no longer at version {expected}")
-        self.flux_id = flux_id
+    def __init__(self, stream_id: UUID, expected: int) -> None:
+        super().__init__(f"stream {stream_id} is no longer at version {expected}")
+        self.stream_id = stream_id
         self.expected = expected
 
 
-class ClaimTakenError(PesError):
-    """Another flux holds a name that only one may hold (see `shared.facts.reservations`). Answer with that flux.
+class NameTakenError(PesError):
+    """Another stream holds a name that only one may hold (see `shared.facts.reservations`). Answer with that stream.
 
     Attributes:
-        kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau".
-        flux_id: the flux that holds the name.
+        kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau", "budget", "siret".
+        stream_id: the stream that holds the name.
     """
 
-    def __init__(self, kind: str, flux_id: UUID) -> None:
-        super().__init__(f"this {kind} belongs to flux {flux_id}")
+    def __init__(self, kind: str, stream_id: UUID) -> None:
+        super().__init__(f"this {kind} belongs to stream {stream_id}")
         self.kind = kind
-        self.flux_id = flux_id
+        self.stream_id = stream_id
 
 
 class UnexpectedFactError(PesError):

@@ -16,7 +16,7 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 def ids_of(event: Event) -> dict[str, str]:
     """Return what a log line says of an event."""
-    return {"flux_id": str(event.flux_id), "correlation_id": str(event.correlation_id)}
+    return {f"{event.stream.kind}_id": str(event.stream_id), "correlation_id": str(event.correlation_id)}
 
 
 class JsonFormatter(logging.Formatter):

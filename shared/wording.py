@@ -7,7 +7,24 @@ from decimal import Decimal
 from cryptography.x509 import Name
 from cryptography.x509.oid import NameOID
 
+from pes.text import in_paris
 from pes.vocabulary import Bordereau
+from shared.facts.collectivite import (
+    Budget,
+    ChannelChosen,
+    CircuitSet,
+    CollectiviteOpened,
+    DelegationEnded,
+    DelegationGiven,
+    IdentifierRegistered,
+    IdentifierWithdrawn,
+    MandateEnded,
+    MandateGranted,
+    PolicySet,
+    SealChosen,
+    SealLeft,
+    Siret,
+)
 from shared.facts.events import (
     BordereauxSigned,
     DuplicateAccepted,
@@ -35,6 +52,8 @@ from shared.facts.events import (
     TransmissionRequested,
     VisaGiven,
 )
+from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
+from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 _ACTORS = {
     "ingest": "Heliotrope (réception)",
@@ -44,6 +63,8 @@ _ACTORS = {
     "ack": "Heliotrope (réponses)",
     "dgfip": "DGFiP",
 }
+_USES = {"active": "en service", "shadow": "à l'essai", "inactive": "hors service"}
+_FLUX_KINDS = {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}
 _UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
 
 
@@ -72,7 +93,13 @@ def what(fact: Fact) -> str:
         case ReplyUnmatched():
             return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
         case _:
-            return _about_signature(fact) or _about_transmission(fact)
+            return (
+                _about_signature(fact)
+                or _about_collectivite(fact)
+                or _about_mandates(fact)
+                or _about_platform(fact)
+                or _about_transmission(fact)
+            )
 
 
 def who(actor: str) -> str:
@@ -137,6 +164,84 @@ def _about_signature(fact: Fact) -> str:
         case FluxSigned():
             verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
             return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
+        case _:
+            return ""
+
+
+def _about_collectivite(fact: Fact) -> str:
+    """Say what a fact about a collectivité means; nothing for another fact."""
+    match fact:
+        case CollectiviteOpened():
+            return f"Collectivité ouverte : {fact.name or fact.siren}"
+        case IdentifierRegistered():
+            return f"Identifiant enregistré : {identifier(fact.identifier)}. {fact.reason}"
+        case IdentifierWithdrawn():
+            return f"Identifiant retiré : {identifier(fact.identifier)}. {fact.reason}"
+        case ChannelChosen():
+            return f"Canal d'envoi choisi : {fact.channel}. {fact.reason}"
+        case PolicySet():
+            severities = {"blocking": "bloquant", "warning": "avertissement", None: "gravité par défaut"}
+            return f"Contrôle {fact.code} : {severities[fact.severity]}. {fact.reason}"
+        case SealChosen():
+            return f"Cachet de la plateforme choisi : {fact.reason}"
+        case SealLeft():
+            return f"Cachet de la plateforme quitté : {fact.reason}"
+        case _:
+            return ""
+
+
+def identifier(known_by: Siret | Budget) -> str:
+    """Write what DGFiP knows a collectivité by."""
+    match known_by:
+        case Siret():
+            return f"SIRET {known_by.siret}"
+        case Budget():
+            return f"poste {known_by.id_post}, CodCol {known_by.cod_col}, CodBud {known_by.cod_bud}"
+
+
+def _about_mandates(fact: Fact) -> str:
+    """Say what a fact about mandates, circuits and delegations means; nothing for another fact."""
+    match fact:
+        case MandateGranted():
+            return f"Mandat de signature donné à {fact.name} : {fact.act}, à partir du {in_paris(fact.valid_from)}"
+        case MandateEnded():
+            return f"Mandat de signature terminé le {in_paris(fact.ended_at)} : {fact.reason}"
+        case CircuitSet() if not fact.steps:
+            return f"Circuit repris ({_flux_kind(fact)}) : {fact.reason}"
+        case CircuitSet():
+            steps = count(len(fact.steps), "étape", "étapes")
+            return f"Circuit de {steps} fixé ({_flux_kind(fact)}) : {fact.reason}"
+        case DelegationGiven():
+            period = f"du {in_paris(fact.valid_from)} au {in_paris(fact.valid_until)}"
+            return f"{fact.substitute} supplée {fact.absent} {period} : {fact.reason}"
+        case DelegationEnded():
+            return f"Délégation terminée le {in_paris(fact.ended_at)} : {fact.reason}"
+        case _:
+            return ""
+
+
+def _flux_kind(fact: CircuitSet) -> str:
+    return {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}[
+        fact.flux_kind
+    ]
+
+
+def _about_platform(fact: Fact) -> str:
+    """Say what a fact about the platform, or about a reply that belongs to no flux, means; nothing for another."""
+    match fact:
+        case PackInstalled():
+            return f"Pack de schémas installé : {fact.pack.pack_id} ({_USES[fact.use]}, dès le {fact.effective_from})"
+        case PackChanged():
+            use = f", {_USES[fact.use]}" if fact.use else ""
+            since = f", dès le {fact.effective_from}" if fact.effective_from else ""
+            until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
+            return f"Pack de schémas modifié : {fact.pack_id}{use}{since}{until}"
+        case MessageReleased():
+            return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
+        case ReplyLinked():
+            return f"Réponse rattachée au flux {fact.flux_id} : {fact.reason}"
+        case ReplyDismissed():
+            return f"Réponse écartée : {fact.reason}"
         case _:
             return ""
 

@@ -1,9 +1,26 @@
 """One good example of each fact, imported as `an`: a test then states only what matters to it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
-from pes.vocabulary import Bordereau, Finding, Header, Where
+from pes.vocabulary import Bordereau, Finding, Header, Pack, Where
+from shared.facts.collectivite import (
+    Budget,
+    ChannelChosen,
+    CircuitSet,
+    CollectiviteOpened,
+    DelegationEnded,
+    DelegationGiven,
+    IdentifierRegistered,
+    IdentifierWithdrawn,
+    MandateEnded,
+    MandateGranted,
+    PolicySet,
+    SealChosen,
+    SealLeft,
+    Siret,
+    StepSet,
+)
 from shared.facts.events import (
     BordereauxSigned,
     CircuitStep,
@@ -34,6 +51,8 @@ from shared.facts.events import (
     TransmissionRequested,
     VisaGiven,
 )
+from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
+from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 collectivite = "213499908"
 document = Document(sha256="a" * 64, size=1000)
@@ -109,3 +128,46 @@ acknowledged = FluxAcknowledged(reply=reply)
 partially_rejected = FluxPartiallyRejected(reply=reply, errors=(reply_error,))
 rejected = FluxRejected(reply=reply, errors=())
 unmatched = ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")
+linked = ReplyLinked(flux_id=UUID(int=7), reason="Le NomFic a été ressaisi par la trésorerie.")
+dismissed = ReplyDismissed(reason="Ce flux est parti par un autre moyen.")
+
+opened = CollectiviteOpened(siren=collectivite, name="Commune de Brumeval-les-Étangs", reason="Adhésion au service")
+siret = Siret(siret="21349990800019")
+budget = Budget(id_post="034990", cod_col="123", cod_bud="00")
+registered = IdentifierRegistered(identifier=budget, reason="Formulaire d'adhésion")
+withdrawn = IdentifierWithdrawn(identifier=budget, reason="Budget dissous")
+channel_chosen = ChannelChosen(channel="passtrans-sftp", reason="Le seul qui soit homologué")
+mandate_granted = MandateGranted(
+    mandate_id=UUID(int=8),
+    person="camille",
+    name="Camille Exemple, maire",
+    act="Délibération n° 2026-12 du 28 mars 2026",
+    valid_from=datetime(2026, 3, 28, 9, 0, tzinfo=UTC),
+)
+mandate_ended = MandateEnded(
+    mandate_id=UUID(int=8), ended_at=datetime(2026, 6, 1, 8, 0, tzinfo=UTC), reason="Démission"
+)
+circuit_set = CircuitSet(
+    flux_kind="depense", steps=(StepSet(kind="visa", any_of=("amina",)), StepSet(kind="signature")), reason="Note"
+)
+delegation_given = DelegationGiven(
+    delegation_id=UUID(int=9),
+    absent="amina",
+    substitute="karim",
+    valid_from=datetime(2026, 7, 1, 8, 0, tzinfo=UTC),
+    valid_until=datetime(2026, 7, 15, 8, 0, tzinfo=UTC),
+    reason="Congés",
+)
+delegation_ended = DelegationEnded(
+    delegation_id=UUID(int=9), ended_at=datetime(2026, 7, 10, 8, 0, tzinfo=UTC), reason="Retour anticipé"
+)
+policy_set = PolicySet(code="tiers.siret", severity="warning", reason="Tiers étrangers")
+seal_chosen = SealChosen(reason="Convention du 2 février 2026")
+seal_left = SealLeft(reason="Les élus signent")
+pack_installed = PackInstalled(
+    pack=Pack(pack_id="dgfip-5.12", digest="d" * 64), use="shadow", effective_from=date(2026, 1, 1)
+)
+pack_changed = PackChanged(pack_id="dgfip-5.12", use="active", reason="Essai concluant")
+released_message = MessageReleased(
+    group="validation", message_id="17", message_kind="flux.imported.v1", reason="Version 0.2 installée"
+)

@@ -18,6 +18,7 @@ from services.signature.parapheur import Item, Parapheur, Signer
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Fact, FluxImported, FluxValidated, kind_of
 from shared.facts.lifecycle import Flux, fold
+from shared.facts.streams import flux_stream
 from shared.web.auth import Caller, Role
 from signing.trust import TrustList
 from signing.xades import Stated
@@ -100,7 +101,7 @@ class Bench:
         document = await self.documents.put_bytes(content)
         first = Event.first(
             FluxImported(document=document, filename="flux.xml"),
-            flux_id=new_id(),
+            stream=flux_stream(new_id()),
             collectivite=COLLECTIVITE,
             actor="amina",
             correlation_id=new_id(),

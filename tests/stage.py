@@ -14,6 +14,7 @@ from shared.bus.opening import open_bus, open_parked
 from shared.bus.postgres import PostgresBus
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxImported
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
@@ -47,7 +48,7 @@ class Stage:
         flux_id = new_id()
         self.flux.add(flux_id)
         event = Event.first(
-            facts[0], flux_id=flux_id, collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
+            facts[0], stream=flux_stream(flux_id), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
         )
         events = [event, *(event.follow(fact, actor="x", at=NOW) for fact in facts[1:])]
         await PostgresHistory(self.database).append(events, expected_version=0)
@@ -63,7 +64,7 @@ class Stage:
         self.flux.add(flux_id)
         body = f'{{"data": "{flux_id}"}}'
         await self.database.execute(
-            "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+            "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
             "values ($1, 1, gen_random_uuid(), '1', 'flux.cancelled.v1', $2)",
             flux_id,
             body,

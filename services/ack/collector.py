@@ -20,7 +20,7 @@ from services.ack.decide import Reply, printable
 from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
-from shared.errors import ClaimTakenError, TooLargeError, UnavailableError
+from shared.errors import NameTakenError, TooLargeError, UnavailableError
 from shared.facts.events import Document
 from shared.facts.reservations import REPLY
 from shared.journal.history import History
@@ -127,7 +127,7 @@ class Collector:
     async def _append(self, reply: Reply) -> str:
         try:
             return (await until_no_conflict(partial(on_reply, reply, history=self._history, now=self._now))).outcome
-        except ClaimTakenError as error:
+        except NameTakenError as error:
             if error.kind != REPLY:
                 raise
             return "duplicate"

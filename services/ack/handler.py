@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.ack.decide import Candidate, Decision, Reply, decide
-from shared.facts.envelope import UNATTRIBUTED, Event, new_id
+from shared.facts.envelope import Event, new_id
 from shared.facts.lifecycle import fold
+from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History
 
 ACTOR = "dgfip"
@@ -15,7 +16,7 @@ async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime
     """Record a reply with the flux that it answers, or in a stream of its own; return what was decided.
 
     Raises:
-        ClaimTakenError: a reply with the same bytes was recorded before.
+        NameTakenError: a reply with the same bytes was recorded before.
         VersionConflictError: the flux moved on meanwhile; call again.
     """
     nomfic = reply.reading.nomfic
@@ -37,7 +38,12 @@ def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]
     for fact in decision.facts:
         if last is None:
             last = Event.first(
-                fact, flux_id=new_id(), collectivite=UNATTRIBUTED, actor=ACTOR, correlation_id=new_id(), at=at
+                fact,
+                stream=reply_stream(new_id()),
+                collectivite=UNATTRIBUTED,
+                actor=ACTOR,
+                correlation_id=new_id(),
+                at=at,
             )
         else:
             last = last.follow(fact, actor=ACTOR, at=at)

@@ -12,6 +12,7 @@ from services.history.views import event_shown, flux_shown, until
 from shared.errors import RequestRefusedError
 from shared.facts.envelope import Event
 from shared.facts.lifecycle import State
+from shared.facts.streams import StreamKind
 from shared.journal.history import History
 from shared.web.app import flux_not_found
 from shared.web.auth import MAY_READ, Caller
@@ -66,6 +67,6 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
 async def _visible(history: History, flux_id: UUID, who: Caller) -> list[Event]:
     who.require(MAY_READ, "consulter les flux")
     past = await history.load(flux_id)
-    if not past or not who.may_see(past[0].collectivite):
+    if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may_see(past[0].collectivite):
         raise flux_not_found(flux_id)
     return past

@@ -62,7 +62,7 @@ class Projection:
         facts = await self._rows.next(await self._rows.cursor(), self._limit)
         if not facts:
             return 0
-        last = {fact.flux_id: fact.index for fact in facts}
+        last = {fact.stream_id: fact.index for fact in facts}
         rows, read, skipped = await self._look_at(Seen(*item) for item in last.items())
         for seen, reason in skipped.items():
             logger.warning("projection.skipped", extra={"skipped_flux_id": str(seen.flux_id), "reason": reason})

@@ -18,13 +18,13 @@ from shared.facts.events import (
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
-    ReplyUnmatched,
     SignatureRefused,
     SignatureRestarted,
     SignaturesRejected,
     TransmissionAttempted,
 )
-from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
+from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, State, fold
+from shared.facts.streams import StreamKind
 from shared.web.app import PROBLEM_TYPE
 
 
@@ -58,10 +58,12 @@ class Row(BaseModel):
 
 
 def row_of(past: Sequence[Event]) -> Row | None:
-    """Return the line of one flux; None for a stream that is not a flux (an unmatched reply).
+    """Return the line of one flux; None for a stream that is not a flux.
 
     Texts are made fit for the list: facts are for ever, and one of them may hold what no table takes.
     """
+    if past[0].stream.kind is not StreamKind.FLUX:
+        return None
     flux = fold(event.data for event in past)
     if flux.imported is None or flux.state is None:
         return None
@@ -97,7 +99,7 @@ def flux_shown(past: Sequence[Event]) -> dict[str, object]:
     """Return everything the API says of one flux."""
     flux = fold(event.data for event in past)
     row = row_of(past)
-    members: dict[str, object] = row.shown() if row else _unmatched(past, flux)
+    members: dict[str, object] = row.shown() if row else {}
     members |= {"on_screen": flux.on_screen, "correlation_id": str(past[0].correlation_id)}
     members |= _details(event.data for event in past)
     if flux.document is not None:
@@ -115,16 +117,6 @@ def event_shown(event: Event) -> dict[str, object]:
     members["occurred_at"] = format_time(event.occurred_at)
     members["kind"] = members["data"].pop("kind")
     return members
-
-
-def _unmatched(past: Sequence[Event], flux: Flux) -> dict[str, object]:
-    return {
-        "flux_id": str(past[0].flux_id),
-        "collectivite": past[0].collectivite,
-        "state": flux.state,
-        "version": flux.version,
-        "updated_at": format_time(past[-1].occurred_at),
-    }
 
 
 def _details(facts: Iterable[object]) -> dict[str, object]:
@@ -154,7 +146,7 @@ def _details(facts: Iterable[object]) -> dict[str, object]:
                 details |= {"remote_name": fact.remote_name}
             case FluxRejected() | FluxPartiallyRejected():
                 details |= {"errors": fact.model_dump(mode="json")["errors"]}
-            case FluxCancelled() | ReplyUnmatched() | SignatureRefused():
+            case FluxCancelled() | SignatureRefused():
                 details |= {"reason": fact.reason}
             case _:
                 pass

@@ -18,11 +18,12 @@ from services.ingest.admission import accepted, admit, cut_off, refuse_early, se
 from services.ingest.decide import SendChoice
 from services.ingest.ports import Documents
 from shared import metrics
-from shared.errors import ClaimTakenError, RequestRefusedError, TooLargeError
+from shared.errors import NameTakenError, RequestRefusedError, TooLargeError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import FluxImported
 from shared.facts.lifecycle import State, fold
 from shared.facts.reservations import IDEMPOTENCY_KEY
+from shared.facts.streams import flux_stream
 from shared.journal.history import History
 from shared.runtime.documents import bounded
 from shared.web.app import problem_members
@@ -113,7 +114,7 @@ class Importer:
         """Record an import, or find the flux that the same request has already made."""
         event = Event.first(
             fact,
-            flux_id=new_id(),
+            stream=flux_stream(new_id()),
             collectivite=wanted.collectivite,
             actor=wanted.actor,
             correlation_id=new_id(),
@@ -121,12 +122,12 @@ class Importer:
         )
         try:
             await self._history.append([event], expected_version=0)
-        except ClaimTakenError as taken:
+        except NameTakenError as taken:
             if taken.kind == IDEMPOTENCY_KEY:
-                first = fold(past.data for past in await self._history.load(taken.flux_id))
+                first = fold(past.data for past in await self._history.load(taken.stream_id))
                 decide.check_replay(first, fact.document)
-                return taken.flux_id
-            raise decide.duplicate(taken.flux_id) from taken
+                return taken.stream_id
+            raise decide.duplicate(taken.stream_id) from taken
         metrics.IMPORTED_BYTES.inc(fact.document.size)
         return event.flux_id
 

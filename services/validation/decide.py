@@ -11,7 +11,7 @@ from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
 from shared.errors import RequestRefusedError
 from shared.facts.events import Document, DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
 from shared.facts.lifecycle import ON_SCREEN, Flux, State
-from shared.facts.reservations import Claim, bordereau_claim, nomfic_claim
+from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
 
 FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them
 MESSAGE_CHARACTERS_MAX = 1000
@@ -36,18 +36,18 @@ class Beside:
     report: Document | None = None
 
 
-def names_of(judgement: Judgement, collectivite: str) -> list[Claim]:
+def names_of(judgement: Judgement, collectivite: str) -> list[Reservation]:
     """Return the names that a flux would take; none when it will not be valid in any case."""
     if judgement.header is None or judgement.verdict != "valid":
         return []
-    claims = [nomfic_claim(judgement.header)]
-    claims += [bordereau_claim(collectivite, judgement.header, one) for one in judgement.bordereaux]
-    return list(dict.fromkeys(claims))
+    names = [nomfic_reservation(collectivite, judgement.header)]
+    names += [bordereau_reservation(collectivite, judgement.header, one) for one in judgement.bordereaux]
+    return list(dict.fromkeys(names))
 
 
 def in_context(
     judgement: Judgement,
-    taken: Mapping[Claim, Holder],
+    taken: Mapping[Reservation, Holder],
     *,
     collectivite: str,
     policy: Mapping[str, Severity],
@@ -72,7 +72,7 @@ def in_context(
         serious = [finding.model_copy(update=accepted) for finding in serious]
     findings = (*judgement.findings, *serious)
     bordereaux = tuple(
-        one.model_copy(update={"is_repeated": bordereau_claim(collectivite, header, one) in taken})
+        one.model_copy(update={"is_repeated": bordereau_reservation(collectivite, header, one) in taken})
         for one in judgement.bordereaux
     )
     return replace(judgement, findings=findings, verdict=verdict_of(findings), bordereaux=bordereaux)
@@ -156,18 +156,20 @@ def needs_report(findings: Sequence[Finding]) -> bool:
     return len(findings) > FINDINGS_IN_FACT
 
 
-def _nomfic_findings(header: Header, taken: Mapping[Claim, Holder], collectivite: str) -> Iterator[Finding]:
-    holder = taken.get(nomfic_claim(header))
+def _nomfic_findings(header: Header, taken: Mapping[Reservation, Holder], collectivite: str) -> Iterator[Finding]:
+    holder = taken.get(nomfic_reservation(collectivite, header))
     if holder is not None:
         told = _told(holder, collectivite)
         message = f"Le NomFic « {header.nomfic} » a déjà servi pour le CodCol {header.cod_col} : {told}."
         yield _finding(NOMFIC_USED, message, Where(element="NomFic", xpath="/*/Enveloppe/Parametres/NomFic"))
 
 
-def _bordereau_findings(judgement: Judgement, taken: Mapping[Claim, Holder], collectivite: str) -> Iterator[Finding]:
+def _bordereau_findings(
+    judgement: Judgement, taken: Mapping[Reservation, Holder], collectivite: str
+) -> Iterator[Finding]:
     header = judgement.header
     for one in judgement.bordereaux if header else ():
-        holder = taken.get(bordereau_claim(collectivite, header, one)) if header else None
+        holder = taken.get(bordereau_reservation(collectivite, header, one)) if header else None
         if holder is not None:
             yield _finding(ALREADY_SENT, _repeated(one, holder, collectivite), _where(one))
 

@@ -19,11 +19,11 @@ from pes.vocabulary import Severity
 from services.validation.decide import Beside, Holder, decide, in_context, infected, names_of, needs_report
 from services.validation.ports import Antivirus, Documents, Packs, Policies, Scratch, Workers
 from shared import metrics
-from shared.errors import ClaimTakenError, MalformedMessageError, VersionConflictError
+from shared.errors import MalformedMessageError, NameTakenError, VersionConflictError
 from shared.facts.envelope import Event
 from shared.facts.events import Document, DuplicateAccepted, Fact
 from shared.facts.lifecycle import State, fold
-from shared.facts.reservations import Claim
+from shared.facts.reservations import Reservation
 from shared.journal.history import History
 from shared.runtime.workers import TooCostlyError, WorkerLostError
 
@@ -146,7 +146,7 @@ class Judges:
         wanted = installed & {*active, *shadows}
         return active, shadows, {digest: await self.packs.files(digest) for digest in wanted}
 
-    async def _holders(self, names: Sequence[Claim], flux_id: UUID | None) -> dict[Claim, Holder]:
+    async def _holders(self, names: Sequence[Reservation], flux_id: UUID | None) -> dict[Reservation, Holder]:
         held = {name: holder for name, holder in (await self.history.holders(names)).items() if holder != flux_id}
         known: dict[UUID, Holder] = {}
         for holder in held.values():
@@ -177,7 +177,7 @@ async def on_imported(
     events = [event.follow(fact, actor=ACTOR, at=judges.now()) for fact in facts]
     try:
         await history.append(events, expected_version=flux.version)
-    except ClaimTakenError as taken:
+    except NameTakenError as taken:
         # Another flux took the name since we looked: look again.
         raise VersionConflictError(event.flux_id, flux.version) from taken
 

@@ -82,7 +82,7 @@ def cloud_event_headers(fact: OrderedFact) -> list[tuple[str, bytes]]:
         "ce_id": f"{fact.index}",
         "ce_source": EVENT_SOURCE,
         "ce_type": fact.kind,
-        "ce_subject": str(fact.flux_id),
+        "ce_subject": str(fact.stream_id),
         "content-type": "application/json",
     }
     try:
@@ -119,7 +119,7 @@ class KafkaPublisher:
                     await producer.send(
                         topic_of(fact.kind),
                         value=fact.body.encode(),
-                        key=str(fact.flux_id).encode(),
+                        key=str(fact.stream_id).encode(),
                         headers=cloud_event_headers(fact),
                     )
                     for fact in facts

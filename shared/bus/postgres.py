@@ -1,6 +1,6 @@
 """The embedded bus: consumer groups tail the ordered journal, with durable cursors. No broker to install.
 
-Facts are spread over shards by flux id; each shard is handled in order, shards run side by side. Several processes
+Facts are spread over shards by stream; each shard is handled in order, shards run side by side. Several processes
 of one group share the shards: each shard is an advisory lock, held by the process that handles it. A process also
 holds a lock that says it is there, shared with the others; from how many there are, each knows its share, takes no
 more, and gives up what it has too much of as soon as it is idle.
@@ -52,14 +52,14 @@ on conflict (consumer_group, shard) do update set index = greatest(consumer_curs
 """
 
 _PARK = """
-insert into parked (parked_id, consumer_group, index, kind, flux_id, body, error)
+insert into parked (parked_id, consumer_group, index, kind, stream_id, body, error)
 values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (consumer_group, index) do update
     set error = excluded.error, released_at = null, parked_at = clock_timestamp()
 """
 
 _RELEASED = """
-select index, kind, flux_id, body from parked
+select index, kind, stream_id, body from parked
 where consumer_group = $1 and released_at is not null order by index limit $2
 """
 
@@ -76,9 +76,9 @@ where parked_id::text = $1 and released_at is null returning pg_notify($2, '')
 """
 
 
-def shard_of(flux_id: UUID) -> int:
-    """Return the shard of a flux: the same for ever, spread evenly (a uuid7 ends in random bits)."""
-    return flux_id.int % SHARDS
+def shard_of(stream_id: UUID) -> int:
+    """Return the shard of a stream: the same for ever, spread evenly (a uuid7 ends in random bits)."""
+    return stream_id.int % SHARDS
 
 
 @dataclass
@@ -205,7 +205,7 @@ class _Term:
             return True
         facts = await read_order(self._database, self._read, BATCH)
         for fact in of_kinds(facts, self._subscription.kinds):
-            shard = self._shards.get(shard_of(fact.flux_id))
+            shard = self._shards.get(shard_of(fact.stream_id))
             if shard is not None and fact.index > shard.cursor:
                 shard.is_idle = False
                 shard.facts.put_nowait(fact)
@@ -251,14 +251,14 @@ class _Term:
 
     async def _park(self, fact: OrderedFact, attempt: Attempt) -> None:
         await self._database.execute(
-            _PARK, new_id(), self._group, fact.index, fact.kind, fact.flux_id, fact.body, attempt.error
+            _PARK, new_id(), self._group, fact.index, fact.kind, fact.stream_id, fact.body, attempt.error
         )
 
     async def _deliver_released(self) -> None:
         """Handle once more what an operator released; what still cannot be read is parked again."""
         for row in await self._database.fetch(_RELEASED, self._group, BATCH):
             fact = OrderedFact(**row)
-            if shard_of(fact.flux_id) not in self._shards:
+            if shard_of(fact.stream_id) not in self._shards:
                 continue
             attempt = await self._attempts.attempt(("released", fact.index), fact.body)
             if attempt.outcome is Outcome.DONE:

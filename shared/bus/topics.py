@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from shared.facts.events import ALL_FACTS, Fact, kind_of
+from shared.facts.events import Fact, kind_of
+from shared.facts.streams import ALL_FACTS
 
 _DAY_MS = 24 * 3600 * 1000
 PARTITIONS = 6

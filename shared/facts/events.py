@@ -324,12 +324,11 @@ FluxFact = Annotated[
     | ReplyReceived
     | FluxAcknowledged
     | FluxPartiallyRejected
-    | FluxRejected
-    | ReplyUnmatched,
+    | FluxRejected,
     Field(discriminator="kind"),
 ]
 
-ALL_FACTS: tuple[type[Fact], ...] = get_args(get_args(FluxFact)[0])
+FLUX_FACTS: tuple[type[Fact], ...] = get_args(get_args(FluxFact)[0])
 
 
 def kind_of(fact: type[Fact]) -> str:

@@ -35,7 +35,6 @@ from shared.facts.events import (
     FluxTransmitted,
     FluxValidated,
     ReplyReceived,
-    ReplyUnmatched,
     Signature,
     SignatureRefused,
     SignatureRequested,
@@ -65,7 +64,6 @@ class State(StrEnum):
     PARTIALLY_REJECTED = "partially_rejected"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
-    UNMATCHED = "unmatched"  # not a flux: a reply that belongs to none we know
 
 
 ON_SCREEN = {
@@ -81,7 +79,6 @@ ON_SCREEN = {
     State.PARTIALLY_REJECTED: "Acquitté partiellement",
     State.REJECTED: "Rejeté",
     State.CANCELLED: "Annulé",
-    State.UNMATCHED: "Réponse non rattachée",
 }
 
 HELD_ON_SCREEN = "Envoi suspendu"
@@ -94,7 +91,7 @@ _VERDICTS: dict[type[Fact], State] = {
 
 # A fact that leads to two states (FluxValidated) is settled in `_state_after`; the table names the usual one.
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
-    None: {FluxImported: State.IMPORTED, ReplyReceived: State.UNMATCHED},
+    None: {FluxImported: State.IMPORTED},
     State.IMPORTED: {
         FluxValidated: State.DRAFT,
         FluxInvalidated: State.INVALID,
@@ -137,7 +134,6 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
     },
     State.REJECTED: {ReplyReceived: State.REJECTED, FluxTransmitted: State.REJECTED},
     State.CANCELLED: {},
-    State.UNMATCHED: {ReplyUnmatched: State.UNMATCHED},
 }
 
 

@@ -1,4 +1,4 @@
-"""Names that only one flux may hold at a time, derived from facts.
+"""Names that only one stream may hold at a time, derived from facts.
 
 The journal writes these in the same transaction as the fact, so two requests at the same instant cannot both win.
 They can be rebuilt from the facts by this one rule.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pes.numbers import number_of, year_of
 from pes.vocabulary import Bordereau, Header
+from shared.facts.collectivite import Budget, IdentifierRegistered, IdentifierWithdrawn
 from shared.facts.events import (
     Fact,
     FluxCancelled,
@@ -25,13 +26,14 @@ IDEMPOTENCY_KEY = "idempotency-key"
 REPLY = "reply"
 NOMFIC = "nomfic"
 BORDEREAU = "bordereau"
+BUDGET = "budget"
 
 DGFIP = "dgfip"  # the scope of what is unique for the whole platform
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One name: `value` is unique among the claims of this `kind` in this `scope`."""
+class Reservation:
+    """One name: `value` is unique among the reservations of this `kind` in this `scope`."""
 
     scope: str
     kind: str
@@ -40,47 +42,57 @@ class Claim:
 
 @dataclass(frozen=True)
 class Release:
-    """Names that a flux gives up: its claims of this kind whose value begins so (all of them, with no prefix)."""
+    """Names that a stream gives up: those it holds of this kind whose value begins so (all, with no prefix)."""
 
     kind: str
     prefix: str = ""
 
 
-def claims_of(fact: Fact, collectivite: str) -> tuple[Claim, ...]:
-    """Return the names that a fact takes for its flux, each once."""
+def reservations_of(fact: Fact, collectivite: str) -> tuple[Reservation, ...]:
+    """Return the names that a fact takes for its stream, each once."""
     match fact:
         case FluxImported():
-            document = Claim(collectivite, DOCUMENT, fact.document.sha256)
+            document = Reservation(collectivite, DOCUMENT, fact.document.sha256)
             if not fact.idempotency_key:
                 return (document,)
-            return (Claim(collectivite, IDEMPOTENCY_KEY, fact.idempotency_key), document)
+            return (Reservation(collectivite, IDEMPOTENCY_KEY, fact.idempotency_key), document)
         case FluxValidated():
             # In one order for everybody: two appends that take the same names never wait for each other.
             return tuple(
-                sorted(set(_business_claims(fact, collectivite)), key=lambda claim: (claim.kind, claim.value))
+                sorted(set(_business_reservations(fact, collectivite)), key=lambda one: (one.kind, one.value))
             )
         case ReplyReceived():
             # Replies are told apart by content, never by name (helios.md 6.5); DGFiP is one for the platform.
-            return (Claim(DGFIP, REPLY, fact.document.sha256),)
+            return (Reservation(DGFIP, REPLY, fact.document.sha256),)
+        case IdentifierRegistered(identifier=Budget() as budget):
+            return (budget_reservation(budget),)
         case _:
             return ()
 
 
-def nomfic_claim(header: Header) -> Claim:
-    """Return the name that DGFiP answers to: NomFic in CodCol (helios.md 3.2, control A12)."""
-    return Claim(DGFIP, NOMFIC, f"{header.cod_col}/{header.nomfic}")
+def nomfic_reservation(collectivite: str, header: Header) -> Reservation:
+    """Return the name that DGFiP answers to: NomFic in CodCol (helios.md 3.2, control A12).
+
+    It is a name of the collectivité, whose own CodCol it must be: nobody else can take it.
+    """
+    return Reservation(collectivite, NOMFIC, f"{header.cod_col}/{header.nomfic}")
 
 
-def bordereau_claim(collectivite: str, header: Header, bordereau: Bordereau) -> Claim:
+def budget_reservation(budget: Budget) -> Reservation:
+    """Return the name that DGFiP books under: a poste, a CodCol, a CodBud are one collectivité's (helios.md 2.2)."""
+    return Reservation(DGFIP, BUDGET, f"{budget.id_post}/{budget.cod_col}/{budget.cod_bud}/")
+
+
+def bordereau_reservation(collectivite: str, header: Header, bordereau: Bordereau) -> Reservation:
     """Return the name of a bordereau in the accounts: DGFiP takes each in once (helios.md 3.2)."""
     value = _named(bordereau.domain, bordereau.number, bordereau.exercice)
-    return Claim(
+    return Reservation(
         collectivite, BORDEREAU, f"{value}{bordereau.type}/{header.id_post}/{header.cod_col}/{header.cod_bud}"
     )
 
 
 def releases_of(fact: Fact) -> tuple[Release, ...]:
-    """Return the names that a flux gives up with this fact: what did not reach the accounts may come again."""
+    """Return the names that a stream gives up with this fact: what did not reach the accounts may come again."""
     match fact:
         case FluxCancelled():
             return (Release(DOCUMENT), Release(NOMFIC), Release(BORDEREAU))
@@ -91,18 +103,20 @@ def releases_of(fact: Fact) -> tuple[Release, ...]:
         case FluxPartiallyRejected():
             refused = (Release(BORDEREAU, _named(one.domain, one.number, one.exercice)) for one in fact.refused)
             return tuple(dict.fromkeys(refused))
+        case IdentifierWithdrawn(identifier=Budget() as budget):
+            return (Release(BUDGET, budget_reservation(budget).value),)
         case _:
             return ()
 
 
-def _business_claims(fact: FluxValidated, collectivite: str) -> Iterator[Claim]:
+def _business_reservations(fact: FluxValidated, collectivite: str) -> Iterator[Reservation]:
     if not fact.nomfic_is_reused:
-        yield nomfic_claim(fact.header)
+        yield nomfic_reservation(collectivite, fact.header)
     for bordereau in fact.bordereaux:
         if not bordereau.is_repeated:
-            yield bordereau_claim(collectivite, fact.header, bordereau)
+            yield bordereau_reservation(collectivite, fact.header, bordereau)
 
 
 def _named(domain: str, number: str, exercice: str) -> str:
-    """Return how the value of a bordereau's claim begins; "02" and "2" are one number (helios.md 2.2)."""
+    """Return how the value of a bordereau's reservation begins; "02" and "2" are one number (helios.md 2.2)."""
     return f"{domain}/{year_of(exercice)}/{number_of(number)}/"

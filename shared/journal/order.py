@@ -16,13 +16,13 @@ class OrderedFact:
 
     index: int
     kind: str
-    flux_id: UUID
+    stream_id: UUID
     body: str
 
 
 # Reads the history in order, from a place on.
 _READ = """
-select o.index, j.kind, j.flux_id, j.body
+select o.index, j.kind, j.stream_id, j.body
 from journal_order o join journal j using (position)
 where o.index > $1
 order by o.index
@@ -36,7 +36,7 @@ _END = "select coalesce(max(index), 0) as index from journal_order"
 async def read_order(database: Database, after: int, limit: int) -> list[OrderedFact]:
     """Return at most `limit` facts that come after an index, in order."""
     rows = await database.fetch(_READ, after, limit)
-    return [OrderedFact(row["index"], row["kind"], row["flux_id"], row["body"]) for row in rows]
+    return [OrderedFact(row["index"], row["kind"], row["stream_id"], row["body"]) for row in rows]
 
 
 async def end_of_order(database: Database) -> int:

@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.facts.envelope import Event
 from shared.facts.events import Fact
 from shared.facts.lifecycle import Flux, fold
+from shared.facts.streams import StreamKind
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
 from shared.web.app import flux_not_found
@@ -41,10 +42,9 @@ async def decide_on(
 
     async def attempt() -> Decided:
         past = await history.load(flux_id)
-        flux = fold(event.data for event in past)
-        # A reply that belongs to no flux has a stream of its own, which is no flux: nobody imported it.
-        if flux.imported is None or not who.may_see(past[0].collectivite):
+        if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may_see(past[0].collectivite):
             raise flux_not_found(flux_id)
+        flux = fold(event.data for event in past)
         events = [past[-1].follow(fact, actor=who.subject, at=now()) for fact in decide(flux, past)]
         if not events:
             return Decided(flux)

@@ -147,7 +147,7 @@ def _append_garbage(platform: RunningPlatform) -> None:
     async def append() -> None:
         connection = await asyncpg.connect(LocalPostgres(platform.folder.postgres).dsn(DATABASE))
         await connection.execute(
-            "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+            "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
             "values (gen_random_uuid(), 1, gen_random_uuid(), '213499908', 'flux.imported.v1', '{\"data\": 7}')"
         )
         await connection.close()

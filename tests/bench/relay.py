@@ -18,6 +18,7 @@ from shared.bus.kafka import KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS, topic_of
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, FluxImported
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
 from shared.journal.postgres import Database, Listener
@@ -103,7 +104,7 @@ async def _append(database: Database) -> None:
             document = Document(sha256=f"{number:032x}{index:032x}", size=1)
             event = Event.first(
                 FluxImported(document=document, filename="flux.xml"),
-                flux_id=new_id(),
+                stream=flux_stream(new_id()),
                 collectivite="213499908",
                 actor="bench",
                 correlation_id=new_id(),
@@ -167,6 +168,7 @@ async def _bare_publish(database: Database, bootstrap: str) -> float:
 
 async def _send(producer: AIOKafkaProducer, facts: Sequence[OrderedFact]) -> None:
     sent = [
-        await producer.send(topic_of(fact.kind), fact.body.encode(), key=str(fact.flux_id).encode()) for fact in facts
+        await producer.send(topic_of(fact.kind), fact.body.encode(), key=str(fact.stream_id).encode())
+        for fact in facts
     ]
     await asyncio.gather(*sent)

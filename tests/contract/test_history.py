@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from shared.errors import ClaimTakenError, VersionConflictError
+from shared.errors import NameTakenError, VersionConflictError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxImported, FluxValidated, kind_of
-from shared.facts.reservations import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Claim
+from shared.facts.reservations import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Reservation
+from shared.facts.streams import flux_stream
 from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
@@ -37,7 +38,7 @@ def imported(digit: str = "a", **changes: object) -> FluxImported:
 def event(fact: Fact, flux_id: UUID | None = None, collectivite: str = an.collectivite) -> Event:
     return Event.first(
         fact,
-        flux_id=flux_id or new_id(),
+        stream=flux_stream(flux_id or new_id()),
         collectivite=collectivite,
         actor="amina",
         correlation_id=new_id(),
@@ -99,7 +100,7 @@ async def test_an_append_to_a_flux_that_does_not_exist_is_refused(history: Histo
 async def test_an_append_on_another_version_takes_no_name(history: History) -> None:
     with pytest.raises(VersionConflictError):
         await history.append([event(imported())], expected_version=3)
-    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) is None
+    assert await history.holder(Reservation(an.collectivite, DOCUMENT, "a" * 64)) is None
 
 
 async def test_of_many_appends_on_one_version_one_wins(history: History) -> None:
@@ -118,9 +119,9 @@ async def test_of_many_appends_on_one_version_one_wins(history: History) -> None
 
 async def test_the_same_file_of_one_collectivite_names_the_flux_that_has_it(history: History) -> None:
     first = await start(history, imported())
-    with pytest.raises(ClaimTakenError) as taken:
+    with pytest.raises(NameTakenError) as taken:
         await start(history, imported())
-    assert (taken.value.kind, taken.value.flux_id) == (DOCUMENT, first.flux_id)
+    assert (taken.value.kind, taken.value.stream_id) == (DOCUMENT, first.flux_id)
 
 
 async def test_the_same_file_of_two_collectivites_is_two_flux(history: History) -> None:
@@ -128,14 +129,14 @@ async def test_the_same_file_of_two_collectivites_is_two_flux(history: History) 
     for one in (first, other):
         await history.append([one], expected_version=0)
     for one in (first, other):
-        assert await history.holder(Claim(one.collectivite, DOCUMENT, "a" * 64)) == one.flux_id
+        assert await history.holder(Reservation(one.collectivite, DOCUMENT, "a" * 64)) == one.flux_id
 
 
 async def test_of_many_imports_of_one_file_one_wins(history: History) -> None:
     async def append() -> bool:
         try:
             await start(history, imported())
-        except ClaimTakenError:
+        except NameTakenError:
             return False
         return True
 
@@ -144,10 +145,10 @@ async def test_of_many_imports_of_one_file_one_wins(history: History) -> None:
 
 async def test_an_idempotency_key_comes_before_the_file(history: History) -> None:
     first = await start(history, imported(idempotency_key="k"))
-    with pytest.raises(ClaimTakenError) as taken:
+    with pytest.raises(NameTakenError) as taken:
         await start(history, imported(idempotency_key="k"))
-    assert (taken.value.kind, taken.value.flux_id) == (IDEMPOTENCY_KEY, first.flux_id)
-    with pytest.raises(ClaimTakenError) as taken:
+    assert (taken.value.kind, taken.value.stream_id) == (IDEMPOTENCY_KEY, first.flux_id)
+    with pytest.raises(NameTakenError) as taken:
         await start(history, imported("b", idempotency_key="k"))
     assert taken.value.kind == IDEMPOTENCY_KEY
 
@@ -155,39 +156,39 @@ async def test_an_idempotency_key_comes_before_the_file(history: History) -> Non
 async def test_a_refused_claim_records_nothing_and_takes_nothing(history: History) -> None:
     await start(history, imported())
     other = event(imported(idempotency_key="k"))
-    with pytest.raises(ClaimTakenError):
+    with pytest.raises(NameTakenError):
         await history.append([other], expected_version=0)
     assert await history.load(other.flux_id) == []
-    assert await history.holder(Claim(an.collectivite, IDEMPOTENCY_KEY, "k")) is None
+    assert await history.holder(Reservation(an.collectivite, IDEMPOTENCY_KEY, "k")) is None
 
 
 async def test_a_cancelled_flux_gives_its_file_up_and_keeps_its_key(history: History) -> None:
     first = await start(history, imported(idempotency_key="k"))
     await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=1)
     again = await start(history, imported())
-    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) == again.flux_id
-    assert await history.holder(Claim(an.collectivite, IDEMPOTENCY_KEY, "k")) == first.flux_id
+    assert await history.holder(Reservation(an.collectivite, DOCUMENT, "a" * 64)) == again.flux_id
+    assert await history.holder(Reservation(an.collectivite, IDEMPOTENCY_KEY, "k")) == first.flux_id
 
 
 async def test_a_cancelled_flux_gives_up_nothing_of_another(history: History) -> None:
     first, other = await start(history, imported("a")), await start(history, imported("b"))
     await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=1)
-    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) is None
-    assert await history.holder(Claim(an.collectivite, DOCUMENT, "b" * 64)) == other.flux_id
+    assert await history.holder(Reservation(an.collectivite, DOCUMENT, "a" * 64)) is None
+    assert await history.holder(Reservation(an.collectivite, DOCUMENT, "b" * 64)) == other.flux_id
 
 
 async def test_a_cancellation_on_another_version_gives_nothing_up(history: History) -> None:
     first = await start(history, imported())
     with pytest.raises(VersionConflictError):
         await history.append([first.follow(an.cancelled, actor="amina", at=NOW)], expected_version=7)
-    assert await history.holder(Claim(an.collectivite, DOCUMENT, "a" * 64)) == first.flux_id
+    assert await history.holder(Reservation(an.collectivite, DOCUMENT, "a" * 64)) == first.flux_id
 
 
 async def test_a_reply_belongs_to_one_stream(history: History) -> None:
     first = await start(history, an.reply_received)
-    with pytest.raises(ClaimTakenError) as taken:
+    with pytest.raises(NameTakenError) as taken:
         await start(history, an.reply_received)
-    assert (taken.value.kind, taken.value.flux_id) == (REPLY, first.flux_id)
+    assert (taken.value.kind, taken.value.stream_id) == (REPLY, first.flux_id)
 
 
 async def test_flux_are_found_by_nomfic_oldest_first(history: History) -> None:
@@ -217,8 +218,8 @@ async def test_flux_are_found_by_their_last_fact(history: History) -> None:
     assert await history.whose_last_fact_is(kind_of(FluxValidated), ["219900017"]) == []
 
 
-async def test_an_append_holds_events_of_one_flux(history: History) -> None:
-    with pytest.raises(ValueError, match="one flux"):
+async def test_an_append_holds_events_of_one_stream(history: History) -> None:
+    with pytest.raises(ValueError, match="one stream"):
         await history.append([], expected_version=0)
-    with pytest.raises(ValueError, match="one flux"):
+    with pytest.raises(ValueError, match="one stream"):
         await history.append([event(imported("a")), event(imported("b"))], expected_version=0)

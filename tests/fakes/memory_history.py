@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from shared.errors import ClaimTakenError, UnavailableError, VersionConflictError
+from shared.errors import NameTakenError, UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
 from shared.facts.events import FluxValidated
-from shared.facts.reservations import Claim, claims_of, releases_of
-from shared.journal.history import number
+from shared.facts.reservations import Reservation, releases_of, reservations_of
+from shared.journal.history import Recorded, number
 
 
 @dataclass
@@ -22,51 +22,56 @@ class MemoryHistory:
 
     is_down: bool = False
     log: list[Event] = field(default_factory=list)
-    claims: dict[Claim, UUID] = field(default_factory=dict)
+    held: dict[Reservation, UUID] = field(default_factory=dict)
 
-    async def load(self, flux_id: UUID) -> list[Event]:
+    async def load(self, stream_id: UUID) -> list[Event]:
         """See `History.load`."""
         self._answer()
-        return [event for event in self.log if event.flux_id == flux_id]
+        return [event for event in self.log if event.stream_id == stream_id]
+
+    async def recorded(self, stream_id: UUID, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """See `History.recorded`."""
+        past = [event for event in await self.load(stream_id) if event.version > after]
+        return [Recorded(one.version, one.kind, one.collectivite, one.to_bytes().decode()) for one in past[:limit]]
 
     async def append(self, events: Sequence[Event], *, expected_version: int) -> list[Event]:
         """See `History.append`."""
         self._answer()
         numbered = number(events, expected_version)
-        flux_id = numbered[0].flux_id
-        if len([event for event in self.log if event.flux_id == flux_id]) != expected_version:
-            raise VersionConflictError(flux_id, expected_version)
-        claims = dict(self.claims)
+        stream_id = numbered[0].stream_id
+        if len([event for event in self.log if event.stream_id == stream_id]) != expected_version:
+            raise VersionConflictError(stream_id, expected_version)
+        names = dict(self.held)
         for event in numbered:
             for release in releases_of(event.data):
-                claims = {
+                names = {
                     one: holder
-                    for one, holder in claims.items()
-                    if (holder, one.kind) != (flux_id, release.kind) or not one.value.startswith(release.prefix)
+                    for one, holder in names.items()
+                    if (holder, one.kind) != (stream_id, release.kind) or not one.value.startswith(release.prefix)
                 }
-            for claim in claims_of(event.data, event.collectivite):
-                if claim in claims:
-                    raise ClaimTakenError(claim.kind, claims[claim])
-                claims[claim] = flux_id
-        self.claims = claims
+            for name in reservations_of(event.data, event.collectivite):
+                if name in names:
+                    raise NameTakenError(name.kind, names[name])
+                names[name] = stream_id
+        self.held = names
         self.log.extend(numbered)
         return numbered
 
-    async def holder(self, claim: Claim) -> UUID | None:
+    async def holder(self, name: Reservation) -> UUID | None:
         """See `History.holder`."""
         self._answer()
-        return self.claims.get(claim)
+        return self.held.get(name)
 
-    async def holders(self, claims: Sequence[Claim]) -> dict[Claim, UUID]:
+    async def holders(self, names: Sequence[Reservation]) -> dict[Reservation, UUID]:
         """See `History.holders`."""
         self._answer()
-        return {claim: self.claims[claim] for claim in claims if claim in self.claims}
+        return {name: self.held[name] for name in names if name in self.held}
 
     async def validated_with_nomfic(self, nomfic: str) -> list[UUID]:
         """See `History.validated_with_nomfic`."""
         self._answer()
         return [
-            event.flux_id
+            event.stream_id
             for event in self.log
             if isinstance(event.data, FluxValidated) and event.data.header.nomfic == nomfic
         ]
@@ -74,9 +79,9 @@ class MemoryHistory:
     async def whose_last_fact_is(self, kind: str, collectivites: Collection[str] | None = None) -> list[UUID]:
         """See `History.whose_last_fact_is`."""
         self._answer()
-        last = {event.flux_id: index for index, event in enumerate(self.log)}
+        last = {event.stream_id: index for index, event in enumerate(self.log)}
         found = [self.log[index] for index in sorted(last.values()) if self.log[index].kind == kind]
-        return [event.flux_id for event in found if collectivites is None or event.collectivite in collectivites]
+        return [event.stream_id for event in found if collectivites is None or event.collectivite in collectivites]
 
     def _answer(self) -> None:
         if self.is_down:

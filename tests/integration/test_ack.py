@@ -38,6 +38,7 @@ from shared.facts.events import (
     kind_of,
 )
 from shared.facts.lifecycle import State, fold
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -126,7 +127,7 @@ class Bench:
         header = an.header.model_copy(update={"nomfic": value_at(parse(pes), "Enveloppe/Parametres/NomFic")})
         first = Event.first(
             FluxImported(document=document, filename="flux.xml"),
-            flux_id=new_id(),
+            stream=flux_stream(new_id()),
             collectivite="1",
             actor="amina",
             correlation_id=new_id(),

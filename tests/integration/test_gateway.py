@@ -33,6 +33,7 @@ from shared.facts.events import (
     TransmissionRequested,
 )
 from shared.facts.lifecycle import State, fold
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -112,7 +113,7 @@ class Bench:
         """Record a flux that is ready to leave, and return its last event."""
         document = await self.documents.put_bytes(CONTENT)
         first = Event.first(
-            imported, flux_id=new_id(), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
+            imported, stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
         )
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
         signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)

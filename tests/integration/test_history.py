@@ -19,6 +19,7 @@ from services.history.views import Row, row_of
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
 from shared.journal.postgres import Database, Listener
@@ -52,7 +53,12 @@ class Shown:
         self.number += 1
         imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename=self.filename)
         first = Event.first(
-            imported, flux_id=new_id(), collectivite=collectivite, actor="amina", correlation_id=new_id(), at=NOON
+            imported,
+            stream=flux_stream(new_id()),
+            collectivite=collectivite,
+            actor="amina",
+            correlation_id=new_id(),
+            at=NOON,
         )
         events = [first]
         for second, fact in enumerate(facts, start=1):
@@ -239,7 +245,7 @@ async def test_a_name_that_no_table_takes_does_not_stop_the_list(shown: Shown) -
 
 async def test_a_fact_from_a_newer_version_does_not_stop_the_list(shown: Shown) -> None:
     await shown.owner.execute(
-        "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+        "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
         "values (gen_random_uuid(), 1, gen_random_uuid(), '1', 'flux.teleported.v1', '{}')"
     )
     flux_id = await shown.happen([])

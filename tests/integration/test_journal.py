@@ -10,6 +10,7 @@ import rfc8785
 
 from local.postgres import LocalPostgres
 from shared.facts.envelope import Event, new_id
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.journal.schema import migrate
@@ -19,7 +20,7 @@ from tests.conftest import TestDatabase
 SQL = Path(__file__).parents[2] / "shared/journal/sql"
 ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 INSERT = (
-    "insert into journal (flux_id, version, event_id, collectivite, kind, body) "
+    "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
     "values (gen_random_uuid(), 1, gen_random_uuid(), 'x', 'y', '{}')"
 )
 CHANGES = [
@@ -38,7 +39,12 @@ NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture
 async def recorded(database: Database) -> Event:
     event = Event.first(
-        an.imported, flux_id=new_id(), collectivite=an.collectivite, actor="amina", correlation_id=new_id(), at=NOW
+        an.imported,
+        stream=flux_stream(new_id()),
+        collectivite=an.collectivite,
+        actor="amina",
+        correlation_id=new_id(),
+        at=NOW,
     )
     (recorded,) = await PostgresHistory(database).append([event], expected_version=0)
     await database.execute("insert into journal_order select 1, position from journal")

@@ -15,6 +15,7 @@ from shared.bus.topics import TOPICS
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import FluxImported
+from shared.facts.streams import flux_stream
 from shared.journal.order import OrderedFact
 from tests import examples as an
 from tests.conftest import require_kafka
@@ -26,7 +27,7 @@ PAUSE_SECONDS = 0.2
 def fact(index: int) -> OrderedFact:
     event = Event.first(
         an.imported,
-        flux_id=new_id(),
+        stream=flux_stream(new_id()),
         collectivite=an.collectivite,
         actor="amina",
         correlation_id=new_id(),
@@ -66,7 +67,7 @@ async def test_a_broker_that_dies_delays_and_loses_nothing(tmp_path: Path) -> No
                 kafka.brokers[0].kill()
             await publish(publisher, one)
         async with asyncio.timeout(120):
-            while not {one.flux_id for one in facts} <= set(heard):
+            while not {one.stream_id for one in facts} <= set(heard):
                 await asyncio.sleep(PAUSE_SECONDS)
         listening.cancel()
         with suppress(asyncio.CancelledError):

@@ -22,6 +22,7 @@ from services.relay.adapters.journal import sole_order
 from services.relay.loops import Ordering
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, FluxImported
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
 from shared.journal.postgres import Database, Listener
@@ -35,7 +36,7 @@ PAGE = 7
 GUARD = "      and tx < pg_snapshot_xmin(pg_current_snapshot())\n"
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 INSERT = """
-insert into journal (flux_id, version, event_id, collectivite, kind, body)
+insert into journal (stream_id, version, event_id, collectivite, kind, body)
 values ($1, $2, gen_random_uuid(), 'x', 'flux.imported.v1', '{}')
 """
 Fact = tuple[UUID, int]
@@ -73,16 +74,16 @@ async def write(database: Database, number: int, written: Written) -> None:
         document = Document(sha256=f"{number:032x}{index:032x}", size=1)
         event = Event.first(
             FluxImported(document=document, filename="flux.xml"),
-            flux_id=new_id(),
+            stream=flux_stream(new_id()),
             collectivite=an.collectivite,
             actor="amina",
             correlation_id=new_id(),
             at=NOW,
         )
         await history.append([event], expected_version=0)
-        written.committed.append((event.flux_id, 1))
+        written.committed.append((event.stream_id, 1))
         for version in (2, 3):
-            await _write_slowly(database, event.flux_id, version, chance, written)
+            await _write_slowly(database, event.stream_id, version, chance, written)
 
 
 async def _write_slowly(
@@ -149,9 +150,9 @@ async def versions_of(test_database: TestDatabase) -> dict[tuple[UUID, int], Fac
     """Return (flux, version) of each position, told by its index."""
     async with Database(test_database.dsn()) as database:
         rows = await database.fetch(
-            "select o.index, j.flux_id, j.version from journal_order o join journal j using (position)"
+            "select o.index, j.stream_id, j.version from journal_order o join journal j using (position)"
         )
-    return {(row["flux_id"], row["index"]): (row["flux_id"], row["version"]) for row in rows}
+    return {(row["stream_id"], row["index"]): (row["stream_id"], row["version"]) for row in rows}
 
 
 @pytest.mark.parametrize("relays", [1, 2], ids=["one relay", "two relays"])
@@ -159,7 +160,7 @@ async def test_no_reader_ever_skips_a_fact(test_database: TestDatabase, relays: 
     written, read = await scenario(test_database, relays=relays)
 
     known = await versions_of(test_database)
-    seen = [known[fact.flux_id, fact.index] for fact in read]
+    seen = [known[fact.stream_id, fact.index] for fact in read]
     assert len(written.aborted) > WRITERS  # the scenario is as rough as it is meant to be
     assert sorted(seen) == sorted(written.committed)
     assert [fact.index for fact in read] == list(range(1, len(written.committed) + 1))

@@ -16,7 +16,7 @@ from shared.journal.postgres import Database
 from tests.ordering import order_all
 
 INSERT = """
-insert into journal (flux_id, version, event_id, collectivite, kind, body)
+insert into journal (stream_id, version, event_id, collectivite, kind, body)
 values ($1, 1, gen_random_uuid(), 'x', 'flux.imported.v1', '{}')
 """
 FACTS = 25

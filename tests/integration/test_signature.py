@@ -39,6 +39,7 @@ from shared.facts.events import (
     VisaGiven,
 )
 from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store, path_of
@@ -142,7 +143,7 @@ class Bench:
         assert reading.header is not None
         first = Event.first(
             FluxImported(document=await self.documents.put_bytes(content), filename="flux.xml"),
-            flux_id=new_id(),
+            stream=flux_stream(new_id()),
             collectivite=collectivite,
             actor="amina",
             correlation_id=new_id(),
@@ -452,7 +453,7 @@ async def test_what_is_no_json_object_is_refused(bench: Bench, path: str, body: 
 @pytest.mark.parametrize(
     ("path", "body", "named"),
     [
-        ("prepare", STATED, "flux"),
+        ("prepare", SIGNED_BY, "flux"),
         ("prepare", {**SIGNED_BY, "flux": []}, "flux"),
         ("prepare", {**SIGNED_BY, "flux": [AN_ID] * (FLUX_MAX + 1)}, "flux"),
         ("prepare", {**SIGNED_BY, "flux": ["1"]}, "flux.0"),

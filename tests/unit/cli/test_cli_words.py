@@ -11,8 +11,9 @@ from cli.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import ALL_FACTS, Fact
+from shared.facts.events import Fact
 from shared.facts.lifecycle import State, states_ahead
+from shared.facts.streams import ALL_FACTS, flux_stream
 from tests import examples as an
 
 START = datetime(2026, 7, 14, 8, 0, tzinfo=UTC)
@@ -32,7 +33,7 @@ HAPPY_PATH = [
 def events_of(facts: list[Fact]) -> list[Event]:
     first = Event.first(
         facts[0],
-        flux_id=new_id(),
+        stream=flux_stream(new_id()),
         collectivite=an.collectivite,
         actor="amina",
         correlation_id=new_id(),

@@ -15,8 +15,9 @@ from cli.main import app
 from local.ports import SERVICES
 from pes.controls import table as list_of_controls
 from shared.facts import diagram as life_of_a_flux
-from shared.facts.events import ALL_FACTS
 from shared.facts.lifecycle import TRANSITIONS, State
+from shared.facts.recorders import RECORDED_BY
+from shared.facts.streams import ALL_FACTS
 from signing import table as list_of_signature_checks
 
 ROOT = Path(__file__).parents[3]
@@ -92,9 +93,13 @@ def test_the_architecture_names_every_service_with_what_it_records() -> None:
     text = text_of("docs/architecture.md")
     rows = {found[1]: found[0] for found in re.finditer(r"^\| `(\w+)` \| \d{4}.*$", text, re.MULTILINE)}
     assert list(rows) == list(SERVICES)
-    known = {fact.__name__ for fact in ALL_FACTS}
-    recorded = {word for row in rows.values() for word in re.findall(r"[A-Z]\w+", row.split("|")[4])}
-    assert recorded - {"Kafka", "DGFiP"} == known
+    for service, row in rows.items():
+        said = set(re.findall(r"[A-Z]\w+", row.split("|")[4])) - {"Kafka", "DGFiP"}
+        assert said == {fact.__name__ for fact in RECORDED_BY.get(service, ())}, service
+
+
+def test_every_fact_is_recorded_by_somebody() -> None:
+    assert {fact for facts in RECORDED_BY.values() for fact in facts} == set(ALL_FACTS)
 
 
 def test_the_glossary_has_one_sorted_line_for_each_word() -> None:

@@ -12,6 +12,7 @@ from services.simulator.acquit import DEPENSE, PJ, RECETTE, TECHNICAL, Element, 
 from shared.bus.topics import MESSAGE_BYTES_MAX
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import FluxRejected, Verdict
+from shared.facts.streams import flux_stream
 from tests import examples as an
 from tests.real.platform import sample
 
@@ -158,7 +159,12 @@ def test_the_largest_verdict_fits_in_a_message() -> None:
     errors = read_reply(v1(f"<ElementACQUIT>{element}</ElementACQUIT>" * (ERRORS_MAX + 1)), NAME).errors
     fact = FluxRejected(reply=an.document, errors=errors)
     event = Event.first(
-        fact, flux_id=new_id(), collectivite="1" * 64, actor="dgfip", correlation_id=new_id(), at=datetime.now(UTC)
+        fact,
+        stream=flux_stream(new_id()),
+        collectivite="1" * 64,
+        actor="dgfip",
+        correlation_id=new_id(),
+        at=datetime.now(UTC),
     )
     assert len(event.to_bytes()) < MESSAGE_BYTES_MAX
 

@@ -16,6 +16,7 @@ from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Fact, FluxAcknowledged, ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycle import State, fold
+from shared.facts.streams import flux_stream
 from shared.retrying import ATTEMPTS_MAX, LAST_DELAY_SECONDS, TRIES_BEFORE_NEWS
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
@@ -85,7 +86,7 @@ class Bench:
 
     async def flux(self, facts: list[Fact]) -> UUID:
         first = Event.first(
-            facts[0], flux_id=new_id(), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
+            facts[0], stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
         )
         events = [first, *(first.follow(fact, actor="x", at=NOW) for fact in facts[1:])]
         await self.history.append(events, expected_version=0)

@@ -26,6 +26,7 @@ from shared.facts.events import (
     TransmissionRequested,
 )
 from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.streams import flux_stream
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
@@ -94,7 +95,7 @@ class Bench:
     async def flux(self, facts: list[Fact]) -> Event:
         """Record a flux and return its last event, which is what the gateway hears of."""
         first = Event.first(
-            facts[0], flux_id=new_id(), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
+            facts[0], stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
         )
         events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
         return (await self.history.append(events, expected_version=0))[-1]

@@ -6,6 +6,7 @@ from uuid import UUID
 from services.history.views import flux_shown
 from shared.facts.envelope import Event
 from shared.facts.events import Fact
+from shared.facts.streams import flux_stream
 from tests import examples as an
 
 FLUX = UUID(int=1)
@@ -15,7 +16,7 @@ REQUESTED = [an.imported, an.validated, an.visa_requested]
 def shown(*facts: Fact) -> dict[str, object]:
     first = Event.first(
         facts[0],
-        flux_id=FLUX,
+        stream=flux_stream(FLUX),
         collectivite=an.collectivite,
         actor="amina",
         correlation_id=FLUX,

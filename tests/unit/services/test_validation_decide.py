@@ -19,18 +19,18 @@ from shared.errors import RequestRefusedError
 from shared.facts.envelope import new_id
 from shared.facts.events import DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
 from shared.facts.lifecycle import State, fold
-from shared.facts.reservations import Claim, bordereau_claim, nomfic_claim
+from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
 from tests import examples as an
 
 IMPORTED = fold([an.imported])
 WARNING = an.finding.model_copy(update={"severity": "warning"})
 VALID = Judgement("valid", (WARNING,), None, an.header, (an.bordereau,), 1, signature_required=True)
 HOLDER = Holder(new_id(), an.collectivite, State.AWAITING_ACK)
-NOMFIC = nomfic_claim(an.header)
-BORDEREAU = bordereau_claim(an.collectivite, an.header, an.bordereau)
+NOMFIC = nomfic_reservation(an.collectivite, an.header)
+BORDEREAU = bordereau_reservation(an.collectivite, an.header, an.bordereau)
 
 
-def in_the_context_of(taken: dict[Claim, Holder], *, is_accepted: bool = False) -> Judgement:
+def in_the_context_of(taken: dict[Reservation, Holder], *, is_accepted: bool = False) -> Judgement:
     return in_context(VALID, taken, collectivite=an.collectivite, policy={}, is_accepted=is_accepted)
 
 
@@ -72,7 +72,7 @@ def test_what_nobody_holds_changes_nothing() -> None:
     [(NOMFIC, "pes.nomfic-used"), (BORDEREAU, "bordereau.already-sent")],
     ids=["nomfic", "bordereau"],
 )
-def test_what_another_flux_holds_blocks_and_names_it_with_its_state(claim: Claim, code: str) -> None:
+def test_what_another_flux_holds_blocks_and_names_it_with_its_state(claim: Reservation, code: str) -> None:
     judgement = in_the_context_of({claim: HOLDER})
     assert judgement.verdict == "invalid"
     assert judgement.findings[-1].code == code

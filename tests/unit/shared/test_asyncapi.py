@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from shared.bus.asyncapi import describe
-from shared.facts.events import ALL_FACTS
+from shared.facts.streams import ALL_FACTS
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "asyncapi.json"
 

@@ -10,9 +10,10 @@ import pytest
 from services.gateway.api import SendRequests
 from services.ingest.api import Importer
 from shared.errors import RequestRefusedError, VersionConflictError
-from shared.facts.envelope import UNATTRIBUTED, Event, new_id
+from shared.facts.envelope import Event, new_id
 from shared.facts.events import Fact, FluxCancelled, TransmissionRequested
 from shared.facts.lifecycle import Flux, State
+from shared.facts.streams import UNATTRIBUTED, flux_stream, reply_stream
 from shared.retrying import ATTEMPTS_MAX
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Role
 from shared.web.deciding import decide_on
@@ -38,7 +39,7 @@ class Journal(MemoryHistory):
     async def begin(self, facts: Sequence[Fact], collectivite: str = an.collectivite) -> UUID:
         first = Event.first(
             facts[0],
-            flux_id=new_id(),
+            stream=reply_stream(new_id()) if collectivite == UNATTRIBUTED else flux_stream(new_id()),
             collectivite=collectivite,
             actor="amina",
             correlation_id=new_id(),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, format_time, new_id, read_event
 from shared.facts.events import Fact, FluxImported
+from shared.facts.streams import FACTS_OF, Stream, flux_stream
 from tests import examples as an
 
 NOW = datetime(2026, 2, 2, 12, 0, 0, 123456, tzinfo=UTC)
@@ -42,9 +43,14 @@ AS_IN_THE_JOURNAL = (
 
 def event_of(fact: Fact, **changes: object) -> Event:
     event = Event.first(
-        fact, flux_id=new_id(), collectivite=an.collectivite, actor="amina", correlation_id=new_id(), at=NOW
+        fact,
+        stream=Stream(next(kind for kind, facts in FACTS_OF.items() if type(fact) in facts), new_id()),
+        collectivite=an.collectivite,
+        actor="amina",
+        correlation_id=new_id(),
+        at=NOW,
     )
-    return Event.model_validate({**event.model_dump(), **changes})
+    return Event.model_validate({**dict(event), **changes})
 
 
 def members_of(fact: Fact) -> dict[str, object]:
@@ -56,7 +62,7 @@ def test_an_event_is_written_as_those_already_in_the_journal() -> None:
     event = event_of(
         an.cancelled,
         event_id=UUID(int=1),
-        flux_id=UUID(int=2),
+        stream=flux_stream(UUID(int=2)),
         version=3,
         correlation_id=UUID(int=4),
         causation_id=UUID(int=5),
@@ -78,7 +84,7 @@ def test_an_event_is_read_back_as_it_was_written(fact: Fact) -> None:
 def test_any_text_and_any_time_survive(filename: str, actor: str, key: str, at: datetime) -> None:
     fact = FluxImported(document=an.document, filename=filename, idempotency_key=key)
     event = Event.first(
-        fact, flux_id=new_id(), collectivite=an.collectivite, actor=actor, correlation_id=new_id(), at=at
+        fact, stream=flux_stream(new_id()), collectivite=an.collectivite, actor=actor, correlation_id=new_id(), at=at
     )
     assert read_event(event.to_bytes()) == event
 

@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.bus.topics import TOPICS, topic_of
-from shared.facts.events import ALL_FACTS, Document, Fact, FluxImported, kind_of
-from shared.facts.reservations import claims_of, releases_of
+from shared.facts.events import Document, Fact, FluxImported, kind_of
+from shared.facts.reservations import releases_of, reservations_of
+from shared.facts.streams import ALL_FACTS
 from tests import examples as an
 
 FACTS = [fact for fact in vars(an).values() if isinstance(fact, Fact)]
@@ -55,8 +56,8 @@ def test_every_kind_has_its_topic() -> None:
 
 
 def test_which_facts_take_names_and_which_give_them_up() -> None:
-    takers = {type(fact).__name__ for fact in FACTS if claims_of(fact, an.collectivite)}
+    takers = {type(fact).__name__ for fact in FACTS if reservations_of(fact, an.collectivite)}
     givers = {type(fact).__name__ for fact in FACTS if releases_of(fact)}
-    assert takers == {"FluxImported", "FluxValidated", "ReplyReceived"}
+    assert takers == {"FluxImported", "FluxValidated", "ReplyReceived", "IdentifierRegistered"}
     # A partial rejection gives up the bordereaux that it names; the example names none that can be told.
-    assert givers == {"FluxCancelled", "FluxRejected", "SignaturesRejected"}
+    assert givers == {"FluxCancelled", "FluxRejected", "SignaturesRejected", "IdentifierWithdrawn"}

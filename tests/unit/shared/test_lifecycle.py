@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import UnexpectedFactError
 from shared.facts.events import (
-    ALL_FACTS,
+    FLUX_FACTS,
     Fact,
     FluxAcknowledged,
     FluxSigned,
@@ -46,7 +46,7 @@ def test_every_state_can_be_reached(state: State | None) -> None:
     assert (flux.state, flux.version) == (state, len(past))
 
 
-@pytest.mark.parametrize("fact", ALL_FACTS, ids=lambda fact: fact.__name__)
+@pytest.mark.parametrize("fact", FLUX_FACTS, ids=lambda fact: fact.__name__)
 @pytest.mark.parametrize("state", [None, *State])
 def test_a_fact_follows_a_state_only_where_the_table_says_so(state: State | None, fact: type[Fact]) -> None:
     flux = fold(path_to(state))
@@ -60,7 +60,7 @@ def test_a_fact_follows_a_state_only_where_the_table_says_so(state: State | None
 
 
 def test_every_fact_is_somewhere_in_the_table() -> None:
-    assert {fact for following in TRANSITIONS.values() for fact in following} == set(ALL_FACTS)
+    assert {fact for following in TRANSITIONS.values() for fact in following} == set(FLUX_FACTS)
 
 
 def test_every_state_has_its_words() -> None:

@@ -9,12 +9,12 @@ from shared.facts.reservations import (
     IDEMPOTENCY_KEY,
     NOMFIC,
     REPLY,
-    Claim,
     Release,
-    bordereau_claim,
-    claims_of,
-    nomfic_claim,
+    Reservation,
+    bordereau_reservation,
+    nomfic_reservation,
     releases_of,
+    reservations_of,
 )
 from tests import examples as an
 
@@ -22,64 +22,70 @@ OTHER = "111222333"
 
 
 def test_an_import_takes_its_file_in_its_collectivite() -> None:
-    assert claims_of(an.imported, an.collectivite) == (Claim(an.collectivite, DOCUMENT, an.document.sha256),)
+    assert reservations_of(an.imported, an.collectivite) == (
+        Reservation(an.collectivite, DOCUMENT, an.document.sha256),
+    )
 
 
 def test_an_import_with_a_key_takes_the_key_before_the_file() -> None:
     keyed = an.imported.model_copy(update={"idempotency_key": "k"})
-    assert claims_of(keyed, an.collectivite) == (
-        Claim(an.collectivite, IDEMPOTENCY_KEY, "k"),
-        Claim(an.collectivite, DOCUMENT, an.document.sha256),
+    assert reservations_of(keyed, an.collectivite) == (
+        Reservation(an.collectivite, IDEMPOTENCY_KEY, "k"),
+        Reservation(an.collectivite, DOCUMENT, an.document.sha256),
     )
 
 
 def test_two_collectivites_never_take_each_other_s_names() -> None:
     keyed = an.imported.model_copy(update={"idempotency_key": "k"})
-    assert set(claims_of(keyed, an.collectivite)).isdisjoint(claims_of(keyed, OTHER))
+    assert set(reservations_of(keyed, an.collectivite)).isdisjoint(reservations_of(keyed, OTHER))
 
 
 def test_a_reply_is_one_for_the_whole_platform_whatever_its_name() -> None:
     renamed = an.reply_received.model_copy(update={"remote_name": "another"})
-    expected = (Claim("dgfip", REPLY, an.reply.sha256),)
-    assert claims_of(an.reply_received, an.collectivite) == claims_of(renamed, OTHER) == expected
+    expected = (Reservation("dgfip", REPLY, an.reply.sha256),)
+    assert reservations_of(an.reply_received, an.collectivite) == reservations_of(renamed, OTHER) == expected
 
 
-def test_a_valid_flux_takes_its_nomfic_for_the_platform_and_its_bordereaux_in_its_collectivite() -> None:
-    bordereau, nomfic = claims_of(an.validated, an.collectivite)
-    assert nomfic == nomfic_claim(an.header) == Claim("dgfip", NOMFIC, f"123/{an.header.nomfic}")
-    assert bordereau == bordereau_claim(an.collectivite, an.header, an.bordereau)
+def test_a_valid_flux_takes_its_nomfic_and_its_bordereaux_in_its_collectivite() -> None:
+    bordereau, nomfic = reservations_of(an.validated, an.collectivite)
+    assert (
+        nomfic
+        == nomfic_reservation(an.collectivite, an.header)
+        == Reservation(an.collectivite, NOMFIC, f"123/{an.header.nomfic}")
+    )
+    assert bordereau == bordereau_reservation(an.collectivite, an.header, an.bordereau)
     assert (bordereau.scope, bordereau.kind) == (an.collectivite, BORDEREAU)
 
 
 def test_the_same_bordereau_twice_is_one_name_however_its_number_is_written() -> None:
     twice = an.bordereau.model_copy(update={"number": "0100"})
     flux = an.validated.model_copy(update={"bordereaux": (an.bordereau, twice)})
-    assert claims_of(flux, an.collectivite) == claims_of(an.validated, an.collectivite)
+    assert reservations_of(flux, an.collectivite) == reservations_of(an.validated, an.collectivite)
 
 
 def test_names_are_taken_in_one_order_whatever_the_order_of_the_file() -> None:
     others = [an.bordereau.model_copy(update={"number": number}) for number in ("3", "1", "2")]
     one, other = (an.validated.model_copy(update={"bordereaux": tuple(found)}) for found in (others, others[::-1]))
-    assert claims_of(one, an.collectivite) == claims_of(other, an.collectivite)
+    assert reservations_of(one, an.collectivite) == reservations_of(other, an.collectivite)
 
 
 def test_bordereaux_that_differ_in_anything_that_counts_have_different_names() -> None:
     others = [an.bordereau.model_copy(update={"domain": "recette"})]
     others += [an.bordereau.model_copy(update={name: "02"}) for name in ("exercice", "number", "type")]
     headers = [an.header.model_copy(update={name: "20"}) for name in ("id_post", "cod_col", "cod_bud")]
-    values = [bordereau_claim(an.collectivite, an.header, one) for one in (an.bordereau, *others)]
-    values += [bordereau_claim(an.collectivite, header, an.bordereau) for header in headers]
+    values = [bordereau_reservation(an.collectivite, an.header, one) for one in (an.bordereau, *others)]
+    values += [bordereau_reservation(an.collectivite, header, an.bordereau) for header in headers]
     assert len(set(values)) == 8
 
 
 def test_what_was_let_pass_takes_no_name() -> None:
     repeated = an.bordereau.model_copy(update={"is_repeated": True})
     passed = an.validated.model_copy(update={"bordereaux": (repeated,), "nomfic_is_reused": True})
-    assert claims_of(passed, an.collectivite) == ()
+    assert reservations_of(passed, an.collectivite) == ()
 
 
 def test_other_facts_take_nothing_and_give_nothing_up() -> None:
-    assert claims_of(an.signed, an.collectivite) == ()
+    assert reservations_of(an.signed, an.collectivite) == ()
     assert releases_of(an.imported) == ()
     assert releases_of(an.acknowledged) == ()
 
@@ -98,8 +104,8 @@ def test_a_partial_rejection_gives_up_the_bordereaux_that_were_refused_only() ->
     assert releases_of(stated) == ()  # an anomaly may be stated of a bordereau that was taken
     refused = RefusedBordereau(domain="depense", exercice="2026", number="0100")
     (release,) = releases_of(stated.model_copy(update={"refused": (refused, refused)}))
-    ours = bordereau_claim(an.collectivite, an.header, an.bordereau)
-    other = bordereau_claim(an.collectivite, an.header, an.bordereau.model_copy(update={"number": "1001"}))
+    ours = bordereau_reservation(an.collectivite, an.header, an.bordereau)
+    other = bordereau_reservation(an.collectivite, an.header, an.bordereau.model_copy(update={"number": "1001"}))
     assert ours.value.startswith(release.prefix)
     assert not other.value.startswith(release.prefix)
 
@@ -107,6 +113,6 @@ def test_a_partial_rejection_gives_up_the_bordereaux_that_were_refused_only() ->
 @pytest.mark.parametrize("number", ["0100", "+100", "100.", "100.0"])
 def test_a_number_is_one_number_however_it_is_written(number: str) -> None:
     other = an.bordereau.model_copy(update={"number": number, "exercice": "2026Z"})
-    assert bordereau_claim(an.collectivite, an.header, other) == bordereau_claim(
+    assert bordereau_reservation(an.collectivite, an.header, other) == bordereau_reservation(
         an.collectivite, an.header, an.bordereau
     )

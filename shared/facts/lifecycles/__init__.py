@@ -1,0 +1,1 @@
+"""Which fact may follow which, for each kind of stream but the flux, whose own table is `shared.facts.lifecycle`."""

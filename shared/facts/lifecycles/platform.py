@@ -1,0 +1,80 @@
+"""The lifecycle of the platform's streams: each is about one kind of thing, and takes no fact of another."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Self
+
+from shared.errors import UnexpectedFactError
+from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
+from shared.facts.events import Fact
+from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
+
+
+class State(StrEnum):
+    """What a stream of the platform is about (`shared.facts.platform.PLATFORM_STREAMS`)."""
+
+    PACKS = "packs"
+    DEFAULTS = "defaults"
+    BUS = "bus"
+
+
+ON_SCREEN = {
+    State.PACKS: "Packs de schémas",
+    State.DEFAULTS: "Réglages de toutes les collectivités",
+    State.BUS: "Messages mis de côté",
+}
+
+_DEFAULTS: dict[type[Fact], State] = dict.fromkeys((CircuitSet, PolicySet, SealChosen, SealLeft), State.DEFAULTS)
+
+TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
+    None: {PackInstalled: State.PACKS, MessageReleased: State.BUS, **_DEFAULTS},
+    State.PACKS: {PackInstalled: State.PACKS, PackChanged: State.PACKS},
+    State.DEFAULTS: _DEFAULTS,
+    State.BUS: {MessageReleased: State.BUS},
+}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A stream of the platform as its facts tell it.
+
+    Attributes:
+        packs: the packs installed, by their id.
+        has_seal: the platform's seal signs for whoever has not left it.
+    """
+
+    state: State | None = None
+    version: int = 0
+    packs: Mapping[str, PackInstalled] = field(default_factory=dict)
+    has_seal: bool = False
+
+    def evolve(self, fact: Fact) -> Self:
+        """Return the stream after `fact`.
+
+        Raises:
+            UnexpectedFactError: the table has no such transition.
+        """
+        following = TRANSITIONS[self.state].get(type(fact))
+        if following is None:
+            raise UnexpectedFactError(type(fact).__name__, self.state)
+        after = replace(self, state=following, version=self.version + 1)
+        match fact:
+            case PackInstalled():
+                return replace(after, packs={**self.packs, fact.pack.pack_id: fact})
+            case SealChosen() | SealLeft():
+                return replace(after, has_seal=isinstance(fact, SealChosen))
+            case _:
+                return after
+
+
+def fold(facts: Iterable[Fact]) -> Platform:
+    """Play facts in order, from nothing.
+
+    Raises:
+        UnexpectedFactError: the facts contradict the table.
+    """
+    platform = Platform()
+    for fact in facts:
+        platform = platform.evolve(fact)
+    return platform

@@ -1,0 +1,79 @@
+"""The lifecycle of a reply that belongs to no flux: it waits until a person links it to one, or dismisses it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+from shared.errors import UnexpectedFactError
+from shared.facts.events import Fact, ReplyReceived, ReplyUnmatched
+from shared.facts.reply import ReplyDismissed, ReplyLinked
+
+
+class State(StrEnum):
+    """Where a reply is; the French words are in `ON_SCREEN`."""
+
+    WAITING = "waiting"
+    LINKED = "linked"
+    DISMISSED = "dismissed"
+
+
+ON_SCREEN = {
+    State.WAITING: "Réponse non rattachée",
+    State.LINKED: "Réponse rattachée",
+    State.DISMISSED: "Réponse écartée",
+}
+
+TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
+    None: {ReplyReceived: State.WAITING},
+    State.WAITING: {
+        ReplyUnmatched: State.WAITING,
+        ReplyLinked: State.LINKED,
+        ReplyDismissed: State.DISMISSED,
+    },
+    State.LINKED: {},
+    State.DISMISSED: {},
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply as its facts tell it: what came, why it belongs to nobody, and what somebody made of it."""
+
+    state: State | None = None
+    version: int = 0
+    received: ReplyReceived | None = None
+    unmatched: ReplyUnmatched | None = None
+    linked: ReplyLinked | None = None
+
+    def evolve(self, fact: Fact) -> Self:
+        """Return the reply after `fact`.
+
+        Raises:
+            UnexpectedFactError: the table has no such transition.
+        """
+        following = TRANSITIONS[self.state].get(type(fact))
+        if following is None:
+            raise UnexpectedFactError(type(fact).__name__, self.state)
+        after = replace(self, state=following, version=self.version + 1)
+        match fact:
+            case ReplyReceived():
+                return replace(after, received=fact)
+            case ReplyUnmatched():
+                return replace(after, unmatched=fact)
+            case ReplyLinked():
+                return replace(after, linked=fact)
+            case _:
+                return after
+
+
+def fold(facts: Iterable[Fact]) -> Reply:
+    """Play facts in order, from nothing.
+
+    Raises:
+        UnexpectedFactError: the facts contradict the table.
+    """
+    reply = Reply()
+    for fact in facts:
+        reply = reply.evolve(fact)
+    return reply

@@ -1,0 +1,61 @@
+"""Every fact about what an operator runs for all; one stream for each kind of thing (`PLATFORM_STREAMS`).
+
+- `packs`: the schema packs, and when each applies.
+- `defaults`: what holds for every collectivité that has not said otherwise: circuits, controls, the seal.
+- `bus`: what was done by hand with messages.
+"""
+
+from datetime import date
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from pes.vocabulary import Pack
+from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
+from shared.facts.events import Fact
+
+PackUse = Literal["active", "shadow", "inactive"]
+
+
+class PackInstalled(Fact):
+    """A schema pack is there, under this digest; it judges (`active`), is on trial (`shadow`), or neither.
+
+    It applies from a day (included) until a day (excluded), or without end.
+    """
+
+    kind: Literal["pack.installed.v1"] = "pack.installed.v1"
+    pack: Pack
+    use: PackUse
+    effective_from: date
+    effective_until: date | None = None
+    reason: str = ""
+
+
+class PackChanged(Fact):
+    """A schema pack applies otherwise from now on; what is not said stays as it was."""
+
+    kind: Literal["pack.changed.v1"] = "pack.changed.v1"
+    pack_id: str
+    use: PackUse | None = None
+    effective_from: date | None = None
+    effective_until: date | None = None
+    reason: str
+
+
+class MessageReleased(Fact):
+    """A message that a service had set aside is delivered to it again."""
+
+    kind: Literal["message.released.v1"] = "message.released.v1"
+    group: str
+    message_id: str
+    message_kind: str
+    reason: str
+
+
+PlatformFact = Annotated[
+    PackInstalled | PackChanged | CircuitSet | PolicySet | SealChosen | SealLeft | MessageReleased,
+    Field(discriminator="kind"),
+]
+
+PLATFORM_FACTS: tuple[type[Fact], ...] = get_args(get_args(PlatformFact)[0])
+PLATFORM_STREAMS = ("packs", "defaults", "bus")
