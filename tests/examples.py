@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pes.vocabulary import Bordereau, Finding, Header, Where
+from shared.facts.envelope import UNATTRIBUTED, Event, new_id
 from shared.facts.events import (
     BordereauxSigned,
     CircuitStep,
@@ -109,3 +110,16 @@ acknowledged = FluxAcknowledged(reply=reply)
 partially_rejected = FluxPartiallyRejected(reply=reply, errors=(reply_error,))
 rejected = FluxRejected(reply=reply, errors=())
 unmatched = ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")
+
+
+def reply_of_no_flux(at: datetime) -> list[Event]:
+    """Return the events of a reply of DGFiP that belongs to no flux: a stream, and no flux."""
+    first = Event.first(
+        reply_received,
+        flux_id=new_id(),
+        collectivite=UNATTRIBUTED,
+        actor="dgfip",
+        correlation_id=new_id(),
+        at=at,
+    )
+    return [first, first.follow(unmatched, actor="ack", at=at)]

@@ -46,7 +46,7 @@ class Ingest:
 
     async def facts(self) -> list[str]:
         """Return the kinds of all the facts there are."""
-        return [row["kind"] for row in await self.database.fetch("select kind from journal wanted by position")]
+        return [row["kind"] for row in await self.database.fetch("select kind from journal order by position")]
 
     def documents(self) -> list[str]:
         """Return the digests of all the documents there are."""
