@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -26,6 +26,8 @@ SUBJECT = "operateur-local"
 TOKEN_DAYS = 365
 REMAINING_DAYS_MIN = 7
 PASSWORD_BYTES = 24
+Roles = Mapping[str, Collection[Role]]  # by collectivité
+OPERATOR_ROLES: Roles = {EVERY_COLLECTIVITE: (Role.OPERATOR,)}
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,15 @@ def ensure_keys(folder: DataFolder, now: datetime) -> None:
 
 def operator_token(key: Ed25519PrivateKey, now: datetime) -> str:
     """Return a token for the local operator, who acts for every collectivité."""
-    return token_of(SUBJECT, (Role.OPERATOR,), (EVERY_COLLECTIVITE,), key, now, days=TOKEN_DAYS)
+    return token_of(SUBJECT, OPERATOR_ROLES, key, now, days=TOKEN_DAYS)
 
 
-def person_token(
-    folder: DataFolder,
-    subject: str,
-    roles: Sequence[Role],
-    collectivites: Sequence[str],
-    now: datetime,
-    *,
-    days: int,
-) -> str:
+def person_token(folder: DataFolder, subject: str, roles: Roles, now: datetime, *, days: int) -> str:
     """Return a token of the local platform for somebody, to try what they may do."""
-    return token_of(subject, roles, collectivites, _signing_key(folder), now, days=days)
+    return token_of(subject, roles, _signing_key(folder), now, days=days)
 
 
-def token_of(
-    subject: str,
-    roles: Sequence[Role],
-    collectivites: Sequence[str],
-    key: Ed25519PrivateKey,
-    now: datetime,
-    *,
-    days: int,
-) -> str:
+def token_of(subject: str, roles: Roles, key: Ed25519PrivateKey, now: datetime, *, days: int) -> str:
     """Return a token (JWT) that the local platform accepts."""
     claims = {
         "sub": subject,
@@ -79,10 +65,13 @@ def token_of(
         "iss": ISSUER,
         "iat": now,
         "exp": now + timedelta(days=days),
-        "roles": [role.value for role in roles],
-        "collectivites": list(collectivites),
+        "roles": _claim_of(roles),
     }
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": str(public_jwk(key)["kid"])})
+
+
+def _claim_of(roles: Roles) -> dict[str, list[str]]:
+    return {collectivite: [role.value for role in held] for collectivite, held in roles.items()}
 
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
@@ -130,6 +119,7 @@ def _is_good(path: Path, key: Ed25519PrivateKey, now: datetime) -> bool:
             options={"verify_exp": False, "verify_iat": False},  # judged below, by the clock we were given
         )
         left = float(claims["exp"]) - now.timestamp()
+        is_as_now = claims["roles"] == _claim_of(OPERATOR_ROLES)  # an older version wrote it otherwise
     except (FileNotFoundError, UnicodeDecodeError, jwt.PyJWTError, KeyError, TypeError, ValueError):
         return False
-    return left > timedelta(days=REMAINING_DAYS_MIN).total_seconds()
+    return is_as_now and left > timedelta(days=REMAINING_DAYS_MIN).total_seconds()

@@ -21,6 +21,7 @@ from shared.facts.collectivite import (
     Siret,
     StepSet,
 )
+from shared.facts.envelope import Event, new_id
 from shared.facts.events import (
     BordereauxSigned,
     CircuitStep,
@@ -53,6 +54,7 @@ from shared.facts.events import (
 )
 from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
 from shared.facts.reply import ReplyDismissed, ReplyLinked
+from shared.facts.streams import UNATTRIBUTED, reply_stream
 
 collectivite = "213499908"
 document = Document(sha256="a" * 64, size=1000)
@@ -171,3 +173,16 @@ pack_changed = PackChanged(pack_id="dgfip-5.12", use="active", reason="Essai con
 released_message = MessageReleased(
     group="validation", message_id="17", message_kind="flux.imported.v1", reason="Version 0.2 installée"
 )
+
+
+def reply_of_no_flux(at: datetime) -> list[Event]:
+    """Return the events of a reply of DGFiP that belongs to no flux: a stream, and no flux."""
+    first = Event.first(
+        reply_received,
+        stream=reply_stream(new_id()),
+        collectivite=UNATTRIBUTED,
+        actor="dgfip",
+        correlation_id=new_id(),
+        at=at,
+    )
+    return [first, first.follow(unmatched, actor="ack", at=at)]

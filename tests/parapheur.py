@@ -34,9 +34,12 @@ STATED = Stated(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
 MAYOR, DEPUTY, DIRECTOR = "camille", "dominique", "amina"
 
 
-def caller(subject: str, role: Role = Role.SIGNATAIRE, *collectivites: str) -> Caller:
-    """Return someone who calls, of the commune unless told otherwise."""
-    return Caller(subject, frozenset({role}), frozenset(collectivites or (COLLECTIVITE,)))
+def caller(
+    subject: str, role: Role = Role.SIGNATAIRE, *collectivites: str, also: Mapping[str, Role] | None = None
+) -> Caller:
+    """Return someone who calls, with a role in the commune unless told otherwise, and with others elsewhere."""
+    held = dict.fromkeys(collectivites or (COLLECTIVITE,), role) | dict(also or {})
+    return Caller(subject, {collectivite: frozenset({one}) for collectivite, one in held.items()})
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Commands that start, look at and stop the local platform, and show it at work."""
 
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import demo as demonstration
-from cli.errors import ExitCode, UnreachableError
+from cli.errors import ExitCode, UnreachableError, UsageProblemError
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
 from cli.output import Table, emit, reporting, say, show
 from local.folder import choose_folder
@@ -17,9 +19,10 @@ from local.ports import SERVICES, Ports, base_of
 from local.readiness import Readiness, ask_all
 from local.running import Running, find_running
 from local.supervision import ProcessState, Supervisor
-from shared.web.auth import Role
+from shared.web.auth import EVERY_COLLECTIVITE, Role
 
 _ROLES = ", ".join(role.value for role in Role)
+_HELD_ROLE = re.compile(rf"(?P<role>{'|'.join(Role)})@(?P<collectivite>{re.escape(EVERY_COLLECTIVITE)}|[0-9]{{9}})")
 STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l'arrêter."
 _STATES = {
     "RUNNING": "lancé",
@@ -174,8 +177,13 @@ def _status_table(states: list[ProcessState], answers: dict[str, Readiness]) -> 
 
 def token(
     subject: Annotated[str, typer.Argument(metavar="COMPTE", help="Qui : camille.")],
-    role: Annotated[list[Role], typer.Option(metavar="RÔLE", help=f"Un rôle, ou plusieurs : {_ROLES}.")],
-    collectivite: Annotated[list[str], typer.Option(metavar="SIREN", help="Une collectivité, ou plusieurs.")],
+    role: Annotated[
+        list[str],
+        typer.Option(
+            metavar="RÔLE@SIREN",
+            help=f"Un rôle dans une collectivité, ou dans toutes (RÔLE@*) ; se répète. Rôles : {_ROLES}.",
+        ),
+    ],
     days: Annotated[int, typer.Option(min=1, max=365, metavar="JOURS", help="Durée de validité.")] = 1,
     data: DataOption = None,
     *,
@@ -183,8 +191,23 @@ def token(
 ) -> None:
     """Donne le jeton d'une personne sur la plateforme de cette machine, pour essayer ce qu'elle peut faire."""
     with reporting(as_json=as_json):
-        made = person_token(folder_of(data), subject, role, collectivite, datetime.now(UTC), days=days)
+        made = person_token(folder_of(data), subject, _roles_of(role), datetime.now(UTC), days=days)
         if as_json:
             emit({"subject": subject, "token": made})
         else:
             show(made)
+
+
+def _roles_of(given: Iterable[str]) -> Mapping[str, list[Role]]:
+    """Return roles by collectivité, from `RÔLE@SIREN` each."""
+    roles: dict[str, list[Role]] = {}
+    for one in given:
+        held = _HELD_ROLE.fullmatch(one)
+        if held is None:
+            raise UsageProblemError(
+                "Rôle mal écrit",
+                f"« {one} » : écrivez un rôle ({_ROLES}), @, puis le SIREN de la collectivité ou * ; par exemple "
+                "gestionnaire@213499908.",
+            )
+        roles.setdefault(held["collectivite"], []).append(Role(held["role"]))
+    return roles

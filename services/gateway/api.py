@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from services.gateway import decide
 from shared.facts.lifecycle import Flux, State
 from shared.journal.history import History
-from shared.web.auth import MAY_SEND, Caller
+from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
 from shared.web.texts import Comment
 
@@ -35,13 +35,15 @@ class SendRequests:
         """Record one request and return what the API answers.
 
         Raises:
-            RequestRefusedError: 404 when the caller may not see the flux, 409 or 422 as `decide.request` says.
+            RequestRefusedError: 404 or 403 without the right, 409 or 422 as `decide.request` says.
             VersionConflictError: the flux moves faster than we can follow.
         """
         decided = await decide_on(
             flux_id,
             lambda flux, _: decide.request(flux, reason.strip()),
             who=who,
+            right=Right.SEND,
+            action="envoyer un flux",
             history=self._history,
             now=self._now,
         )
@@ -57,7 +59,6 @@ def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) 
     async def transmit(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], request: SendRequest | None = None
     ) -> JSONResponse:
-        who.require(MAY_SEND, "envoyer un flux")
         taken = await requests.take(flux_id, request.reason if request else "", who)
         return JSONResponse(taken, 202, {"Location": f"/v1/flux/{flux_id}"})
 

@@ -10,12 +10,10 @@ from pydantic import AwareDatetime
 from services.history.ports import Rows
 from services.history.views import event_shown, flux_shown, until
 from shared.errors import RequestRefusedError
-from shared.facts.envelope import Event
 from shared.facts.lifecycle import State
-from shared.facts.streams import StreamKind
 from shared.journal.history import History
-from shared.web.app import flux_not_found
-from shared.web.auth import MAY_READ, Caller
+from shared.web.auth import Caller, Right
+from shared.web.deciding import load_visible
 
 PAGE_ROWS_MAX = 500
 
@@ -32,10 +30,11 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = 100,
     ) -> dict[str, object]:
-        who.require(MAY_READ, "consulter les flux")
-        perimeter = who.perimeter
+        action = "consulter les flux"
+        who.require_somewhere(Right.READ, action)
+        perimeter = who.perimeter(Right.READ)
         if collectivite:
-            perimeter = frozenset({who.choose(collectivite)})
+            perimeter = frozenset({who.choose(collectivite, Right.READ, action)})
         found = await rows.page(perimeter=perimeter, states=state or (), before=before, limit=limit)
         following = str(found[-1].flux_id) if len(found) == limit else None
         return {"flux": [row.shown() for row in found], "next": following}
@@ -44,7 +43,7 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
     async def show_flux(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], at: AwareDatetime | None = None
     ) -> dict[str, object]:
-        past = await _visible(history, flux_id, who)
+        past = await load_visible(flux_id, who=who, history=history)
         if at is not None:
             past = until(past, at)
         if not past:
@@ -58,15 +57,7 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
 
     @router.get("/{flux_id}/events", summary="Lire tous les faits d'un flux, dans l'ordre")
     async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        past = await _visible(history, flux_id, who)
+        past = await load_visible(flux_id, who=who, history=history)
         return {"flux_id": str(flux_id), "events": [event_shown(event) for event in past]}
 
     return router
-
-
-async def _visible(history: History, flux_id: UUID, who: Caller) -> list[Event]:
-    who.require(MAY_READ, "consulter les flux")
-    past = await history.load(flux_id)
-    if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may_see(past[0].collectivite):
-        raise flux_not_found(flux_id)
-    return past

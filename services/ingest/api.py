@@ -27,7 +27,7 @@ from shared.facts.streams import flux_stream
 from shared.journal.history import History
 from shared.runtime.documents import bounded
 from shared.web.app import problem_members
-from shared.web.auth import MAY_SEND, Caller
+from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
 from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
 from shared.web.texts import Reason
@@ -103,11 +103,17 @@ class Importer:
         """Withdraw a flux that has not left.
 
         Raises:
-            RequestRefusedError: 404 when the caller may not see it, 409 when it is too late.
+            RequestRefusedError: 404 or 403 without the right, 409 when it is too late.
             VersionConflictError: the flux moves faster than we can follow.
         """
         await decide_on(
-            flux_id, lambda flux, _: decide.cancel(flux, reason), who=who, history=self._history, now=self._now
+            flux_id,
+            lambda flux, _: decide.cancel(flux, reason),
+            who=who,
+            right=Right.SEND,
+            action="annuler un flux",
+            history=self._history,
+            now=self._now,
         )
 
     async def _record(self, fact: FluxImported, wanted: ImportRequest) -> UUID:
@@ -147,8 +153,8 @@ def routes(
         idempotency_key: Annotated[str, Header(max_length=KEY_CHARACTERS_MAX)] = "",
         send: str = "when_ready",
     ) -> JSONResponse:
-        who.require(MAY_SEND, "importer un flux")
-        wanted = ImportRequest(who.choose(x_collectivite), who.subject, decide.chosen(send), idempotency_key)
+        collectivite = who.choose(x_collectivite, Right.SEND, "importer un flux")
+        wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key)
         boundary = boundary_of(request.headers.get("content-type", ""))
         body = Body(request.stream(), drained_bytes_max=file_bytes_max)
         try:
@@ -166,7 +172,6 @@ def routes(
     async def cancel_flux(
         flux_id: UUID, cancellation: Cancellation, who: Annotated[Caller, Depends(caller)]
     ) -> JSONResponse:
-        who.require(MAY_SEND, "annuler un flux")
         await importer.cancel(flux_id, cancellation.reason, who)
         return JSONResponse({"flux_id": str(flux_id), "state": "cancelled"})
 

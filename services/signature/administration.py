@@ -19,11 +19,10 @@ from services.signature.mandates import Mandate
 from services.signature.registries import EVERYONE, Registries
 from shared.errors import RequestRefusedError
 from shared.facts.envelope import new_id
-from shared.web.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller, Role
+from shared.web.auth import Caller, Right
 from shared.web.texts import Comment, Name, Person, Reason
 from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 
-MAY_DELEGATE = MAY_ADMINISTER | {Role.SIGNATAIRE, Role.GESTIONNAIRE}
 CERTIFICATE_CHARACTERS_MAX = 20_000
 STEPS_MAX = 20
 PERSONS_MAX = 50
@@ -160,11 +159,11 @@ class Administration:
         """Record a mandate, once.
 
         Raises:
-            RequestRefusedError: 403 outside the perimeter or for oneself, 409 when its id is taken, 422 when it
+            RequestRefusedError: 403 without the right or for oneself, 409 when its id is taken, 422 when it
                 cannot be.
         """
-        who.choose(new.collectivite)
-        is_operator = Role.OPERATOR in who.roles
+        who.require(Right.ADMINISTER, new.collectivite, "enregistrer un mandat")
+        is_operator = who.may(Right.OPERATE, new.collectivite)
         if new.person == who.subject and not is_operator:
             raise RequestRefusedError(
                 403,
@@ -215,11 +214,13 @@ class Administration:
         """End a mandate early. What was signed before stays signed.
 
         Raises:
-            RequestRefusedError: 404 for one that the caller does not see, 409 when it ends before that anyway.
+            RequestRefusedError: 404 for one that the caller does not see, 403 without the right, 409 when it ends
+                before that anyway.
         """
         mandate = await self.registries.mandate(mandate_id)
-        if mandate is None or not who.may_see(mandate.collectivite):
+        if mandate is None or not who.may(Right.READ, mandate.collectivite):
             raise _not_found("Aucun mandat", mandate_id)
+        who.require(Right.ADMINISTER, mandate.collectivite, "mettre fin à un mandat")
         at = self._end_of(end)
         if mandate.ended_at is None or at < mandate.ended_at:
             _check_end(at, mandate.valid_until)
@@ -260,11 +261,11 @@ class Administration:
         """Record a delegation, once.
 
         Raises:
-            RequestRefusedError: 403 outside the perimeter or in place of another, 409 when its id is taken, 422 when
+            RequestRefusedError: 403 without the right or in place of another, 409 when its id is taken, 422 when
                 it cannot be.
         """
-        who.choose(new.collectivite)
-        _require_own(who, new.absent)
+        who.require(Right.DELEGATE, new.collectivite, "enregistrer une délégation")
+        _require_own(who, new.absent, new.collectivite)
         if new.absent == new.substitute:
             raise RequestRefusedError(
                 422,
@@ -307,9 +308,10 @@ class Administration:
                 that anyway.
         """
         delegation = await self.registries.delegation(delegation_id)
-        if delegation is None or not who.may_see(delegation.collectivite):
+        if delegation is None or not who.may(Right.READ, delegation.collectivite):
             raise _not_found("Aucune délégation", delegation_id)
-        _require_own(who, delegation.absent)
+        who.require(Right.DELEGATE, delegation.collectivite, "mettre fin à une délégation")
+        _require_own(who, delegation.absent, delegation.collectivite)
         at = self._end_of(end)
         if delegation.ended_at is None or at < delegation.ended_at:
             _check_end(at, delegation.valid_until)
@@ -346,17 +348,14 @@ def _add_mandates(
 ) -> None:
     @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
     async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
-        who.require(MAY_READ, "consulter les mandats")
-        return await administration.mandates(_chosen(who, collectivite))
+        return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
 
     @router.post("/mandates", status_code=201, summary="Enregistrer un mandat de signature")
     async def record_mandate(new: NewMandate, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_ADMINISTER, "enregistrer un mandat")
         return await administration.record_mandate(new, who)
 
     @router.post("/mandates/{mandate_id}/end", summary="Mettre fin à un mandat de signature")
     async def end_mandate(mandate_id: UUID, end: End, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_ADMINISTER, "mettre fin à un mandat")
         return await administration.end_mandate(mandate_id, end, who)
 
 
@@ -365,19 +364,21 @@ def _add_circuits(
 ) -> None:
     @router.get("/circuits", summary="Lister les circuits d'une collectivité")
     async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
-        who.require(MAY_READ, "consulter les circuits")
-        chosen = EVERYONE if collectivite == EVERYONE else _chosen(who, collectivite)
-        return await administration.circuits(chosen)
+        action = "consulter les circuits"
+        if collectivite == EVERYONE:
+            who.require_somewhere(Right.READ, action)
+            return await administration.circuits(EVERYONE)
+        return await administration.circuits(_chosen(who, collectivite, Right.READ, action))
 
     @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
     async def set_circuit(
         change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
     ) -> dict[str, object]:
-        who.require(MAY_ADMINISTER, "changer un circuit")
         if collectivite == EVERYONE:
-            who.require(MAY_OPERATE, "changer un circuit pour toutes les collectivités")
+            who.require(Right.OPERATE, EVERYONE, "changer un circuit pour toutes les collectivités")
             return await administration.set_circuit(EVERYONE, change, who)
-        return await administration.set_circuit(_chosen(who, collectivite), change, who)
+        chosen = _chosen(who, collectivite, Right.ADMINISTER, "changer un circuit")
+        return await administration.set_circuit(chosen, change, who)
 
 
 def _add_delegations(
@@ -385,38 +386,37 @@ def _add_delegations(
 ) -> None:
     @router.get("/delegations", summary="Lister les délégations d'une collectivité")
     async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
-        who.require(MAY_READ, "consulter les délégations")
-        return await administration.delegations(_chosen(who, collectivite))
+        return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
 
     @router.post("/delegations", status_code=201, summary="Enregistrer une délégation")
     async def record_delegation(new: NewDelegation, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_DELEGATE, "enregistrer une délégation")
         return await administration.record_delegation(new, who)
 
     @router.post("/delegations/{delegation_id}/end", summary="Mettre fin à une délégation")
     async def end_delegation(
         delegation_id: UUID, end: End, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        who.require(MAY_DELEGATE, "mettre fin à une délégation")
         return await administration.end_delegation(delegation_id, end, who)
 
 
-def _chosen(who: Caller, asked: str) -> str:
-    """Return the collectivité that a request is about, in the caller's perimeter."""
+def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
+    """Return the collectivité that a request is about, in which the caller has the right it takes."""
+    who.require_somewhere(right, action)
+    perimeter = who.perimeter(right)
     is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
-    if not is_siren and (asked or who.perimeter is None or len(who.perimeter) != 1):
+    if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
         raise RequestRefusedError(
             400,
             "collectivite-invalid" if asked else "collectivite-required",
             "Collectivité mal désignée" if asked else "Collectivité non précisée",
             "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
         )
-    return who.choose(asked)
+    return who.choose(asked, right, action)
 
 
-def _require_own(who: Caller, absent: str) -> None:
-    """Return when the caller is the absent person, or administers."""
-    if not who.roles & MAY_ADMINISTER and who.subject != absent:
+def _require_own(who: Caller, absent: str, collectivite: str) -> None:
+    """Return when the caller is the absent person, or administers the collectivité."""
+    if not who.may(Right.ADMINISTER, collectivite) and who.subject != absent:
         raise RequestRefusedError(
             403,
             "not-your-delegation",

@@ -15,7 +15,7 @@ from services.signature.parapheur import Parapheur, Signer
 from shared.errors import RequestRefusedError, TooLargeError
 from shared.runtime.documents import bounded
 from shared.web.app import NO_STORE
-from shared.web.auth import MAY_READ, Caller
+from shared.web.auth import Caller, Right
 from shared.web.texts import Comment, Reason
 from signing.certificates import read_der
 from signing.xades import Stated
@@ -164,12 +164,10 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
     @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_READ, "lire un circuit")
         return await parapheur.circuit(flux_id, who)
 
     @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
     async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
-        who.require(MAY_READ, "lire un flux")
         return Response(
             await parapheur.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream"
         )
@@ -181,7 +179,7 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
     @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
     async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_READ, "consulter les certificats")
+        who.require_somewhere(Right.READ, "consulter les certificats")
         return {"certificates": [one.shown() for one in await expiry.known(who)]}
 
     return router

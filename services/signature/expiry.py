@@ -15,7 +15,7 @@ from services.signature.registries import Registries
 from shared import metrics
 from shared.errors import UnavailableError
 from shared.facts.envelope import format_time
-from shared.web.auth import Caller
+from shared.web.auth import Caller, Right
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint, name_of
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Expiry:
                 (one.certificate_until - now).days,
             )
             for one in held
-            if who is None or who.may_see(one.collectivite)
+            if who is None or who.may(Right.READ, one.collectivite)
         ]
         shared = [("authority", one) for one in self.trust.current().authorities]
         if self.seal is not None:

@@ -5,8 +5,8 @@ under a certificate; `complete` brings the values back: they are verified, inser
 Nothing is kept between the two: what was prepared follows from the file, the certificate, the time and what the
 signatory states, so `complete` prepares it again and whatever differs does not verify.
 
-Right, circuit and mandate are looked at both times. Each flux is answered for by itself: what is wrong with one does
-not stop the others.
+Right, circuit and mandate are looked at both times. Each flux is answered for by itself, by the caller's right in its
+collectivité: what is wrong with one does not stop the others.
 """
 
 import asyncio
@@ -47,8 +47,9 @@ from shared.facts.events import (
 from shared.facts.lifecycle import Flux, State, fold
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
-from shared.web.app import flux_not_found, problem_members
-from shared.web.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
+from shared.web.app import problem_members
+from shared.web.auth import Caller, Right
+from shared.web.deciding import VisibleFlux, load_flux
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint
 from signing.outline import UnsignableError, read_outline
 from signing.trust import CLOCKS_APART
@@ -58,6 +59,7 @@ logger = logging.getLogger(__name__)
 
 PREPARED_FOR: Final = timedelta(minutes=15)
 PENDING_MAX: Final = 1000
+_SIGN: Final = "signer un flux"  # what a right is asked for
 
 Item = dict[str, object]
 StepTaken = VisaGiven | BordereauxSigned | SignatureRefused
@@ -69,22 +71,6 @@ class Signer:
 
     certificate: x509.Certificate
     stated: Stated
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A flux as it is, and its events."""
-
-    flux: Flux
-    past: Sequence[Event]
-
-    @property
-    def last(self) -> Event:
-        return self.past[-1]
-
-    @property
-    def collectivite(self) -> str:
-        return self.last.collectivite
 
 
 @dataclass(frozen=True)
@@ -103,12 +89,12 @@ class Parapheur:
         Raises:
             RequestRefusedError: the caller may sign nothing.
         """
-        who.require(MAY_SIGN, "signer un flux")
+        who.require_somewhere(Right.SIGN, _SIGN)
         now = self.now()
         at = now.replace(microsecond=0)  # a signature states its time to the second
 
         async def one(flux_id: UUID) -> Item:
-            known = await self._load(flux_id, who)
+            known = await self._load(flux_id, who, Right.SIGN, _SIGN)
             turn, _ = await self._may_sign(known, signer.certificate, who, now, at)
             document = await self._read(known.flux)
             prepared = await _prepared(document, known.flux.left_to_sign, signer, at)
@@ -140,7 +126,7 @@ class Parapheur:
         Raises:
             RequestRefusedError: the caller may sign nothing, or it was prepared too long ago.
         """
-        who.require(MAY_SIGN, "signer un flux")
+        who.require_somewhere(Right.SIGN, _SIGN)
         now = self.now()
         if not now - PREPARED_FOR <= signing_time <= now + CLOCKS_APART:
             raise RequestRefusedError(
@@ -158,32 +144,27 @@ class Parapheur:
 
     async def give_visa(self, flux_ids: Sequence[UUID], comment: str, who: Caller) -> Item:
         """Approve each flux at the step where it is."""
-        who.require(MAY_APPROVE, "viser un flux")
 
         def decide(turn: Turn) -> Fact:
             if turn.step.kind != "visa":
                 raise NotYoursError(f"L'étape {turn.number} demande une signature : un visa n'y suffit pas.")
             return VisaGiven(step=turn.number, on_behalf_of=turn.on_behalf_of, comment=comment)
 
-        return {"items": [await self._take_step(flux_id, who, decide, "visa") for flux_id in dict.fromkeys(flux_ids)]}
+        return await self._take_steps(flux_ids, who, "viser un flux", decide, "visa")
 
     async def refuse(self, flux_ids: Sequence[UUID], reason: str, who: Caller) -> Item:
         """Decline each flux at the step where it is: it goes back to whoever imported it, with the reason."""
-        who.require(MAY_APPROVE, "refuser un flux")
 
         def decide(turn: Turn) -> Fact:
             return SignatureRefused(step=turn.number, on_behalf_of=turn.on_behalf_of, reason=reason)
 
-        return {
-            "items": [await self._take_step(flux_id, who, decide, "declined") for flux_id in dict.fromkeys(flux_ids)]
-        }
+        return await self._take_steps(flux_ids, who, "refuser un flux", decide, "declined")
 
     async def restart(self, flux_id: UUID, reason: str, who: Caller) -> Item:
         """Begin the circuit again, as it is set now, on the file as it was imported."""
-        who.require(MAY_SEND, "relancer un circuit de signature")
 
         async def attempt() -> Item:
-            known = await self._load(flux_id, who)
+            known = await self._load(flux_id, who, Right.SEND, "relancer un circuit de signature")
             if not known.flux.awaits(SignatureRestarted):
                 raise RequestRefusedError(
                     409,
@@ -199,7 +180,7 @@ class Parapheur:
 
     async def circuit(self, flux_id: UUID, who: Caller) -> Item:
         """Return the steps of a flux: which are taken, by whom, which is next, since when, for whom."""
-        known = await self._load(flux_id, who)
+        known = await self._load(flux_id, who, Right.READ, "lire un circuit")
         flux, now = known.flux, self.now()
         is_waiting = flux.state is State.TO_SIGN
         delegations = [one for one in await self.registries.delegations(known.collectivite) if one.holds(now)]
@@ -222,16 +203,17 @@ class Parapheur:
 
     async def document(self, flux_id: UUID, who: Caller) -> bytes:
         """Return the bytes of a flux as they are now: what a signatory reads before signing."""
-        return await self._read(_known(flux_id, await self.history.load(flux_id), who).flux)
+        return await self._read((await self._load(flux_id, who, Right.READ, "lire un flux")).flux)
 
     async def pending(self, who: Caller) -> Item:
         """Return the flux whose next step the caller may take, the oldest first; `more` says there are others."""
-        who.require(MAY_APPROVE, "consulter les flux à viser ou à signer")
+        who.require_somewhere(Right.APPROVE, "consulter les flux à viser ou à signer")
+        perimeter = who.perimeter(Right.APPROVE)
         found: list[Item] = []
         for kind in (SignatureRequested, VisaGiven, BordereauxSigned):
-            for flux_id in await self.history.whose_last_fact_is(kind_of(kind), who.perimeter):
+            for flux_id in await self.history.whose_last_fact_is(kind_of(kind), perimeter):
                 past = await self.history.load(flux_id)
-                known = _Known(fold(event.data for event in past), past)
+                known = VisibleFlux(fold(event.data for event in past), past)
                 if known.flux.step is not None and await self._is_turn_of(known, who):
                     found.append(_waiting(known))
         found.sort(key=lambda one: str(one["since"]))
@@ -242,7 +224,7 @@ class Parapheur:
     async def _complete_one(
         self, flux_id: UUID, given: Mapping[str, bytes], signer: Signer, signing_time: datetime, who: Caller
     ) -> Item:
-        known = await self._load(flux_id, who)
+        known = await self._load(flux_id, who, Right.SIGN, _SIGN)
         done = {one.element_id: one for one in known.flux.signatures}
         wanted = [element_id for element_id in given if element_id not in done]
         mine = fingerprint(signer.certificate)
@@ -270,18 +252,25 @@ class Parapheur:
         after = await self._append(known, [fact], who)
         return {"status": "signed", "elements": list(given), **_state(after)}
 
-    async def _take_step(self, flux_id: UUID, who: Caller, decide: Callable[[Turn], Fact], status: str) -> Item:
-        async def attempt() -> Item:
-            known = await self._load(flux_id, who)
+    async def _take_steps(
+        self, flux_ids: Sequence[UUID], who: Caller, action: str, decide: Callable[[Turn], Fact], status: str
+    ) -> Item:
+        who.require_somewhere(Right.APPROVE, action)
+
+        async def one(flux_id: UUID) -> Item:
+            known = await self._load(flux_id, who, Right.APPROVE, action)
             turn = await self._turn(known, who, self.now())
             after = await self._append(known, [decide(turn)], who)
             return {"status": status, "step": turn.number, **_state(after)}
 
-        return await _answered(flux_id, until_no_conflict(attempt))
+        def attempts(flux_id: UUID) -> Coroutine[None, None, Item]:
+            return until_no_conflict(lambda: one(flux_id))
+
+        return {"items": [await _answered(flux_id, attempts(flux_id)) for flux_id in dict.fromkeys(flux_ids)]}
 
     async def _may_sign(
         self,
-        known: _Known,
+        known: VisibleFlux,
         certificate: x509.Certificate,
         who: Caller,
         at: datetime,
@@ -307,7 +296,7 @@ class Parapheur:
             raise _not_holding(blocking)
         return turn, mandate
 
-    async def _turn(self, known: _Known, who: Caller, at: datetime) -> Turn:
+    async def _turn(self, known: VisibleFlux, who: Caller, at: datetime) -> Turn:
         if known.flux.state is not State.TO_SIGN:
             raise _refused(
                 "not-waiting",
@@ -318,25 +307,25 @@ class Parapheur:
             known.flux,
             who.subject,
             whom_they_replace(who.subject, delegations, at),
-            may_sign=bool(who.roles & MAY_SIGN),
+            may_sign=who.may(Right.SIGN, known.collectivite),
         )
 
-    async def _is_turn_of(self, known: _Known, who: Caller) -> bool:
+    async def _is_turn_of(self, known: VisibleFlux, who: Caller) -> bool:
         try:
             await self._turn(known, who, self.now())
         except NotYoursError:
             return False
-        return bool(who.roles & MAY_APPROVE)
+        return who.may(Right.APPROVE, known.collectivite)
 
     async def _read(self, flux: Flux) -> bytes:
         if flux.document is None:
             raise ValueError("a flux that was imported has a document")
         return await self.documents.read(flux.document.sha256)
 
-    async def _load(self, flux_id: UUID, who: Caller) -> _Known:
-        return _known(flux_id, await self.history.load(flux_id), who)
+    async def _load(self, flux_id: UUID, who: Caller, right: Right, action: str) -> VisibleFlux:
+        return await load_flux(flux_id, who=who, history=self.history, right=right, action=action)
 
-    async def _append(self, known: _Known, facts: Sequence[Fact], who: Caller) -> Flux:
+    async def _append(self, known: VisibleFlux, facts: Sequence[Fact], who: Caller) -> Flux:
         events = [known.last.follow(fact, actor=who.subject, at=self.now()) for fact in facts]
         await self.history.append(events, expected_version=known.flux.version)
         flux = known.flux
@@ -393,13 +382,6 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
     return {"flux_id": str(flux_id), "status": "refused", "problem": problem_members(refused)}
 
 
-def _known(flux_id: UUID, past: Sequence[Event], who: Caller) -> _Known:
-    flux = fold(event.data for event in past)
-    if flux.imported is None or not who.may_see(past[0].collectivite):
-        raise flux_not_found(flux_id)
-    return _Known(flux, past)
-
-
 def _refused(slug: str, detail: str) -> RequestRefusedError:
     return RequestRefusedError(409, slug, "Rien n'est fait", detail)
 
@@ -432,12 +414,12 @@ def _bordereaux(flux: Flux, *, only_left: bool = False) -> list[Item]:
     return [one.model_dump(mode="json", exclude={"is_signed", "is_repeated"}) for one in held]
 
 
-def _waiting(known: _Known) -> Item:
+def _waiting(known: VisibleFlux) -> Item:
     flux, step = known.flux, known.flux.step
     return {
         "flux_id": str(known.last.flux_id),
         "collectivite": known.collectivite,
-        "filename": flux.imported.filename if flux.imported else "",
+        "filename": known.imported.filename,
         "nomfic": flux.header.nomfic if flux.header else "",
         "since": format_time(known.last.occurred_at),
         "step": flux.steps_done + 1,
@@ -447,7 +429,7 @@ def _waiting(known: _Known) -> Item:
     }
 
 
-def _step_shown(number: int, step: CircuitStep, known: _Known) -> Item:
+def _step_shown(number: int, step: CircuitStep, known: VisibleFlux) -> Item:
     taken = [_taken(event) for event in known.past if _is_of_step(event, number, known.past)]
     return {
         "number": number,

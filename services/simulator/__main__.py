@@ -1,5 +1,7 @@
 """Wires `simulator` and runs it."""
 
+import time
+
 from services.simulator.adapters.folder import Folder
 from services.simulator.adapters.sftp import open_server
 from services.simulator.api import routes
@@ -7,7 +9,7 @@ from services.simulator.handler import Guichet
 from services.simulator.settings import Settings
 from shared.runtime.service import read_settings, run, run_service
 from shared.web.app import caller_dependency, service_app
-from shared.web.auth import TokenChecker
+from shared.web.keys import token_checker
 
 
 async def serve(settings: Settings) -> None:
@@ -25,7 +27,7 @@ async def serve(settings: Settings) -> None:
         file_bytes_max=settings.file_bytes_max,
     ) as server:
         app = service_app("simulator", "Joue le rôle de la DGFiP.", checks={"sftp": server.check})
-        tokens = TokenChecker.from_file(settings.jwks_file, settings.token_issuer)
+        tokens = token_checker(settings.jwks_file, settings.token_issuer, time.monotonic)
         app.include_router(routes(guichet, folder, caller=caller_dependency(tokens)))
         await run_service(app, settings, [guichet.run()])
 

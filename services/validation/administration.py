@@ -19,10 +19,8 @@ from shared.errors import RequestRefusedError, TooLargeError
 from shared.runtime.documents import bounded
 from shared.runtime.workers import WorkerLostError
 from shared.web.app import NO_STORE
-from shared.web.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
+from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
 from shared.web.texts import Reason
-
-EVERYONE = "*"
 
 
 class PackChange(BaseModel):
@@ -42,7 +40,7 @@ class PackChange(BaseModel):
 class ControlChange(BaseModel):
     """How serious a control is from now on; `default` takes back what was said before."""
 
-    collectivite: str = Field(default=EVERYONE, pattern=r"^(\*|[0-9]{9})$")
+    collectivite: str = Field(default=EVERY_COLLECTIVITE, pattern=r"^(\*|[0-9]{9})$")
     severity: Literal["blocking", "warning", "default"]
     reason: Reason
 
@@ -133,17 +131,11 @@ class Administration:
         """Record how serious a control is from now on.
 
         Raises:
-            RequestRefusedError: 404 for an unknown control, 409 for one that is fixed, 403 outside the perimeter.
+            RequestRefusedError: 404 for an unknown control, 409 for one that is fixed, 403 without the right.
         """
-        if change.collectivite == EVERYONE:
-            who.require(MAY_OPERATE, "changer un contrôle pour toutes les collectivités")
-        elif not who.may_see(change.collectivite):
-            raise RequestRefusedError(
-                403,
-                "forbidden",
-                "Accès refusé",
-                f"Votre compte n'a pas accès à la collectivité {change.collectivite}.",
-            )
+        if change.collectivite == EVERY_COLLECTIVITE:
+            who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
+        who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
         control = BY_CODE.get(code)
         if control is None and code != SCHEMA:
             raise RequestRefusedError(404, "control-not-found", "Contrôle inconnu", f"Aucun contrôle « {code} ».")
@@ -174,12 +166,12 @@ def administration_routes(administration: Administration, *, caller: Callable[..
 
     @router.get("/schemas", summary="Lister les packs de schémas")
     async def list_packs(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require(MAY_READ, "consulter les packs de schémas")
+        who.require_somewhere(Right.READ, "consulter les packs de schémas")
         return {"packs": [_shown(pack) for pack in await administration.packs.all()]}
 
     @router.get("/schemas/{pack_id}", summary="Télécharger un pack de schémas (archive ZIP)")
     async def pack_archive(pack_id: str, who: Annotated[Caller, Depends(caller)]) -> Response:
-        who.require(MAY_READ, "consulter les packs de schémas")
+        who.require_somewhere(Right.READ, "consulter les packs de schémas")
         return Response(await administration.archive(pack_id), headers=NO_STORE, media_type="application/zip")
 
     @router.post("/schemas/{pack_id}", status_code=201, summary="Installer un pack de schémas (archive ZIP)")
@@ -189,7 +181,7 @@ def administration_routes(administration: Administration, *, caller: Callable[..
         who: Annotated[Caller, Depends(caller)],
         change: Annotated[PackChange, Query()],
     ) -> dict[str, object]:
-        who.require(MAY_OPERATE, "installer un pack de schémas")
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "installer un pack de schémas")
         try:
             content = b"".join([chunk async for chunk in bounded(request.stream(), ARCHIVE_BYTES_MAX)])
         except TooLargeError as error:
@@ -202,22 +194,23 @@ def administration_routes(administration: Administration, *, caller: Callable[..
     async def change_pack(
         pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        who.require(MAY_OPERATE, "changer un pack de schémas")
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un pack de schémas")
         return await administration.change(pack_id, change)
 
     @router.get("/controls", summary="Lister les contrôles et leur gravité")
     async def list_controls(
-        who: Annotated[Caller, Depends(caller)], collectivite: str = EVERYONE
+        who: Annotated[Caller, Depends(caller)], collectivite: str = EVERY_COLLECTIVITE
     ) -> dict[str, object]:
-        who.require(MAY_READ, "consulter les contrôles")
-        chosen = EVERYONE if collectivite == EVERYONE else who.choose(collectivite)
-        return await administration.controls(chosen)
+        action = "consulter les contrôles"
+        if collectivite == EVERY_COLLECTIVITE:
+            who.require_somewhere(Right.READ, action)
+            return await administration.controls(EVERY_COLLECTIVITE)
+        return await administration.controls(who.choose(collectivite, Right.READ, action))
 
     @router.put("/controls/{code}", summary="Changer la gravité d'un contrôle")
     async def change_control(
         code: str, change: ControlChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        who.require(MAY_ADMINISTER, "changer la gravité d'un contrôle")
         return await administration.set_severity(code, change, who)
 
     return router

@@ -15,7 +15,7 @@ from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from shared.errors import RequestRefusedError, TooLargeError
 from shared.web.app import NO_STORE
-from shared.web.auth import MAY_READ, MAY_SEND, Caller
+from shared.web.auth import Caller, Right
 from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
 from shared.web.texts import Reason
 
@@ -40,8 +40,7 @@ def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, 
         x_filename: Annotated[str, Header()] = "",
         pack: Annotated[str, Query(max_length=100)] = "",
     ) -> JSONResponse:
-        who.require(MAY_READ, "contrôler un fichier")
-        collectivite = who.choose(x_collectivite)
+        collectivite = who.choose(x_collectivite, Right.READ, "contrôler un fichier")
         boundary = boundary_of(request.headers.get("content-type", ""))
         body = Body(request.stream(), drained_bytes_max=file_bytes_max)
         results: list[dict[str, object]] = []
@@ -97,7 +96,6 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     async def accept(
         flux_id: UUID, acceptance: Acceptance, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        who.require(MAY_SEND, "accepter un doublon")
         return await reports.accept(flux_id, acceptance.reason, who)
 
     return router

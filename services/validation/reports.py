@@ -20,12 +20,12 @@ from services.validation.ports import Documents, Scratch, Workers
 from shared.errors import RequestRefusedError
 from shared.facts.envelope import Event
 from shared.facts.events import Fact, FluxInvalidated, FluxValidated, SignaturesRejected
-from shared.facts.lifecycle import Flux, fold
+from shared.facts.lifecycle import Flux
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
-from shared.web.app import NO_STORE, flux_not_found
-from shared.web.auth import MAY_READ, Caller
-from shared.web.deciding import decide_on
+from shared.web.app import NO_STORE
+from shared.web.auth import Caller, Right
+from shared.web.deciding import VisibleFlux, decide_on, load_flux
 
 _WHY = {
     "missing": "le flux n'en a pas à cette place",
@@ -53,8 +53,7 @@ class Reports:
 
     async def findings(self, flux_id: UUID, who: Caller) -> dict[str, object]:
         """Return every finding of the last judgement, however many there are."""
-        past = await self._visible(flux_id, who)
-        judged = _last_judgement(past)
+        judged = _last_judgement(await self._visible(flux_id, who))
         if judged.report is not None:
             found: list[object] = json.loads(await self.documents.read(judged.report.sha256))
         else:
@@ -97,13 +96,10 @@ class Reports:
         Raises:
             RequestRefusedError: 404 when there is none at that place, 422 when it cannot be opened.
         """
-        past = await self._visible(flux_id, who)
-        flux = fold(event.data for event in past)
-        if flux.imported is None:
-            raise flux_not_found(flux_id)
-        if any(finding.code == "antivirus.infected" for finding in _blocking(past)):
+        known = await self._visible(flux_id, who)
+        if any(finding.code == "antivirus.infected" for finding in _blocking(known.past)):
             raise _not_extracted(position, "infected")
-        chunks = self.documents.stream(flux.imported.document.sha256)
+        chunks = self.documents.stream(known.imported.document.sha256)
         async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
             task = ExtractTask(path, max(position, 0), into, self.attachment_bytes_max)
             try:
@@ -126,24 +122,28 @@ class Reports:
         """Record that someone answers for a duplicate.
 
         Raises:
-            RequestRefusedError: 404 when the caller may not see the flux, 409 when it is no duplicate.
+            RequestRefusedError: 404 or 403 without the right, 409 when it is no duplicate.
         """
 
         def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
             return decide.accept(flux, [one.code for one in _blocking(past)], reason.strip())
 
-        decided = await decide_on(flux_id, let_pass, who=who, history=self.history, now=self.now)
+        decided = await decide_on(
+            flux_id,
+            let_pass,
+            who=who,
+            right=Right.SEND,
+            action="accepter un doublon",
+            history=self.history,
+            now=self.now,
+        )
         return {"flux_id": str(flux_id), "state": decided.flux.state, "on_screen": decided.flux.on_screen}
 
-    async def _visible(self, flux_id: UUID, who: Caller) -> list[Event]:
-        who.require(MAY_READ, "consulter les flux")
-        past = await self.history.load(flux_id)
-        if not past or not who.may_see(past[0].collectivite):
-            raise flux_not_found(flux_id)
-        return past
+    async def _visible(self, flux_id: UUID, who: Caller) -> VisibleFlux:
+        return await load_flux(flux_id, who=who, history=self.history)
 
-    async def _index(self, past: list[Event]) -> Json:
-        judged = _last_judgement(past)
+    async def _index(self, known: VisibleFlux) -> Json:
+        judged = _last_judgement(known)
         if judged.synthese is None:
             raise RequestRefusedError(
                 404,
@@ -159,8 +159,8 @@ class Reports:
         return tuple([await self.documents.read(one) for one in digests]) if isinstance(digests, list) else ()
 
 
-def _last_judgement(past: list[Event]) -> FluxValidated | FluxInvalidated:
-    for event in reversed(past):
+def _last_judgement(known: VisibleFlux) -> FluxValidated | FluxInvalidated:
+    for event in reversed(known.past):
         if isinstance(event.data, FluxValidated | FluxInvalidated):
             return event.data
     raise RequestRefusedError(

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from shared.logs import set_up_logs
 from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.settings import HttpSettings, ServiceSettings
 from shared.web.auth import TokenChecker
+from shared.web.keys import token_checker
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ async def open_parts(settings: ServiceSettings) -> AsyncIterator[Parts]:
             history=PostgresHistory(database),
             documents=DocumentStore(store),
             bus=open_bus(settings.bus, database=database, dsn=dsn, bootstrap=settings.kafka_bootstrap),
-            tokens=TokenChecker.from_file(settings.jwks_file, settings.token_issuer),
+            tokens=token_checker(settings.jwks_file, settings.token_issuer, time.monotonic),
         )
 
 

@@ -1,14 +1,17 @@
-"""Bearer tokens: who calls, and for which collectivités. Checked by every API, against public keys in a JWKS.
+"""Who calls, and what they may do where: bearer tokens, roles, rights. One table, asked by every API.
 
-The claims: `sub` (who), `iss`, `exp`, `roles` (see `Role`), `collectivites` (SIREN-based ids; `*` for an operator,
-who acts for all of them).
+The claims of a token: `sub` (who), `iss`, `aud`, `exp`, and `roles`: which roles in which collectivité,
+`{"213499908": ["gestionnaire"], "*": ["auditeur"]}`. A role held in one collectivité is not held in another; those
+under `*` are held in all of them.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from typing import Annotated, Final
 
 import jwt
+from pydantic import StringConstraints, TypeAdapter
 
 from shared.errors import RequestRefusedError
 
@@ -19,7 +22,7 @@ LEEWAY_SECONDS = 30
 
 
 class Role(StrEnum):
-    """What someone may do, in the collectivités that the token names."""
+    """What someone is in a collectivité."""
 
     GESTIONNAIRE = "gestionnaire"
     SIGNATAIRE = "signataire"
@@ -28,42 +31,92 @@ class Role(StrEnum):
     OPERATOR = "operateur"
 
 
-MAY_READ = frozenset(Role)
-MAY_SEND = frozenset({Role.GESTIONNAIRE, Role.ADMINISTRATEUR, Role.OPERATOR})
-MAY_SIGN = frozenset({Role.SIGNATAIRE})
-MAY_APPROVE = frozenset({Role.GESTIONNAIRE, Role.SIGNATAIRE, Role.ADMINISTRATEUR})
-MAY_ADMINISTER = frozenset({Role.ADMINISTRATEUR, Role.OPERATOR})
-MAY_OPERATE = frozenset({Role.OPERATOR})
+class Right(StrEnum):
+    """What a role lets someone do in a collectivité.
+
+    READ is to see that anything exists: no role has another right without it. OPERATE is to run the platform; what
+    concerns all collectivités at once asks for it in all of them.
+    """
+
+    READ = "read"
+    SEND = "send"
+    SIGN = "sign"
+    APPROVE = "approve"
+    DELEGATE = "delegate"
+    ADMINISTER = "administer"
+    OPERATE = "operate"
+
+
+ROLES_WITH: Final[Mapping[Right, frozenset[Role]]] = {
+    Right.READ: frozenset(Role),
+    Right.SEND: frozenset({Role.GESTIONNAIRE, Role.ADMINISTRATEUR, Role.OPERATOR}),
+    Right.SIGN: frozenset({Role.SIGNATAIRE}),
+    Right.APPROVE: frozenset({Role.GESTIONNAIRE, Role.SIGNATAIRE, Role.ADMINISTRATEUR}),
+    Right.DELEGATE: frozenset({Role.GESTIONNAIRE, Role.SIGNATAIRE, Role.ADMINISTRATEUR, Role.OPERATOR}),
+    Right.ADMINISTER: frozenset({Role.ADMINISTRATEUR, Role.OPERATOR}),
+    Right.OPERATE: frozenset({Role.OPERATOR}),
+}
+_NO_ROLE: Final[frozenset[Role]] = frozenset()
+_ROLES_CLAIM = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=r"^(\*|[0-9]{9})$")], frozenset[Role]])
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request, as their token says."""
+    """Whoever sent a request, as their token says: their roles by collectivité (SIREN, or `*`)."""
 
     subject: str
-    roles: frozenset[Role]
-    collectivites: frozenset[str]
+    roles: Mapping[str, frozenset[Role]]
 
-    def may_see(self, collectivite: str) -> bool:
-        """True when the caller's perimeter holds this collectivité."""
-        return EVERY_COLLECTIVITE in self.collectivites or collectivite in self.collectivites
+    def may(self, right: Right, collectivite: str) -> bool:
+        """True when the caller has this right in this collectivité; in all of them, for `*`."""
+        held = self.roles.get(collectivite, _NO_ROLE) | self.roles.get(EVERY_COLLECTIVITE, _NO_ROLE)
+        return not held.isdisjoint(ROLES_WITH[right])
 
-    @property
-    def perimeter(self) -> frozenset[str] | None:
-        """The collectivités the caller may see; None for all of them."""
-        return None if EVERY_COLLECTIVITE in self.collectivites else self.collectivites
+    def perimeter(self, right: Right) -> frozenset[str] | None:
+        """The collectivités in which the caller has this right; None for all of them."""
+        if self.may(right, EVERY_COLLECTIVITE):
+            return None
+        return frozenset(one for one in self.roles if self.may(right, one))
 
-    def choose(self, asked: str) -> str:
-        """Return the collectivité that a request is for.
+    def require(self, right: Right, collectivite: str, action: str) -> None:
+        """Return if the caller has this right there; `action` (French) completes the refusal.
+
+        Raises:
+            RequestRefusedError: 403.
+        """
+        if self.may(right, collectivite):
+            return
+        if collectivite != EVERY_COLLECTIVITE and not self.may(Right.READ, collectivite):
+            raise _forbidden(
+                f"Votre compte n'a pas accès à la collectivité {collectivite}. Demandez ce droit à votre "
+                "administrateur."
+            )
+        raise _not_permitted(right, action)
+
+    def require_somewhere(self, right: Right, action: str) -> None:
+        """Return if the caller has this right in some collectivité: for what concerns none in particular.
+
+        Raises:
+            RequestRefusedError: 403.
+        """
+        if self.perimeter(right) == frozenset():
+            raise _not_permitted(right, action)
+
+    def choose(self, asked: str, right: Right, action: str) -> str:
+        """Return the collectivité that a request is for, in which the caller has the right it takes.
 
         Args:
             asked: what the request names; empty when it names none.
+            right: what it takes.
+            action: what it is about (French); completes the refusal.
 
         Raises:
-            RequestRefusedError: none can be told, or the caller has no right on it.
+            RequestRefusedError: 400 when none can be told, 403 without the right.
         """
-        if not asked and len(self.collectivites) == 1 and self.perimeter is not None:
-            return next(iter(self.collectivites))
+        self.require_somewhere(right, action)
+        perimeter = self.perimeter(right)
+        if not asked and perimeter is not None and len(perimeter) == 1:
+            return next(iter(perimeter))
         if not asked:
             raise RequestRefusedError(
                 400,
@@ -79,48 +132,37 @@ class Caller:
                 "Collectivité mal désignée",
                 f"L'en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
             )
-        if not self.may_see(asked):
-            raise RequestRefusedError(
-                403,
-                "forbidden",
-                "Accès refusé",
-                f"Votre compte n'a pas accès à la collectivité {asked}. Demandez ce droit à votre administrateur.",
-            )
+        self.require(right, asked, action)
         return asked
 
-    def require(self, allowed: frozenset[Role], action: str) -> None:
-        """Return if one of the caller's roles is allowed; `action` (French) completes the refusal."""
-        if not self.roles & allowed:
-            raise RequestRefusedError(
-                403,
-                "forbidden",
-                "Accès refusé",
-                f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
-                f"celui de : {', '.join(sorted(allowed))}. Qui gère les comptes peut vous le donner.",
-            )
+
+def _forbidden(detail: str) -> RequestRefusedError:
+    return RequestRefusedError(403, "forbidden", "Accès refusé", detail)
+
+
+def _not_permitted(right: Right, action: str) -> RequestRefusedError:
+    return _forbidden(
+        f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
+        f"celui de : {', '.join(sorted(ROLES_WITH[right]))}. Qui gère les comptes peut vous le donner."
+    )
 
 
 class TokenChecker:
     """Checks bearer tokens against the public keys of one issuer."""
 
-    def __init__(self, keys: jwt.PyJWKSet, issuer: str) -> None:
-        """Accept what `issuer` signed with one of `keys`."""
-        self._keys = {key.key_id: key for key in keys.keys}
+    def __init__(self, key_of: Callable[[str | None], jwt.PyJWK], issuer: str) -> None:
+        """Accept what `issuer` signed with the key that `key_of` returns for its `kid`; `KeyError` for none."""
+        self._key_of = key_of
         self._issuer = issuer
-
-    @classmethod
-    def from_file(cls, path: Path, issuer: str) -> "TokenChecker":
-        """Read the keys from a JWKS file."""
-        return cls(jwt.PyJWKSet.from_json(path.read_text("utf-8")), issuer)
 
     def check(self, token: str) -> Caller:
         """Return who a token speaks for.
 
         Raises:
-            RequestRefusedError: 401; the token is absent, expired, or not signed by a key we know.
+            RequestRefusedError: 401; the token is absent, expired, not signed by a key we know, or of another form.
         """
         try:
-            key = self._keys[jwt.get_unverified_header(token).get("kid")]
+            key = self._key_of(jwt.get_unverified_header(token).get("kid"))
             if key.algorithm_name not in ALGORITHMS:
                 raise jwt.InvalidAlgorithmError(key.algorithm_name)
             claims = jwt.decode(
@@ -132,11 +174,7 @@ class TokenChecker:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "sub", "aud"]},
             )
-            return Caller(
-                subject=claims["sub"],
-                roles=frozenset(Role(role) for role in claims.get("roles", ())),
-                collectivites=frozenset(str(one) for one in claims.get("collectivites", ())),
-            )
+            return Caller(claims["sub"], _ROLES_CLAIM.validate_python(claims["roles"]))
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
             expired = isinstance(error, jwt.ExpiredSignatureError)
             raise RequestRefusedError(

@@ -1,4 +1,7 @@
-"""What a person asks of one flux: load it, decide, append; again if someone appended first. One way for every API."""
+"""What a person asks of one flux: load it if they may see it, decide, append; again if someone appended first.
+
+One way for every API. What one may not see does not exist (404); what one sees and may not do is refused (403).
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,15 +9,75 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.facts.envelope import Event
-from shared.facts.events import Fact
+from shared.facts.events import Fact, FluxImported
 from shared.facts.lifecycle import Flux, fold
 from shared.facts.streams import StreamKind
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
 from shared.web.app import flux_not_found
-from shared.web.auth import Caller
+from shared.web.auth import Caller, Right
 
 Decide = Callable[[Flux, Sequence[Event]], Sequence[Fact]]
+
+
+@dataclass(frozen=True)
+class VisibleFlux:
+    """A flux as it is, and its events, for someone who may see it."""
+
+    flux: Flux
+    past: Sequence[Event]
+
+    @property
+    def last(self) -> Event:
+        """The event that comes before whatever is decided now."""
+        return self.past[-1]
+
+    @property
+    def imported(self) -> FluxImported:
+        """The fact that it began with: what begins otherwise is no flux."""
+        if self.flux.imported is None:
+            raise ValueError("a flux begins with its import")
+        return self.flux.imported
+
+    @property
+    def collectivite(self) -> str:
+        """Whose flux it is."""
+        return self.last.collectivite
+
+
+async def load_visible(stream_id: UUID, *, who: Caller, history: History) -> list[Event]:
+    """Return the events of a stream that the caller may see.
+
+    A reply that belongs to no flux belongs to no collectivité: those who read in all of them see it, and nobody else.
+
+    Raises:
+        RequestRefusedError: 404 when there is no such stream, or the caller may not see it: nobody can tell which.
+    """
+    past = await history.load(stream_id)
+    if not past or not who.may(Right.READ, past[0].collectivite):
+        raise flux_not_found(stream_id)
+    return past
+
+
+async def load_flux(
+    flux_id: UUID,
+    *,
+    who: Caller,
+    history: History,
+    right: Right = Right.READ,
+    action: str = "consulter les flux",
+) -> VisibleFlux:
+    """Return a flux in whose collectivité the caller has a right; `action` (French) completes the refusal.
+
+    Raises:
+        RequestRefusedError: 404 when the caller may see no such flux (a reply is none), 403 without the right.
+    """
+    past = await load_visible(flux_id, who=who, history=history)
+    if past[0].stream.kind is not StreamKind.FLUX:
+        raise flux_not_found(flux_id)
+    flux = fold(event.data for event in past)
+    who.require(right, past[0].collectivite, action)
+    return VisibleFlux(flux, past)
 
 
 @dataclass(frozen=True)
@@ -31,24 +94,29 @@ class Decided:
 
 
 async def decide_on(
-    flux_id: UUID, decide: Decide, *, who: Caller, history: History, now: Callable[[], datetime]
+    flux_id: UUID,
+    decide: Decide,
+    *,
+    who: Caller,
+    right: Right,
+    action: str,
+    history: History,
+    now: Callable[[], datetime],
 ) -> Decided:
     """Record what `decide` makes of a flux and of its events; it may be asked again, each time of the flux as it is.
 
     Raises:
-        RequestRefusedError: 404 when there is no such flux, or the caller may not see it; else as `decide` says.
+        RequestRefusedError: as `load_flux` says of the caller's right; else as `decide` says.
         VersionConflictError: the flux moves faster than we can follow.
     """
 
     async def attempt() -> Decided:
-        past = await history.load(flux_id)
-        if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may_see(past[0].collectivite):
-            raise flux_not_found(flux_id)
-        flux = fold(event.data for event in past)
-        events = [past[-1].follow(fact, actor=who.subject, at=now()) for fact in decide(flux, past)]
+        known = await load_flux(flux_id, who=who, history=history, right=right, action=action)
+        facts = decide(known.flux, known.past)
+        events = [known.last.follow(fact, actor=who.subject, at=now()) for fact in facts]
         if not events:
-            return Decided(flux)
-        recorded = await history.append(events, expected_version=flux.version)
-        return Decided(fold(event.data for event in [*past, *recorded]), tuple(recorded))
+            return Decided(known.flux)
+        recorded = await history.append(events, expected_version=known.flux.version)
+        return Decided(fold(event.data for event in [*known.past, *recorded]), tuple(recorded))
 
     return await until_no_conflict(attempt)

@@ -43,7 +43,7 @@ class Commune:
 
     def person(self, subject: str, role: str) -> RunningPlatform:
         """Return the platform as somebody of the commune sees it."""
-        told = self.platform.heliotrope("token", subject, "--role", role, "--collectivite", self.siren, "--json")
+        told = self.platform.heliotrope("token", subject, "--role", f"{role}@{self.siren}", "--json")
         theirs = copy(self.platform)
         theirs.env = {**self.platform.env, "HELIOTROPE_TOKEN": str(document(told)["token"])}
         return theirs

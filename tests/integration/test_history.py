@@ -19,7 +19,7 @@ from services.history.views import Row, row_of
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
-from shared.facts.streams import flux_stream
+from shared.facts.streams import UNATTRIBUTED, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
 from shared.journal.postgres import Database, Listener
@@ -191,6 +191,26 @@ async def test_an_operator_sees_all_or_one(shown: Shown) -> None:
     operator = bearer("*", role=Role.OPERATOR)
     assert await shown.ids("", **operator) == [theirs, ours]
     assert await shown.ids(f"?collectivite={OTHER_COMMUNE}", **operator) == [theirs]
+
+
+async def test_a_list_holds_what_the_caller_reads_and_no_more(shown: Shown) -> None:
+    ours, theirs = await shown.happen([]), await shown.happen([], OTHER_COMMUNE)
+    both = bearer(role=Role.SIGNATAIRE, also={OTHER_COMMUNE: Role.AUDITEUR})
+    assert await shown.ids("", **both) == [theirs, ours]
+    assert await shown.ids(f"?collectivite={OTHER_COMMUNE}", **both) == [theirs]
+    assert await shown.ids("", **bearer("219900025", also={OTHER_COMMUNE: Role.AUDITEUR})) == [theirs]
+
+
+async def test_a_reply_that_belongs_to_no_flux_is_shown_to_those_who_read_everywhere(shown: Shown) -> None:
+    reply, *_ = await shown.history.append(an.reply_of_no_flux(NOON), expected_version=0)
+    stream = reply.flux_id
+    for role in (Role.OPERATOR, Role.AUDITEUR):
+        told = (await shown.get(f"/{stream}", **bearer("*", role=role))).json()
+        assert (told["state"], told["collectivite"]) == ("unmatched", UNATTRIBUTED)
+        assert (await shown.get(f"/{stream}/events", **bearer("*", role=role))).status_code == 200
+    for path in ("", "/events", "?at=2026-02-03T00:00:00Z"):
+        hidden = await shown.get(f"/{stream}{path}", **bearer(COMMUNE, OTHER_COMMUNE, role=Role.OPERATOR))
+        assert (hidden.status_code, hidden.json()["type"]) == (404, "urn:heliotrope:problem:flux-not-found")
 
 
 async def test_without_a_token_nothing_is_shown(shown: Shown) -> None:

@@ -46,6 +46,7 @@ from shared.runtime.documents import DocumentStore, open_store, path_of
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
 from signing.trust import TrustList
+from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.judging import judged
@@ -699,6 +700,71 @@ async def test_a_batch_across_collectivites_does_what_is_the_callers(bench: Benc
     own, other = (await bench.ask("/v1/signatures/complete", body))["items"]
     assert (own["status"], refusal(other)) == ("signed", "flux-not-found")
     assert isinstance(await bench.last(theirs), SignatureRequested)
+
+
+# Signs for the commune, and looks on in the other one.
+HERE_ONLY = bearer(role=Role.SIGNATAIRE, also={OTHER_COMMUNE: Role.AUDITEUR}, subject=MAYOR)
+
+
+async def test_who_signs_for_one_and_reads_another_signs_nothing_there(bench: Bench) -> None:
+    await bench.mandate(MAYOR, OTHER_COMMUNE)  # even with a mandate: the token is what says who may
+    mine, theirs = await bench.waiting(1), await bench.waiting(2, OTHER_COMMUNE)
+    assert (await bench.http.get(f"/v1/flux/{theirs}/document", headers=HERE_ONLY)).status_code == 200
+    told = (await bench.http.get(f"/v1/flux/{theirs}/circuit", headers=HERE_ONLY)).json()
+    assert told["is_mine"] is False
+    pending = (await bench.http.get("/v1/signatures/pending", headers=HERE_ONLY)).json()["flux"]
+    assert [one["flux_id"] for one in pending] == [str(mine)]
+
+    # What somebody else of the other commune prepared does not get in either.
+    prepared = await bench.prepare(mine, theirs, who=HERE_ONLY)
+    own, other = prepared["items"]
+    assert (own["status"], refusal(other)) == ("prepared", "forbidden")
+    theirs_prepared = await bench.prepare(theirs, who=STRANGER)
+    body = completion_of(prepared)
+    body["items"] += completion_of(theirs_prepared)["items"]
+    own, other = (await bench.ask("/v1/signatures/complete", body, HERE_ONLY))["items"]
+    assert (own["status"], refusal(other)) == ("signed", "forbidden")
+    assert isinstance(await bench.last(theirs), SignatureRequested)
+    assert [one["status"] for one in await bench.complete(theirs_prepared, who=STRANGER)] == ["signed"]
+
+
+@pytest.mark.parametrize(("path", "more"), [("visa", {}), ("refuse", {"reason": "Mandat 12 faux"})])
+async def test_who_approves_for_one_and_reads_another_decides_nothing_there(
+    bench: Bench, path: str, more: dict[str, object]
+) -> None:
+    await bench.circuit(*VISA_THEN_SIGNATURE)
+    visa = {"flux_kind": "*", "steps": VISA_THEN_SIGNATURE, "reason": "choix du conseil"}
+    where = f"/v1/circuits?collectivite={OTHER_COMMUNE}"
+    assert (await bench.http.put(where, json=visa, headers=OPERATOR)).status_code == 200
+    mine, theirs = await bench.waiting(1), await bench.waiting(2, OTHER_COMMUNE)
+    who = bearer(role=Role.GESTIONNAIRE, also={OTHER_COMMUNE: Role.AUDITEUR}, subject=DIRECTOR)
+    body = {"flux": [str(mine), str(theirs)], **more}
+    own, other = (await bench.ask(f"/v1/signatures/{path}", body, who))["items"]
+    assert own["status"] in ("visa", "declined")
+    assert refusal(other) == "forbidden"
+    assert isinstance(await bench.last(theirs), SignatureRequested)
+    answer = await bench.http.post(f"/v1/flux/{theirs}/circuit/restart", json={"reason": "Motif"}, headers=who)
+    assert problem_of(answer) == (403, "forbidden")
+
+
+async def test_a_signatory_of_both_signs_in_both(bench: Bench) -> None:
+    await bench.mandate(MAYOR, OTHER_COMMUNE)
+    waiting = [await bench.waiting(1), await bench.waiting(2, OTHER_COMMUNE)]
+    both = bearer(COMMUNE, OTHER_COMMUNE, role=Role.SIGNATAIRE, subject=MAYOR)
+    done = await bench.complete(await bench.prepare(*waiting, who=both), who=both)
+    assert [item["status"] for item in done] == ["signed", "signed"]
+
+
+async def test_a_reply_that_belongs_to_no_flux_has_nothing_to_sign(bench: Bench) -> None:
+    first, *_ = await bench.history.append(an.reply_of_no_flux(NOW), expected_version=0)
+    everywhere = bearer("*", role=Role.SIGNATAIRE, subject=MAYOR)
+    for number, (_, path, _) in enumerate(EVERY_REQUEST):
+        who = OPERATOR if path in _RESTARTING else everywhere
+        answer = await asked(bench, number, first.flux_id, who)
+        if path.startswith("/v1/flux/"):
+            assert problem_of(answer) == (404, "flux-not-found")
+        elif "items" in answer.json():
+            assert [refusal(item) for item in answer.json()["items"]] == ["flux-not-found"]
 
 
 # --- Circuits ----------------------------------------------------------------------------------------------------

@@ -203,6 +203,40 @@ async def test_an_administrator_records_for_their_collectivites_only(bench: Benc
     assert await bench.mandates() == []
 
 
+async def test_who_administers_one_and_reads_another_changes_nothing_there(bench: Bench) -> None:
+    mandate_id = await bench.recorded("/v1/mandates", MANDATE)
+    delegation_id = await bench.recorded("/v1/delegations", DELEGATION)
+    for role in (Role.ADMINISTRATEUR, Role.OPERATOR):
+        who = bearer(OTHER_COMMUNE, role=role, also={COMMUNE: Role.AUDITEUR}, subject="sam")
+        read = {"collectivite": COMMUNE}
+        listed = (await bench.http.get("/v1/mandates", params=read, headers=who)).json()
+        assert [one["mandate_id"] for one in listed["mandates"]] == [mandate_id]
+        for path, body in (
+            ("/v1/mandates", MANDATE),
+            (f"/v1/mandates/{mandate_id}/end", {"reason": "fin"}),
+            ("/v1/delegations", DELEGATION),
+            (f"/v1/delegations/{delegation_id}/end", {"reason": "retour"}),
+        ):
+            assert refusal(await bench.http.post(path, json=body, headers=who)) == (403, "forbidden")
+        refused = await set_circuit(bench, SIGNATURE, collectivite=COMMUNE, headers=who)
+        assert refusal(refused) == (403, "forbidden")
+    assert await applying(bench, COMMUNE) == []
+    assert [one["ended_at"] for one in await bench.mandates()] == [None]
+
+
+async def test_an_operator_of_one_collectivite_sets_nothing_for_all(bench: Bench) -> None:
+    answer = await set_circuit(bench, SIGNATURE, collectivite="*", headers=bearer(role=Role.OPERATOR))
+    assert refusal(answer) == (403, "forbidden")
+
+
+async def test_an_administrator_elsewhere_delegates_only_their_own_steps_here(bench: Bench) -> None:
+    who = bearer(OTHER_COMMUNE, role=Role.ADMINISTRATEUR, also={COMMUNE: Role.SIGNATAIRE}, subject="karima")
+    answer = await bench.http.post("/v1/delegations", json=DELEGATION, headers=who)
+    assert refusal(answer) == (403, "not-your-delegation")
+    own = await bench.http.post("/v1/delegations", json={**DELEGATION, "absent": "karima"}, headers=who)
+    assert own.status_code == 201, own.text
+
+
 async def test_nobody_records_a_mandate_for_themself_but_an_operator(bench: Bench) -> None:
     own = {**MANDATE, "person": "amina"}
     assert refusal(await bench.http.post("/v1/mandates", json=own)) == (403, "own-mandate")

@@ -7,9 +7,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncssh
+import httpx
 import pytest
 
 from services.ack.acquit import read_reply
+from services.simulator.adapters.folder import Folder
+from services.simulator.api import routes
+from services.simulator.handler import Guichet
+from shared.web.app import caller_dependency, service_app
+from shared.web.auth import Role
+from tests.callers import bearer, checker
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.platform import sample
 
@@ -103,3 +110,26 @@ async def test_nothing_outside_its_folder_can_be_reached(helios: Helios) -> None
             with pytest.raises(asyncssh.SFTPError):
                 async with sftp.open(path, "rb") as file:
                     await file.read()
+
+
+@pytest.mark.parametrize(
+    ("who", "looking", "choosing"),
+    [
+        (bearer("*", role=Role.OPERATOR), 200, 200),
+        (bearer(role=Role.OPERATOR), 200, 403),
+        (bearer(role=Role.AUDITEUR), 200, 403),
+        ({}, 401, 401),
+    ],
+)
+async def test_whoever_reads_somewhere_looks_on_and_an_operator_chooses(
+    tmp_path: Path, who: dict[str, str], looking: int, choosing: int
+) -> None:
+    folder = Folder(tmp_path)
+    guichet = Guichet(folder)
+    app = service_app("simulator", "", checks={})
+    app.include_router(routes(guichet, folder, caller=caller_dependency(checker())))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://simulator") as http:
+        for path in ("/v1/scenario", "/v1/receipts"):
+            assert (await http.get(path, headers=who)).status_code == looking
+        assert (await http.put("/v1/scenario", json={"delay_seconds": 5}, headers=who)).status_code == choosing
+    assert guichet.scenario.delay_seconds == (5 if choosing == 200 else 0)

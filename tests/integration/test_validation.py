@@ -340,8 +340,9 @@ async def test_a_pack_is_handed_out_as_it_was_installed(bench: Bench) -> None:
 
 async def test_only_an_operator_touches_packs(bench: Bench) -> None:
     for method, path in (("POST", "/v1/schemas/x"), ("PUT", f"/v1/schemas/{BUILT_IN}")):
-        answer = await bench.http.request(method, path, json={"role": "inactive"})
-        assert answer.status_code == 403
+        for who in (bearer(), bearer("*", role=Role.ADMINISTRATEUR), bearer(role=Role.OPERATOR)):
+            answer = await bench.http.request(method, path, json={"role": "inactive"}, headers=who)
+            assert answer.status_code == 403
 
 
 async def test_the_policy_of_a_collectivite_counts_for_it_alone(bench: Bench) -> None:
@@ -377,6 +378,7 @@ async def test_the_policy_of_a_collectivite_counts_for_it_alone(bench: Bench) ->
         ("bordereau.total", OTHER_COMMUNE, Role.ADMINISTRATEUR, 403),
         ("bordereau.total", "*", Role.ADMINISTRATEUR, 403),
         ("bordereau.total", COMMUNE, Role.GESTIONNAIRE, 403),
+        ("bordereau.total", "*", Role.OPERATOR, 403),  # an operator of the commune alone
     ],
 )
 async def test_a_control_changes_only_as_it_may(
@@ -385,6 +387,24 @@ async def test_a_control_changes_only_as_it_may(
     change = {"collectivite": collectivite, "severity": "warning", "reason": "pour voir"}
     answer = await bench.http.put(f"/v1/controls/{code}", json=change, headers=bearer(role=role))
     assert answer.status_code == status
+
+
+async def test_who_administers_one_and_reads_another_changes_nothing_there(bench: Bench) -> None:
+    who = bearer(role=Role.ADMINISTRATEUR, also={OTHER_COMMUNE: Role.AUDITEUR})
+    assert (await bench.http.get(f"/v1/controls?collectivite={OTHER_COMMUNE}", headers=who)).status_code == 200
+    change = {"collectivite": OTHER_COMMUNE, "severity": "warning", "reason": "pour voir"}
+    answer = await bench.http.put("/v1/controls/bordereau.total", json=change, headers=who)
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:heliotrope:problem:forbidden")
+    flux_id, _ = await bench.judged(sample(1), OTHER_COMMUNE)
+    path = f"/v1/flux/{flux_id}/duplicate-acceptance"
+    assert (await bench.http.post(path, json={"reason": "parce que"}, headers=who)).status_code == 403
+
+
+async def test_a_reply_that_belongs_to_no_flux_has_no_findings(bench: Bench) -> None:
+    first, *_ = await bench.history.append(an.reply_of_no_flux(datetime.now(UTC)), expected_version=0)
+    for path in ("findings", "synthese", f"difference?since={first.flux_id}", "attachments/1"):
+        answer = await bench.http.get(f"/v1/flux/{first.flux_id}/{path}", headers=OPERATOR)
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:flux-not-found")
 
 
 async def test_a_file_is_checked_without_being_imported(bench: Bench) -> None:

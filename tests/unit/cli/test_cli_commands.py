@@ -1,10 +1,14 @@
 """How commands are called, and how they end: exit codes, French mistakes, JSON and nothing else with `--json`."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import jwt
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from typer.testing import CliRunner
 
 from cli.client_config import read_client_config
@@ -16,7 +20,10 @@ from cli.uploads import keys_of
 from local.client_file import write_client_config
 from local.errors import BadSettingError
 from local.folder import DataFolder, choose_folder
+from local.keys import ISSUER, ensure_keys
 from local.ports import Ports, base_of
+from shared.web.auth import Caller, Right, Role
+from shared.web.keys import token_checker
 
 RUNNER = CliRunner()
 
@@ -63,6 +70,9 @@ def test_every_command_can_answer_in_json(command: tuple[str, ...]) -> None:
         (["perdu"], "commande mal écrite"),
         (["up", "--bus", "rabbit"], "ne convient pas"),
         (["flux", "show", "x", "--at", "hier"], "Instant illisible"),
+        (["token", "camille", "--role", "signataire"], "Rôle mal écrit"),
+        (["token", "camille", "--role", "maire@213499908"], "Rôle mal écrit"),
+        (["token", "camille", "--role", "signataire@21349990"], "Rôle mal écrit"),
         (["bus", "parked", "release"], "Messages à préciser"),
         (["bus", "parked", "release", "a", "--all"], "Messages à préciser"),
     ],
@@ -98,6 +108,34 @@ def test_without_a_platform_a_command_ends_with_3_and_json_says_so_too(arguments
     document = json.loads(done.stdout)
     assert document["type"] == "urn:heliotrope:problem:unreachable"
     assert "make up" in document["detail"]
+
+
+def test_a_token_says_which_role_in_which_collectivite(tmp_path: Path) -> None:
+    held = ("signataire@213499908", "administrateur@213499908", "auditeur@*")
+    done = RUNNER.invoke(app, ["token", "camille", *(f"--role={one}" for one in held), "--json"])
+    ensure_keys(DataFolder(tmp_path / "data"), datetime.now(UTC))
+    checker = token_checker(DataFolder(tmp_path / "data").jwks_file, ISSUER, lambda: 0.0)
+    assert checker.check(json.loads(done.stdout)["token"]) == Caller(
+        "camille",
+        {"213499908": frozenset({Role.SIGNATAIRE, Role.ADMINISTRATEUR}), "*": frozenset({Role.AUDITEUR})},
+    )
+
+
+def test_a_token_of_the_operator_that_an_older_version_wrote_is_made_again(tmp_path: Path) -> None:
+    folder, now = DataFolder(tmp_path / "data"), datetime.now(UTC)
+    folder.make()
+    ensure_keys(folder, now)
+    good = folder.token_file.read_text("ascii")
+    ensure_keys(folder, now)
+    assert folder.token_file.read_text("ascii") == good
+    claims = jwt.decode(good, options={"verify_signature": False})
+    key = load_pem_private_key((folder.keys / "token-signing.pem").read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    old = jwt.encode({**claims, "roles": ["operateur"], "collectivites": ["*"]}, key, algorithm="EdDSA")
+    folder.token_file.write_text(old, "ascii")
+    ensure_keys(folder, now)
+    checker = token_checker(folder.jwks_file, ISSUER, lambda: 0.0)
+    assert checker.check(folder.token_file.read_text("ascii")).may(Right.OPERATE, "*")
 
 
 def test_a_known_platform_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:

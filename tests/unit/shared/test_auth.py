@@ -1,6 +1,7 @@
-"""Bearer tokens: who gets in, for which collectivité, and what the others read."""
+"""Bearer tokens: who gets in, what the others read, and the keys that change while the service runs."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from jwt.utils import base64url_decode, base64url_encode
 
 from local.keys import public_jwk
 from shared.errors import RequestRefusedError
-from shared.web.auth import MAY_READ, MAY_SEND, Caller, Role, TokenChecker
+from shared.facts.streams import UNATTRIBUTED
+from shared.web.auth import Caller, Right, Role, TokenChecker
+from shared.web.keys import FILE_BYTES_MAX, LOOK_SECONDS, token_checker
 
 KEY = Ed25519PrivateKey.generate()
 OTHER_KEY = Ed25519PrivateKey.generate()
@@ -32,7 +35,7 @@ def checker(tmp_path: Path) -> TokenChecker:
 def checker_of(folder: Path, *keys: object) -> TokenChecker:
     path = folder / "jwks.json"
     path.write_text(json.dumps({"keys": keys}))
-    return TokenChecker.from_file(path, "heliotrope")
+    return token_checker(path, "heliotrope", lambda: 0.0)
 
 
 def token(key: object = KEY, *, kid: str | None = KID, algorithm: str = "EdDSA", **changes: object) -> str:
@@ -42,8 +45,7 @@ def token(key: object = KEY, *, kid: str | None = KID, algorithm: str = "EdDSA",
         "aud": "heliotrope",
         "iss": "heliotrope",
         "exp": NOW + timedelta(hours=1),
-        "roles": ["gestionnaire"],
-        "collectivites": ["213499908"],
+        "roles": {"213499908": ["gestionnaire"], "*": ["auditeur"]},
     } | changes
     claims = {name: value for name, value in claims.items() if value is not None}
     headers = {"kid": kid} if kid else {}
@@ -72,10 +74,17 @@ BAD_TOKENS = {
     "of nobody": token(sub=None),
     "for nobody": token(aud=None),
     "from nobody": token(iss=None),
-    "an unknown role": token(roles=["king"]),
+    "an unknown role": token(roles={"213499908": ["gestionnaire", "king"]}),
+    "roles nowhere": token(roles=None),
+    "roles and collectivités apart, as they once were": token(roles=["gestionnaire"], collectivites=["213499908"]),
     "roles of another shape": token(roles=7),
-    "collectivites of another shape": token(collectivites=7),
-    "altered": altered(token(), roles=["operateur"], collectivites=["*"]),
+    "one role, and no list": token(roles={"213499908": "gestionnaire"}),
+    "a role in no collectivité": token(roles={"": ["gestionnaire"]}),
+    "a SIRET": token(roles={"21349990800019": ["gestionnaire"]}),
+    "no digits": token(roles={"²" * 9: ["gestionnaire"]}),
+    "a line too many": token(roles={"213499908\n": ["gestionnaire"]}),
+    "what belongs to nobody": token(roles={UNATTRIBUTED: ["operateur"]}),
+    "altered": altered(token(), roles={"*": ["operateur"]}),
     "signature cut off": token().rpartition(".")[0] + ".",
     "signed by none": token("", algorithm="none"),
     "our public key as a secret": token(PUBLIC_BYTES, algorithm="HS256"),
@@ -85,7 +94,16 @@ BAD_TOKENS = {
 
 
 def test_a_good_token_says_who_calls(checker: TokenChecker) -> None:
-    assert checker.check(token()) == Caller("amina", frozenset({Role.GESTIONNAIRE}), frozenset({"213499908"}))
+    assert checker.check(token()) == Caller(
+        "amina", {"213499908": frozenset({Role.GESTIONNAIRE}), "*": frozenset({Role.AUDITEUR})}
+    )
+
+
+@pytest.mark.parametrize("roles", [{}, {"213499908": []}])
+def test_a_token_without_a_role_is_nobodys_business_but_opens_nothing(
+    checker: TokenChecker, roles: dict[str, list[str]]
+) -> None:
+    assert not any(checker.check(token(roles=roles)).may(right, "213499908") for right in Right)
 
 
 def test_a_clock_that_is_a_little_slow_is_forgiven(checker: TokenChecker) -> None:
@@ -119,60 +137,110 @@ def test_an_expired_token_says_so(checker: TokenChecker) -> None:
         checker.check(token(exp=datetime.now(UTC) - timedelta(days=1)))
 
 
-def caller(*collectivites: str, role: Role = Role.GESTIONNAIRE) -> Caller:
-    return Caller("amina", frozenset({role}), frozenset(collectivites))
+# --- Keys that change --------------------------------------------------------------------------------------------
 
 
-def test_whoever_acts_for_one_collectivite_need_not_name_it() -> None:
-    assert caller("213499908").choose("") == "213499908"
+@dataclass
+class Keys:
+    """A file of keys that changes, and the time that goes by; the first key is in it."""
+
+    path: Path
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin with the first key."""
+        self.write(KEY)
+        self.checker = token_checker(self.path, "heliotrope", lambda: self.at)
+
+    def write(self, *keys: Ed25519PrivateKey) -> None:
+        self.path.write_text(json.dumps({"keys": [public_jwk(key) for key in keys]}))
+
+    def opens(self, key: Ed25519PrivateKey) -> bool:
+        try:
+            self.checker.check(token(key, kid=str(public_jwk(key)["kid"])))
+        except RequestRefusedError:
+            return False
+        return True
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path / "jwks.json")
+
+
+def test_a_key_is_rotated_without_a_restart(keys: Keys) -> None:
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (True, False)
+    keys.write(KEY, OTHER_KEY)
+    keys.at += LOOK_SECONDS
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (True, True)
+    keys.write(OTHER_KEY)
+    keys.at += LOOK_SECONDS
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (False, True)
+
+
+def test_a_file_put_in_the_place_of_the_other_counts(keys: Keys, tmp_path: Path) -> None:
+    new = Keys(tmp_path / "new.json")
+    new.write(OTHER_KEY)
+    new.path.replace(keys.path)
+    keys.at += LOOK_SECONDS
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (False, True)
+
+
+def test_a_file_without_a_key_closes_every_door(keys: Keys) -> None:
+    keys.write()
+    keys.at += LOOK_SECONDS
+    assert not keys.opens(KEY)
+
+
+def test_unknown_keys_have_the_file_read_at_a_bounded_pace(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    really = Path.open
+
+    def counted(path: Path, mode: str) -> object:
+        opened.append(path)
+        return really(path, mode)
+
+    monkeypatch.setattr(Path, "open", counted)
+    for _ in range(100):
+        assert not keys.opens(OTHER_KEY)
+    assert opened == []
+    keys.at += LOOK_SECONDS
+    for _ in range(100):
+        assert not keys.opens(OTHER_KEY)
+    assert opened == [keys.path]
+    keys.at += LOOK_SECONDS
+    assert keys.opens(KEY)  # the file is as it was
+    assert opened == [keys.path]
 
 
 @pytest.mark.parametrize(
-    ("who", "asked", "status", "slug"),
-    [
-        (caller("213499908", "111222333"), "", 400, "collectivite-required"),
-        (caller("*"), "", 400, "collectivite-required"),
-        (caller(), "", 400, "collectivite-required"),
-        (caller("*"), "12", 400, "collectivite-invalid"),
-        (caller("*"), "²" * 9, 400, "collectivite-invalid"),
-        (caller("*"), "21349990800019", 400, "collectivite-invalid"),
-        (caller("213499908"), "*", 400, "collectivite-invalid"),
-        (caller("213499908"), "111222333", 403, "forbidden"),
-        (caller(), "111222333", 403, "forbidden"),
-    ],
+    "content",
+    [b"", b'{"keys": [{"kty": "OKP", ', b"{}", b"[]", b"7", b'{"keys": 7}', b'{"keys": ["x"]}', b"\xff\xfe"],
 )
-def test_a_collectivite_that_cannot_be_is_refused(who: Caller, asked: str, status: int, slug: str) -> None:
-    with pytest.raises(RequestRefusedError) as refused:
-        who.choose(asked)
-    assert (refused.value.status, refused.value.slug) == (status, slug)
+def test_while_the_file_is_half_written_the_keys_read_last_go_on(
+    keys: Keys, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys.path.write_bytes(content)
+    for _ in range(3):
+        keys.at += LOOK_SECONDS
+        assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (True, False)
+    assert [record.message for record in caplog.records] == ["keys.unreadable"]
+    keys.write(OTHER_KEY)
+    keys.at += LOOK_SECONDS
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (False, True)
+    keys.path.unlink()
+    keys.at += LOOK_SECONDS
+    assert keys.opens(OTHER_KEY)
+    assert [record.message for record in caplog.records] == ["keys.unreadable"] * 2
 
 
-def test_an_operator_acts_for_all() -> None:
-    operator = caller("*", role=Role.OPERATOR)
-    assert operator.choose("111222333") == "111222333"
-    assert operator.perimeter is None
-    assert operator.may_see("anyone")
+def test_a_file_without_an_end_is_not_read_to_it(keys: Keys) -> None:
+    keys.path.write_bytes(b" " * FILE_BYTES_MAX + keys.path.read_bytes())
+    with pytest.raises(ValueError, match="Expecting value"):
+        token_checker(keys.path, "heliotrope", lambda: 0.0)
 
 
-def test_a_perimeter_is_never_wider_than_the_token() -> None:
-    assert caller("213499908").perimeter == frozenset({"213499908"})
-    assert not caller("213499908").may_see("111222333")
-    assert caller().perimeter == frozenset()
-
-
-def test_an_auditor_reads_and_sends_nothing() -> None:
-    auditor = caller("213499908", role=Role.AUDITEUR)
-    auditor.require(MAY_READ, "consulter les flux")
-    with pytest.raises(RequestRefusedError, match="envoyer un flux") as refused:
-        auditor.require(MAY_SEND, "envoyer un flux")
-    assert (refused.value.status, refused.value.slug) == (403, "forbidden")
-
-
-def test_a_token_without_a_role_opens_nothing(checker: TokenChecker) -> None:
-    nobody = checker.check(token(roles=None))
-    with pytest.raises(RequestRefusedError):
-        nobody.require(MAY_READ, "consulter les flux")
-
-
-def test_a_token_without_a_collectivite_sees_none(checker: TokenChecker) -> None:
-    assert checker.check(token(collectivites=None)).perimeter == frozenset()
+def test_a_key_of_a_kind_unknown_here_is_left_out(keys: Keys) -> None:
+    keys.path.write_text(json.dumps({"keys": [{"kty": "future", "kid": "x"}, public_jwk(OTHER_KEY)]}))
+    keys.at += LOOK_SECONDS
+    assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (False, True)

@@ -15,16 +15,16 @@ from shared.facts.events import Fact, FluxCancelled, TransmissionRequested
 from shared.facts.lifecycle import Flux, State
 from shared.facts.streams import UNATTRIBUTED, flux_stream, reply_stream
 from shared.retrying import ATTEMPTS_MAX
-from shared.web.auth import EVERY_COLLECTIVITE, Caller, Role
-from shared.web.deciding import decide_on
+from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right, Role
+from shared.web.deciding import Decide, Decided, decide_on, load_flux, load_visible
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-AMINA = Caller("amina", frozenset({Role.GESTIONNAIRE}), frozenset({an.collectivite}))
-OPERATOR = Caller("olga", frozenset({Role.OPERATOR}), frozenset({EVERY_COLLECTIVITE}))
-STRANGER = Caller("sam", frozenset({Role.GESTIONNAIRE}), frozenset({"999999999"}))
+AMINA = Caller("amina", {an.collectivite: frozenset({Role.GESTIONNAIRE})})
+OPERATOR = Caller("olga", {EVERY_COLLECTIVITE: frozenset({Role.OPERATOR})})
+STRANGER = Caller("sam", {"999999999": frozenset({Role.GESTIONNAIRE})})
 WAITING = [an.imported_on_request, an.validated_unsigned]
 CANCELLED = FluxCancelled(reason="erreur de saisie")
 
@@ -77,13 +77,19 @@ async def send(journal: Journal, flux_id: UUID, who: Caller) -> None:
     await SendRequests(history=journal, now=now).take(flux_id, "", who)
 
 
+async def to_send(journal: Journal, flux_id: UUID, decide: Decide, who: Caller = AMINA) -> Decided:
+    return await decide_on(
+        flux_id, decide, who=who, right=Right.SEND, action="envoyer un flux", history=journal, now=now
+    )
+
+
 Ask = Callable[[Journal, UUID, Caller], Awaitable[None]]
 asked = pytest.mark.parametrize("ask", [cancel, send])
 
 
 async def test_what_is_decided_follows_from_the_last_event_and_names_its_author(journal: Journal) -> None:
     flux_id = await journal.begin(WAITING)
-    decided = await decide_on(flux_id, lambda *_: [CANCELLED], who=AMINA, history=journal, now=now)
+    decided = await to_send(journal, flux_id, lambda *_: [CANCELLED])
     before, last = (await journal.load(flux_id))[-2:]
     assert decided.recorded == (last,)
     assert decided.flux.state is State.CANCELLED
@@ -92,7 +98,7 @@ async def test_what_is_decided_follows_from_the_last_event_and_names_its_author(
 
 async def test_nothing_is_recorded_when_nothing_is_left_to_do(journal: Journal) -> None:
     flux_id = await journal.begin([*WAITING, CANCELLED])
-    decided = await decide_on(flux_id, lambda *_: [], who=AMINA, history=journal, now=now)
+    decided = await to_send(journal, flux_id, lambda *_: [])
     assert decided.recorded == ()
     assert decided.flux.state is State.CANCELLED
     assert len(journal.log) == 3
@@ -107,7 +113,7 @@ async def test_after_a_conflict_it_is_decided_on_the_flux_as_it_has_become(journ
         seen.append((flux, len(past)))
         return [CANCELLED] if flux.may_be_cancelled else []
 
-    decided = await decide_on(flux_id, decide, who=AMINA, history=journal, now=now)
+    decided = await to_send(journal, flux_id, decide)
     assert [(flux.state, count) for flux, count in seen] == [(State.READY, 2), (State.SENDING, 3)]
     assert decided.recorded == ()
 
@@ -151,6 +157,30 @@ async def test_what_does_not_exist_is_not_found(ask: Ask, journal: Journal) -> N
 @asked
 async def test_the_flux_of_another_collectivite_is_not_found(ask: Ask, journal: Journal) -> None:
     await assert_not_found(ask, journal, await journal.begin(WAITING), STRANGER)
+
+
+@asked
+async def test_who_sees_a_flux_without_the_right_to_send_is_told_so(ask: Ask, journal: Journal) -> None:
+    flux_id = await journal.begin(WAITING)
+    elsewhere = Caller(
+        "sam", {"999999999": frozenset({Role.GESTIONNAIRE}), an.collectivite: frozenset({Role.SIGNATAIRE})}
+    )
+    with pytest.raises(RequestRefusedError) as refused:
+        await ask(journal, flux_id, elsewhere)
+    assert (refused.value.status, refused.value.slug) == (403, "forbidden")
+    assert len(journal.log) == len(WAITING)
+
+
+async def test_a_reply_that_belongs_to_no_flux_is_seen_by_those_who_read_everywhere(journal: Journal) -> None:
+    stream = await journal.begin([an.reply_received, an.unmatched], UNATTRIBUTED)
+    auditor = Caller("ada", {EVERY_COLLECTIVITE: frozenset({Role.AUDITEUR})})
+    for who in (OPERATOR, auditor):
+        assert await load_visible(stream, who=who, history=journal) == await journal.load(stream)
+        with pytest.raises(RequestRefusedError, match="Aucun flux"):
+            await load_flux(stream, who=who, history=journal)
+    for who in (AMINA, STRANGER):
+        with pytest.raises(RequestRefusedError, match="Aucun flux"):
+            await load_visible(stream, who=who, history=journal)
 
 
 async def assert_not_found(ask: Ask, journal: Journal, flux_id: UUID, who: Caller) -> None:
