@@ -9,12 +9,12 @@ from pydantic import AwareDatetime
 
 from services.history.ports import Rows
 from services.history.views import event_shown, flux_shown, until
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
 from shared.facts.lifecycle import State
 from shared.journal.history import History
-from shared.web.app import flux_not_found
 from shared.web.auth import MAY_READ, Caller
+from shared.web.problems import flux_not_found
 
 PAGE_ROWS_MAX = 500
 
@@ -48,7 +48,7 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
             past = until(past, at)
         if not past:
             raise RequestRefusedError(
-                404,
+                Why.NOT_FOUND,
                 "flux-not-yet",
                 "Flux inexistant à cet instant",
                 f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",

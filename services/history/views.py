@@ -25,7 +25,7 @@ from shared.facts.events import (
     TransmissionAttempted,
 )
 from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, Flux, State, fold
-from shared.web.app import PROBLEM_TYPE
+from shared.web.problems import PROBLEM_TYPE
 
 
 class Row(BaseModel):

@@ -2,22 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import unquote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
-from pes.units import MEBIBYTE
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
-from shared.errors import RequestRefusedError, TooLargeError
-from shared.web.app import NO_STORE
 from shared.web.auth import MAY_READ, MAY_SEND, Caller
-from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
+from shared.web.uploads import Bounds, uploaded
 
 WhoDependency = Callable[..., Awaitable[Caller]]
 
@@ -28,7 +24,7 @@ class Acceptance(BaseModel):
     reason: Reason
 
 
-def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, files_max: int) -> APIRouter:
+def check_routes(checks: Checks, *, caller: WhoDependency, bounds: Bounds) -> APIRouter:
     """Return the route that checks files without importing them."""
     router = APIRouter(prefix="/v1/checks", tags=["contrôles"])
 
@@ -42,30 +38,8 @@ def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, 
     ) -> JSONResponse:
         who.require(MAY_READ, "contrôler un fichier")
         collectivite = who.choose(x_collectivite)
-        boundary = boundary_of(request.headers.get("content-type", ""))
-        body = Body(request.stream(), drained_bytes_max=file_bytes_max)
-        results: list[dict[str, object]] = []
-        try:
-            if boundary is None:
-                file = File(unquote(x_filename) or DEFAULT_FILENAME, body)
-                results.append(await checks.check(file, collectivite, pack))
-            else:
-                async for file in files(body, boundary):
-                    if len(results) == files_max:
-                        raise _too_many(files_max)
-                    results.append(await checks.check(file, collectivite, pack))
-        except TooLargeError as error:
-            await body.drain()
-            raise _too_large(error.bytes_max) from error
-        except RequestRefusedError:
-            await body.drain()  # so that the caller, still sending, gets to read the refusal
-            raise
-        except ClientDisconnect as error:
-            raise RequestRefusedError(400, "cut-off", "Envoi interrompu", "L'envoi s'est interrompu.") from error
-        if not results:
-            raise RequestRefusedError(
-                400, "no-file", "Aucun fichier", "La demande ne contient aucun fichier. Joignez au moins un PES."
-            )
+        async with uploaded(request, bounds, filename=x_filename) as upload:
+            results = [await checks.check(file, collectivite, pack) async for file in upload.files]
         return JSONResponse(results, headers=NO_STORE)
 
     return router
@@ -101,23 +75,3 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
         return await reports.accept(flux_id, acceptance.reason, who)
 
     return router
-
-
-def _too_large(bytes_max: int) -> RequestRefusedError:
-    return RequestRefusedError(
-        413,
-        "too-large",
-        "Fichier trop volumineux",
-        f"Le fichier dépasse {bytes_max // MEBIBYTE} Mio, la taille la plus grande qu'accepte la plateforme.",
-        extra={"bytes_max": bytes_max},
-    )
-
-
-def _too_many(files_max: int) -> RequestRefusedError:
-    return RequestRefusedError(
-        413,
-        "too-many-files",
-        "Trop de fichiers",
-        f"Une demande peut contenir au plus {files_max} fichiers. Envoyez les suivants dans une autre demande.",
-        extra={"files_max": files_max},
-    )

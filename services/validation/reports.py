@@ -17,15 +17,15 @@ from pes.vocabulary import Finding
 from services.validation import decide
 from services.validation.handler import run_twice
 from services.validation.ports import Documents, Scratch, Workers
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
 from shared.facts.events import Fact, FluxInvalidated, FluxValidated, SignaturesRejected
 from shared.facts.lifecycle import Flux, fold
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
-from shared.web.app import NO_STORE, flux_not_found
 from shared.web.auth import MAY_READ, Caller
 from shared.web.deciding import decide_on
+from shared.web.problems import NO_STORE, flux_not_found
 
 _WHY = {
     "missing": "le flux n'en a pas à cette place",
@@ -34,9 +34,9 @@ _WHY = {
     "infected": "l'antivirus a trouvé quelque chose dans ce flux",
 }
 _FAULTS = {
-    "missing": (404, "Pièce jointe introuvable"),
-    "too-large": (422, "Pièce jointe trop volumineuse"),
-    "infected": (422, "Fichier infecté"),
+    "missing": (Why.NOT_FOUND, "Pièce jointe introuvable"),
+    "too-large": (Why.UNUSABLE, "Pièce jointe trop volumineuse"),
+    "infected": (Why.UNUSABLE, "Fichier infecté"),
 }
 
 
@@ -71,7 +71,10 @@ class Reports:
             return {"flux_id": str(flux_id), **index, "pages_total": len(digests)}
         if page > len(digests):
             raise RequestRefusedError(
-                404, "page-not-found", "Page inexistante", f"La synthèse a {len(digests)} pages ; demandée : {page}."
+                Why.NOT_FOUND,
+                "page-not-found",
+                "Page inexistante",
+                f"La synthèse a {len(digests)} pages ; demandée : {page}.",
             )
         pieces = json.loads(await self.documents.read(digests[page - 1]))
         return {"flux_id": str(flux_id), "page": page, "pages_total": len(digests), "pieces": pieces}
@@ -84,7 +87,7 @@ class Reports:
             found = await run_twice(self.workers, compare, task)
         except WorkerLostError as error:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "not-comparable",
                 "Comparaison impossible",
                 "Ces flux sont trop gros pour être comparés ici. Comparez leurs fichiers : heliotrope diff.",
@@ -95,7 +98,7 @@ class Reports:
         """Return the original bytes of one PJ.
 
         Raises:
-            RequestRefusedError: 404 when there is none at that place, 422 when it cannot be opened.
+            RequestRefusedError: there is none at that place, or it cannot be opened.
         """
         past = await self._visible(flux_id, who)
         flux = fold(event.data for event in past)
@@ -126,7 +129,7 @@ class Reports:
         """Record that someone answers for a duplicate.
 
         Raises:
-            RequestRefusedError: 404 when the caller may not see the flux, 409 when it is no duplicate.
+            RequestRefusedError: the caller may not see the flux, or it is no duplicate.
         """
 
         def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
@@ -146,7 +149,7 @@ class Reports:
         judged = _last_judgement(past)
         if judged.synthese is None:
             raise RequestRefusedError(
-                404,
+                Why.NOT_FOUND,
                 "no-synthese",
                 "Pas de synthèse",
                 "Le contenu de ce flux n'a pas pu être lu : voyez ses anomalies.",
@@ -164,7 +167,7 @@ def _last_judgement(past: list[Event]) -> FluxValidated | FluxInvalidated:
         if isinstance(event.data, FluxValidated | FluxInvalidated):
             return event.data
     raise RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         "not-judged",
         "Flux pas encore contrôlé",
         "Le contrôle de ce flux n'est pas terminé. Recommencez bientôt.",
@@ -184,9 +187,9 @@ def _blocking(past: Sequence[Event]) -> list[Finding]:
 
 
 def _not_extracted(position: int, fault: str) -> RequestRefusedError:
-    status, title = _FAULTS.get(fault, (422, "Pièce jointe illisible"))
+    why, title = _FAULTS.get(fault, (Why.UNUSABLE, "Pièce jointe illisible"))
     return RequestRefusedError(
-        status,
+        why,
         "attachment-not-extracted",
         title,
         f"La pièce jointe {position} ne peut pas être extraite : {_WHY.get(fault, 'son contenu est illisible')}. "

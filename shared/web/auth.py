@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jwt
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 
 AUDIENCE = "heliotrope"
 ALGORITHMS = ("EdDSA", "RS256", "ES256")
@@ -66,7 +66,7 @@ class Caller:
             return next(iter(self.collectivites))
         if not asked:
             raise RequestRefusedError(
-                400,
+                Why.BADLY_FORMED,
                 "collectivite-required",
                 "Collectivité non précisée",
                 "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l'en-tête "
@@ -74,14 +74,14 @@ class Caller:
             )
         if not asked.isascii() or not asked.isdigit() or len(asked) != 9:
             raise RequestRefusedError(
-                400,
+                Why.BADLY_FORMED,
                 "collectivite-invalid",
                 "Collectivité mal désignée",
                 f"L'en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
             )
         if not self.may_see(asked):
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "forbidden",
                 "Accès refusé",
                 f"Votre compte n'a pas accès à la collectivité {asked}. Demandez ce droit à votre administrateur.",
@@ -92,7 +92,7 @@ class Caller:
         """Return if one of the caller's roles is allowed; `action` (French) completes the refusal."""
         if not self.roles & allowed:
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "forbidden",
                 "Accès refusé",
                 f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
@@ -117,7 +117,7 @@ class TokenChecker:
         """Return who a token speaks for.
 
         Raises:
-            RequestRefusedError: 401; the token is absent, expired, or not signed by a key we know.
+            RequestRefusedError: the token is absent, expired, or not signed by a key we know.
         """
         try:
             key = self._keys[jwt.get_unverified_header(token).get("kid")]
@@ -140,11 +140,10 @@ class TokenChecker:
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
             expired = isinstance(error, jwt.ExpiredSignatureError)
             raise RequestRefusedError(
-                401,
+                Why.UNIDENTIFIED,
                 "unauthenticated",
                 "Authentification nécessaire",
                 "Votre jeton d'accès a expiré : demandez-en un nouveau."
                 if expired
                 else "Joignez un jeton d'accès valide : en-tête Authorization: Bearer <jeton>.",
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             ) from error

@@ -10,8 +10,8 @@ from shared.facts.events import Fact
 from shared.facts.lifecycle import Flux, fold
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
-from shared.web.app import flux_not_found
 from shared.web.auth import Caller
+from shared.web.problems import flux_not_found
 
 Decide = Callable[[Flux, Sequence[Event]], Sequence[Fact]]
 
@@ -35,7 +35,7 @@ async def decide_on(
     """Record what `decide` makes of a flux and of its events; it may be asked again, each time of the flux as it is.
 
     Raises:
-        RequestRefusedError: 404 when there is no such flux, or the caller may not see it; else as `decide` says.
+        RequestRefusedError: there is no such flux, or the caller may not see it; else as `decide` says.
         VersionConflictError: the flux moves faster than we can follow.
     """
 

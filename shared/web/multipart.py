@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 
 HEADER_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 20  # of one part
@@ -73,7 +73,7 @@ async def files(body: AsyncIterable[bytes], boundary: bytes) -> AsyncIterator[Fi
     """Yield the files of a body; form fields that are not files are passed over.
 
     Raises:
-        RequestRefusedError: 400; the body is not what its content type says, or ends too early.
+        RequestRefusedError: the body is not what its content type says, or ends too early.
     """
     reader = _Reader(body, boundary)
     while (event := await reader.next()) is not None:
@@ -167,7 +167,7 @@ class _Reader:
 
 def _malformed(reason: str) -> RequestRefusedError:
     return RequestRefusedError(
-        400,
+        Why.BADLY_FORMED,
         "multipart-malformed",
         "Envoi mal formé",
         f"L'envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l'envoi.",

@@ -44,6 +44,7 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.workers import Pool, TooCostlyError, WorkerLostError
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
+from shared.web.uploads import Bounds
 from tests import examples as an
 from tests.bad_input import BadFile, bad_files
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
@@ -131,9 +132,7 @@ async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> Asyn
         reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
         app = service_app("validation", "", checks={})
         caller = caller_dependency(checker())
-        app.include_router(
-            check_routes(Checks(judges, scratch, MEBIBYTE), caller=caller, file_bytes_max=MEBIBYTE, files_max=3)
-        )
+        app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=Bounds(MEBIBYTE, 3)))
         app.include_router(flux_routes(reports, caller=caller))
         administration = Administration(packs, policies, pool, lambda: datetime.now(UTC))
         app.include_router(administration_routes(administration, caller=caller))

@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.api import SendRequests
 from services.ingest.api import Importer
-from shared.errors import RequestRefusedError, VersionConflictError
+from shared.errors import RequestRefusedError, VersionConflictError, Why
 from shared.facts.envelope import UNATTRIBUTED, Event, new_id
 from shared.facts.events import Fact, FluxCancelled, TransmissionRequested
 from shared.facts.lifecycle import Flux, State
@@ -133,7 +133,7 @@ async def test_a_cancellation_that_comes_second_is_too_late(journal: Journal) ->
     journal.first = [an.requested]
     with pytest.raises(RequestRefusedError) as refused:
         await cancel(journal, flux_id, AMINA)
-    assert (refused.value.status, refused.value.slug) == (409, "too-late")
+    assert (refused.value.why, refused.value.slug) == (Why.AS_THINGS_STAND, "too-late")
 
 
 @asked
@@ -156,5 +156,5 @@ async def assert_not_found(ask: Ask, journal: Journal, flux_id: UUID, who: Calle
     before = list(journal.log)
     with pytest.raises(RequestRefusedError) as refused:
         await ask(journal, flux_id, who)
-    assert (refused.value.status, refused.value.slug) == (404, "flux-not-found")
+    assert (refused.value.why, refused.value.slug) == (Why.NOT_FOUND, "flux-not-found")
     assert journal.log == before
