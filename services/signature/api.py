@@ -14,9 +14,9 @@ from services.signature.expiry import Expiry
 from services.signature.parapheur import Parapheur, Signer
 from shared.errors import RequestRefusedError, Why
 from shared.web.auth import MAY_READ, Caller
+from shared.web.bodies import read_json
 from shared.web.problems import NO_STORE
 from shared.web.texts import Comment, Reason
-from shared.web.uploads import read_json
 from signing.certificates import read_der
 from signing.xades import Stated
 

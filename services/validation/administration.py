@@ -18,9 +18,9 @@ from services.validation.ports import InstalledPack, Packs, Policies, PolicyChan
 from shared.errors import RequestRefusedError, Why
 from shared.runtime.workers import WorkerLostError
 from shared.web.auth import MAY_ADMINISTER, MAY_OPERATE, MAY_READ, Caller
+from shared.web.bodies import read_whole
 from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
-from shared.web.uploads import read_whole
 
 EVERYONE = "*"
 

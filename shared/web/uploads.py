@@ -1,27 +1,16 @@
-"""What requests bring, within bounds: files one by one, or one body read whole.
-
-A body that is refused is read to its end all the same, within bounds, so that the caller, still sending, gets to read
-why.
-"""
+"""The files that a request brings, one by one, within bounds; what is refused of them is said here, once."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import unquote
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
 
 from pes.units import MEBIBYTE
 from shared.errors import RequestRefusedError, Why
-from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
-from shared.web.problems import invalid_request
-
-FAULTS_TOLD_MAX = 20
-
-Wanted = TypeVar("Wanted", bound=BaseModel)
+from shared.web.bodies import body_of, bounded
+from shared.web.multipart import DEFAULT_FILENAME, File, boundary_of, files
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ async def uploaded(request: Request, bounds: Bounds, *, filename: str, done: str
             by the reading of that file). Refusals raised inside the block pass through.
     """
     boundary = boundary_of(request.headers.get("content-type", ""))
-    async with _body_of(request, bounds.file_bytes_max) as body:
+    async with body_of(request, bounds.file_bytes_max) as body:
         if boundary is not None:
             yield Upload(_each(files(body, boundary), bounds, done), is_multipart=True)
         else:
@@ -63,46 +52,6 @@ async def uploaded(request: Request, bounds: Bounds, *, filename: str, done: str
             if announced.isdigit() and int(announced) > bounds.file_bytes_max:
                 raise _file_too_large(bounds.file_bytes_max)
             yield Upload(_only(File(unquote(filename) or DEFAULT_FILENAME, body), bounds), is_multipart=False)
-
-
-async def read_whole(request: Request, bytes_max: int, *, title: str, detail: str) -> bytes:
-    """Read the body of a request at once; `title` and `detail` (French) say that it is too large."""
-    async with _body_of(request, bytes_max) as body:
-        refused = RequestRefusedError(Why.TOO_LARGE, "too-large", title, detail)
-        return b"".join([chunk async for chunk in _bounded(body, bytes_max, refused)])
-
-
-async def read_json(request: Request, wanted: type[Wanted], bytes_max: int) -> Wanted:
-    """Read a request that may be large, but not without bound.
-
-    Raises:
-        RequestRefusedError: it is above the bound, or has not the shape that is expected.
-    """
-    body = await read_whole(
-        request,
-        bytes_max,
-        title="Demande trop volumineuse",
-        detail=f"Une demande fait {bytes_max // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
-    )
-    try:
-        return wanted.model_validate_json(body)
-    except ValidationError as error:
-        faults = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
-        raise invalid_request("élément", faults[:FAULTS_TOLD_MAX]) from error
-
-
-@asynccontextmanager
-async def _body_of(request: Request, drained_bytes_max: int) -> AsyncIterator[Body]:
-    body = Body(request.stream(), drained_bytes_max=drained_bytes_max)
-    try:
-        yield body
-    except ClientDisconnect as error:  # the caller is gone: it goes to the logs
-        raise RequestRefusedError(
-            Why.BADLY_FORMED, "cut-off", "Envoi interrompu", "L'envoi s'est interrompu avant la fin."
-        ) from error
-    except RequestRefusedError:
-        await body.drain()
-        raise
 
 
 async def _each(found: AsyncIterator[File], bounds: Bounds, done: str) -> AsyncIterator[File]:
@@ -128,18 +77,7 @@ async def _only(file: File, bounds: Bounds) -> AsyncIterator[File]:
 
 def _within(file: File, bounds: Bounds) -> File:
     too_large = _file_too_large(bounds.file_bytes_max)
-    return File(file.filename, _bounded(file.chunks, bounds.file_bytes_max, too_large))
-
-
-async def _bounded(
-    chunks: AsyncIterator[bytes], bytes_max: int, too_large: RequestRefusedError
-) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > bytes_max:
-            raise too_large
-        yield chunk
+    return File(file.filename, bounded(file.chunks, bounds.file_bytes_max, too_large))
 
 
 def _file_too_large(bytes_max: int) -> RequestRefusedError:
