@@ -1,7 +1,9 @@
 """The HTTP API of `validation`: check files without importing them, and read what was found in a flux."""
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Annotated
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -9,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from services.validation.preflight import Checks
-from services.validation.reports import Reports
+from services.validation.reports import Attachment, Reports
 from shared.web.auth import MAY_READ, MAY_SEND, Caller
 from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
@@ -65,7 +67,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
 
     @router.get("/{flux_id}/attachments/{position}", summary="Extraire une pièce jointe")
     async def attachment(flux_id: UUID, position: int, who: Annotated[Caller, Depends(caller)]) -> Response:
-        return await reports.attachment(flux_id, position, who)
+        return _as_a_file(await reports.attachment(flux_id, position, who))
 
     @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d'envoyer de nouveau")
     async def accept(
@@ -75,3 +77,14 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
         return await reports.accept(flux_id, acceptance.reason, who)
 
     return router
+
+
+def _as_a_file(attachment: Attachment) -> Response:
+    """Answer with a PJ, never shown in the browser's own page: its content is the sender's, not ours."""
+    headers = {
+        **NO_STORE,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(attachment.name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(attachment.sha256)).decode()}:",
+    }
+    return Response(attachment.content, headers=headers, media_type="application/octet-stream")

@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 from uuid import UUID
-
-from fastapi.responses import Response
 
 from pes.synthese import Json
 from pes.tasks import CompareTask, ExtractTask, compare, extract_file
@@ -25,7 +21,7 @@ from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
 from shared.web.auth import MAY_READ, Caller
 from shared.web.deciding import decide_on
-from shared.web.problems import NO_STORE, flux_not_found
+from shared.web.problems import flux_not_found
 
 _WHY = {
     "missing": "le flux n'en a pas à cette place",
@@ -38,6 +34,15 @@ _FAULTS = {
     "too-large": (Why.UNUSABLE, "Pièce jointe trop volumineuse"),
     "infected": (Why.UNUSABLE, "Fichier infecté"),
 }
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A PJ as it was before its sender packed it."""
+
+    name: str
+    sha256: str
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Reports:
             ) from error
         return {"since": str(old), "flux_id": str(new), **json.loads(found)}
 
-    async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Response:
+    async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Attachment:
         """Return the original bytes of one PJ.
 
         Raises:
@@ -116,14 +121,7 @@ class Reports:
             if taken.fault:
                 raise _not_extracted(position, taken.fault)
             content = await asyncio.to_thread(into.read_bytes)
-        # Never shown in the browser's own page: its content is the sender's, not ours.
-        headers = {
-            **NO_STORE,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(taken.name or f'pj-{position}', safe='')}",
-            "X-Content-Type-Options": "nosniff",
-            "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(taken.sha256)).decode()}:",
-        }
-        return Response(content, headers=headers, media_type="application/octet-stream")
+        return Attachment(taken.name or f"pj-{position}", taken.sha256, content)
 
     async def accept(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
         """Record that someone answers for a duplicate.

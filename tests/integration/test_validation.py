@@ -422,6 +422,11 @@ async def test_a_check_knows_what_was_sent_already(bench: Bench) -> None:
 async def test_what_cannot_be_checked_is_refused(bench: Bench) -> None:
     answer = await bench.http.post("/v1/checks", content=b"<" + b" " * MEBIBYTE)
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:heliotrope:problem:too-large")
+    several = [("file", (f"{number}.xml", sample(1))) for number in range(4)]
+    answer = await bench.http.post("/v1/checks", files=several)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:heliotrope:problem:too-many-files")
+    answer = await bench.http.post("/v1/checks", files={"note": (None, "no file")})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:heliotrope:problem:no-file")
     answer = await bench.http.post("/v1/checks?pack=absent", content=sample(1))
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:pack-not-found")
     answer = await bench.http.post(
