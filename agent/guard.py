@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import RequestRefusedError
-from shared.web.app import problem
+from shared.errors import RequestRefusedError, Why
+from shared.web.problems import problem
 
 API: Final = "/v1/"
 PREFLIGHT_SECONDS: Final = 600
@@ -66,7 +66,7 @@ class Guard:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             raise RequestRefusedError(
-                421,
+                Why.MEANT_FOR_ANOTHER,
                 "wrong-host",
                 "Adresse refusée",
                 "L'agent de signature ne répond qu'à son adresse sur ce poste (127.0.0.1 ou localhost, et son port).",
@@ -94,7 +94,7 @@ class Guard:
 
 
 def _wrong_origin(detail: str) -> RequestRefusedError:
-    return RequestRefusedError(403, "wrong-origin", "Page refusée", detail)
+    return RequestRefusedError(Why.NOT_ALLOWED, "wrong-origin", "Page refusée", detail)
 
 
 def _hardening(send: Send, origin: str | None) -> Send:

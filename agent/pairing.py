@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 
 TRIES_MAX: Final = 5
 PAUSE_SECONDS: Final = 60.0
@@ -54,7 +54,7 @@ class Pairing:
         """Return the token of a page that gives the right code.
 
         Raises:
-            RequestRefusedError: 403 the code is wrong; 429 there were too many wrong ones just now.
+            RequestRefusedError: the code is wrong, or there were too many wrong ones just now.
         """
         left = self._paused_until - self._clock()
         if left > 0:
@@ -66,7 +66,7 @@ class Pairing:
                 self._renew()
                 raise _too_many(ceil(PAUSE_SECONDS))
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "pairing-refused",
                 "Code d'appairage faux",
                 "Ce n'est pas le code que l'agent de signature affiche sur votre poste, dans son terminal. "
@@ -110,10 +110,10 @@ def _digest(token: str) -> bytes:
 
 def _too_many(seconds: int) -> RequestRefusedError:
     return RequestRefusedError(
-        429,
+        Why.TOO_OFTEN,
         "pairing-paused",
         "Trop de codes faux",
         f"L'agent de signature a reçu {TRIES_MAX} codes faux. Il en affiche un nouveau dans son terminal : "
         f"attendez {seconds} s, puis recopiez-le.",
-        headers={"Retry-After": str(seconds)},
+        again_in_seconds=seconds,
     )

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from agent.pairing import Session
 from agent.reading import Item
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from signing.keys import KeyUnusableError, SigningKey
 
 WAITING_SECONDS: Final = 600.0
@@ -78,7 +78,7 @@ class Requests:
         """Take a request in, from its first byte on.
 
         Raises:
-            RequestRefusedError: 409 another one of this page waits, or is being taken in.
+            RequestRefusedError: another one of this page waits, or is being taken in.
         """
         self._tidy()
         waits = any(
@@ -86,7 +86,7 @@ class Requests:
         )
         if waits or session.session_id in self._being_read:
             raise RequestRefusedError(
-                409,
+                Why.AS_THINGS_STAND,
                 "request-waits",
                 "Une demande attend déjà",
                 "Le signataire n'a pas encore répondu à votre demande précédente. Attendez sa réponse dans la page "

@@ -31,8 +31,8 @@ from agent.guard import Guard
 from agent.pairing import Pairing, Session
 from agent.reading import AskedItem, Item, read_item
 from agent.requests import Requests, SigningRequest
-from shared.errors import RequestRefusedError
-from shared.web.app import problem
+from shared.errors import RequestRefusedError, Why
+from shared.web.problems import http_problem, problem
 from signing.keys import SigningKey
 
 API_VERSION: Final = 1
@@ -145,7 +145,7 @@ class Agent:
         found = self.requests.of_session(request.path_params["request_id"], session)
         if found is None:
             raise RequestRefusedError(
-                404,
+                Why.NOT_FOUND,
                 "signature-request-not-found",
                 "Demande introuvable",
                 "L'agent de signature n'a pas, ou n'a plus, cette demande. Demandez à nouveau la signature.",
@@ -157,7 +157,7 @@ class Agent:
         asked = _parsed(_AskedSignatures, body).items
         if len(asked) > ITEMS_MAX:
             raise RequestRefusedError(
-                413,
+                Why.TOO_LARGE,
                 "too-many-items",
                 "Trop de flux à la fois",
                 f"La demande porte sur {len(asked)} flux ; {ITEMS_MAX} au plus se signent ensemble. "
@@ -166,7 +166,10 @@ class Agent:
             )
         if len({one.flux_id for one in asked}) < len(asked):
             raise RequestRefusedError(
-                422, "flux-repeated", "Flux demandé deux fois", "Un même flux figure deux fois dans la demande."
+                Why.UNUSABLE,
+                "flux-repeated",
+                "Flux demandé deux fois",
+                "Un même flux figure deux fois dans la demande.",
             )
         return [read_item(one, self._key.certificate, self._now()) for one in asked]
 
@@ -182,7 +185,7 @@ class Agent:
             return self._page(found)
         if not _is_same(form.get("form_token", [""])[0], found.form_token):
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "wrong-form",
                 "Réponse refusée",
                 "Cette réponse ne vient pas de la page de confirmation. Ouvrez-la à nouveau, puis répondez.",
@@ -231,12 +234,11 @@ class Agent:
         session = self._session_of(request)
         if session is None:
             raise RequestRefusedError(
-                401,
+                Why.UNIDENTIFIED,
                 "not-paired",
                 "Page non appairée",
                 "Cette page n'est pas appairée avec l'agent de signature. Donnez-lui le code que l'agent affiche "
                 "dans son terminal.",
-                headers={"WWW-Authenticate": "Bearer"},
             )
         return session
 
@@ -278,7 +280,7 @@ def _parsed(model: type[_Asked], body: bytes) -> _Asked:
         # Where and what, never the value: it may be a document.
         faults = [".".join(str(part) for part in one["loc"]) or "corps" for one in error.errors(include_input=False)]
         raise RequestRefusedError(
-            422,
+            Why.UNUSABLE,
             "invalid-request",
             "Demande invalide",
             f"La demande n'a pas la forme attendue : {', '.join(faults[:10])}. Prévenez l'hébergeur du portail.",
@@ -288,7 +290,7 @@ def _parsed(model: type[_Asked], body: bytes) -> _Asked:
 async def _body(request: Request, bytes_max: int) -> bytes:
     """Read a body whole, within a size and a time."""
     too_large = RequestRefusedError(
-        413,
+        Why.TOO_LARGE,
         "too-large",
         "Demande trop grande",
         f"La demande dépasse {bytes_max // 1024} Kio. Signez moins de flux à la fois.",
@@ -306,7 +308,7 @@ async def _body(request: Request, bytes_max: int) -> bytes:
                     raise too_large
     except TimeoutError as error:
         raise RequestRefusedError(
-            408, "too-slow", "Demande trop lente", "La demande n'est pas arrivée à temps. Recommencez."
+            Why.TOO_SLOW, "too-slow", "Demande trop lente", "La demande n'est pas arrivée à temps. Recommencez."
         ) from error
     return bytes(body)
 
@@ -314,13 +316,11 @@ async def _body(request: Request, bytes_max: int) -> bytes:
 async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestRefusedError):
         raise error
-    return problem(error)
+    return problem(error, {"WWW-Authenticate": "Bearer"} if error.why is Why.UNIDENTIFIED else None)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     detail = f"{request.method} {request.url.path} n'existe pas dans l'agent de signature."
-    return problem(
-        RequestRefusedError(error.status_code, "not-found", "Introuvable", detail, headers=dict(error.headers or {}))
-    )
+    return http_problem(error, "not-found", "Introuvable", detail)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import rich.table
@@ -17,6 +18,7 @@ from cli.errors import CommandError, CommandRefusedError, UsageProblemError
 from cli.findings import show_problem
 from local.errors import BadSettingError, PlatformError
 from pes.text import printable
+from shared.runtime.files import write_whole
 
 WIDTH_WITHOUT_TERMINAL = 140  # a file or a pipe has no width; lines are folded, never cut
 
@@ -74,6 +76,14 @@ def emit(document: object) -> None:
 def emit_line(document: object) -> None:
     """Write one of several JSON documents, each on its line."""
     typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+def save(output: Path, content: bytes) -> None:
+    """Write a file that someone asked for whole, or not at all."""
+    try:
+        write_whole(output, content)
+    except OSError as error:
+        raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
 
 
 def reason_of(error: OSError) -> str:

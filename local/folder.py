@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import PlatformError
+from shared.runtime.files import write_whole
 
 PROJECT = Path(__file__).resolve().parents[1]
 NAME = ".heliotrope"
@@ -138,11 +139,7 @@ class DataFolder:
 
     def write(self, path: Path, text: str, *, mode: int = 0o644) -> None:
         """Write a file so that nobody ever reads half of it, and that only whom `mode` says reads it."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.unlink(missing_ok=True)
-        partial.touch(mode=mode, exist_ok=False)
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode(), mode=mode)
 
 
 def candidate_folders(environ: Mapping[str, str]) -> Iterator[DataFolder]:

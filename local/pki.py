@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from shared.runtime.files import write_whole
+
 AUTHORITY_DAYS = 3650
 SIGNER_DAYS = 730
 REMAINING_DAYS_MIN = 30
@@ -123,8 +125,8 @@ def _write_trust(pki: DemoPki, authority: _Identity, now: datetime) -> None:
     )
     listed = pki.trust / "ca.pem"
     if not listed.exists() or listed.read_bytes() != content or not (pki.trust / "ca.crl").exists():
-        _replace(listed, content, mode=0o644)
-        _replace(pki.trust / "ca.crl", revoked.public_bytes(Encoding.DER), mode=0o644)
+        write_whole(listed, content, mode=0o644)
+        write_whole(pki.trust / "ca.crl", revoked.public_bytes(Encoding.DER), mode=0o644)
 
 
 def _write_card(pki: DemoPki, person: _Identity) -> None:
@@ -135,8 +137,8 @@ def _write_card(pki: DemoPki, person: _Identity) -> None:
     card = pkcs12.serialize_key_and_certificates(
         b"maire", person.key, person.certificate, None, BestAvailableEncryption(password.encode())
     )
-    _replace(pki.person_password, f"{password}\n".encode(), mode=0o600)
-    _replace(pki.person, card, mode=0o600)
+    write_whole(pki.person_password, f"{password}\n".encode(), mode=0o600)
+    write_whole(pki.person, card, mode=0o600)
 
 
 def _is_card_of(pki: DemoPki, person: _Identity) -> bool:
@@ -229,14 +231,5 @@ def _make_key() -> rsa.RSAPrivateKey:
 def _write(folder: Path, name: str, identity: _Identity) -> None:
     key = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     certificate = identity.certificate.public_bytes(Encoding.PEM)
-    _replace(folder / f"{name}.key", key, mode=0o600)
-    _replace(folder / f"{name}.pem", certificate, mode=0o644)
-
-
-def _replace(path: Path, content: bytes, *, mode: int) -> None:
-    # The mode comes before the content, and the name after it: nobody reads a key, or half a file.
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=mode, exist_ok=False)
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_whole(folder / f"{name}.key", key, mode=0o600)
+    write_whole(folder / f"{name}.pem", certificate, mode=0o644)

@@ -1,8 +1,10 @@
 """The errors of Heliotrope. Each docstring says what the one who meets it should do.
 
-They become actions in two places only: `shared.bus.consumer` (for a message) and `shared.web.app` (for a request).
+They become actions in two places only: `shared.bus.consumer` (for a message) and `shared.web.problems` (for a
+request).
 """
 
+from enum import Enum
 from uuid import UUID
 
 
@@ -101,32 +103,50 @@ class TooLargeError(PesError):
         self.bytes_max = bytes_max
 
 
+class Why(Enum):
+    """Why a request is refused. Only `shared.web.problems` knows which HTTP status says so."""
+
+    BADLY_FORMED = "it cannot be read as it came"
+    UNIDENTIFIED = "nobody knows who asks"
+    NOT_ALLOWED = "not by whoever asks"
+    NOT_FOUND = "there is no such thing, or whoever asks may not know of it"
+    AS_THINGS_STAND = "what is recorded so far is against it: too early, too late, taken already"
+    UNUSABLE = "it can be read, but what it says or holds cannot be used"
+    WRONG_KIND = "it is not the kind of file that is taken"
+    TOO_LARGE = "it is over a bound"
+    TOO_OFTEN = "it has been tried too many times"
+    TOO_SLOW = "it did not come in time"
+    MEANT_FOR_ANOTHER = "it was not addressed to us"
+    AWAY = "a party that it needs does not answer"
+    BROKEN = "something is wrong on our side"
+
+
 class RequestRefusedError(PesError):
     """A request that cannot be granted, with the sentence its author will read (French).
 
     Attributes:
-        status: the HTTP status code.
-        slug: the last part of the problem's `type` (RFC 9457), stable for clients.
+        why: which sort of reason it is refused for.
+        slug: the code of this very reason, stable for clients.
         title: what happened, the same for every request refused for this reason.
         detail: what happened here, who can act, what to do next.
-        extra: further members of the problem document.
-        headers: HTTP headers that go with the answer.
+        extra: what else there is to know of it, by name.
+        again_in_seconds: how soon it may be asked again, when that is known; else 0.
     """
 
     def __init__(
         self,
-        status: int,
+        why: Why,
         slug: str,
         title: str,
         detail: str,
         *,
         extra: dict[str, object] | None = None,
-        headers: dict[str, str] | None = None,
+        again_in_seconds: int = 0,
     ) -> None:
         super().__init__(detail)
-        self.status = status
+        self.why = why
         self.slug = slug
         self.title = title
         self.detail = detail
         self.extra = extra or {}
-        self.headers = headers or {}
+        self.again_in_seconds = again_in_seconds

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.signature import write_whole
 from cli.errors import CommandRefusedError
 from cli.options import AsJson
-from cli.output import emit, reporting, say
+from cli.output import emit, reporting, save, say
 from pes.sample import SampleSpec, build_sample
 
 
@@ -28,7 +27,7 @@ def sample(
             raise CommandRefusedError("Le fichier existe déjà", f"{output} existe : donnez un autre nom avec -o.")
         spec = SampleSpec(number=number, depense_bordereaux=depenses, recette_bordereaux=recettes)
         content = build_sample(spec)
-        write_whole(output, content)
+        save(output, content)
         if as_json:
             emit({"output": str(output), "size": len(content), "collectivite": spec.siret[:9]})
         else:

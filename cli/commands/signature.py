@@ -1,6 +1,5 @@
 """Signs a file with the signatory's own key, offline: nothing is sent, the key stays where it is."""
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from cli.commands.checks import FILE_BYTES_MAX
 from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
-from cli.output import emit, reason_of, reporting, say, show
+from cli.output import emit, reason_of, reporting, save, say, show
 from pes.reader import too_large
 from pes.text import PARIS
 from signing.certificates import ANNOUNCED_BEFORE, name_of
@@ -80,7 +79,7 @@ def sign(
         with closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key:
             at = datetime.now(UTC).replace(microsecond=0)
             signed, chosen = _signed(document, key, at, Stated(role, city, postal_code))
-        write_whole(output, signed)
+        save(output, signed)
         if as_json:
             emit(_told(file, output, key.certificate, at, chosen))
         else:
@@ -212,22 +211,6 @@ def _signed(document: bytes, key: SigningKey, at: datetime, stated: Stated) -> t
         findings = [one.model_dump(mode="json") for one in report.all_findings if one.severity == "blocking"]
         raise CommandRefusedError(title, detail, problem("signature-invalid", title, detail, findings=findings))
     return signed, chosen
-
-
-def write_whole(output: Path, content: bytes) -> None:
-    """Write a file whole, or not at all."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        try:
-            with partial.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
 
 
 def _told(

@@ -26,11 +26,10 @@ from cli.commands.signature import (
     check_key_options,
     open_key,
     warn_of_expiry,
-    write_whole,
 )
 from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.options import AsJson, FluxId, environ, ids_of
-from cli.output import Table, confirmed, emit, reporting, say, show
+from cli.output import Table, confirmed, emit, reporting, save, say, show
 from cli.timeline import members_of
 from shared.wording import euros
 from signing.keys import KeyUnusableError, SigningKey
@@ -88,7 +87,7 @@ def save_document(
     """Enregistre le fichier d'un flux tel qu'il est en vigueur : signé, une fois signé."""
     with reporting(as_json=as_json), Api(read_client_config(environ())) as api:
         document = api.download("signature", f"/v1/flux/{flux_id}/document")
-        write_whole(output, document)
+        save(output, document)
         if as_json:
             emit({"flux_id": flux_id, "output": str(output), "size": len(document)})
         else:

@@ -1,6 +1,5 @@
 """Commands about a trust list: what is in the folder, and fresh lists of revoked certificates."""
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,7 +13,7 @@ from cryptography import x509
 from cli.errors import CommandRefusedError, ExitCode, UsageProblemError
 from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
-from cli.output import Table, emit, reason_of, reporting, say, show
+from cli.output import Table, emit, reason_of, reporting, save, say, show
 from pes.text import in_paris
 from signing.certificates import common_name, name_of
 from signing.trust import TrustList, is_signed_by
@@ -129,7 +128,7 @@ def _refreshed(folder: Path, url: str, trusted: TrustList) -> dict[str, object]:
     try:
         crl, content = _fetch(url)
         _check(crl, trusted)
-        _replace(path, content)
+        save(path, content)
     except CommandRefusedError as error:
         return {"url": url, "status": "refused", "detail": f"refusée : {error.detail}"}
     until = crl.next_update_utc
@@ -180,13 +179,3 @@ def _download(url: str) -> bytes:
             if len(content) > FILE_BYTES_MAX:
                 raise CommandRefusedError("CRL trop grande", "la réponse est trop grande pour une CRL.")
     return content
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CommandRefusedError("Écriture impossible", f"{path} : {reason_of(error)}.") from error

@@ -24,7 +24,7 @@ from shared.errors import NameTakenError, TooLargeError, UnavailableError
 from shared.facts.events import Document
 from shared.facts.reservations import REPLY
 from shared.journal.history import History
-from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
+from shared.retrying import TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +69,18 @@ class Collector:
 
     async def run(self) -> NoReturn:
         """Collect for ever."""
-        while True:
-            try:
-                is_growing = await self.collect()
-            except UnavailableError as error:
-                await self._wait(self._delay_after(error))
-            else:
-                self._tries = 0
-                await self._wait(self._settle_seconds if is_growing else self._poll_seconds)
+        await for_ever(self._pass, outage="collection.interrupted", pause=delay_after, wait=self._wait)
+
+    async def _pass(self) -> None:
+        try:
+            is_growing = await self.collect()
+        except UnavailableError as error:
+            self._seen = frozenset()  # a file must be the same in two listings that follow one another
+            self._away = error.party
+            self._tries += 1
+            raise
+        self._tries = 0
+        await self._wait(self._settle_seconds if is_growing else self._poll_seconds)
 
     async def collect(self) -> bool:
         """Make one pass.
@@ -147,13 +151,3 @@ class Collector:
         metrics.REPLIES.labels(outcome).inc()
         fields = {"outcome": outcome, "remote_name": printable(file.name), "reason": reason}
         logger.warning("reply.left", extra=fields)
-
-    def _delay_after(self, error: UnavailableError) -> float:
-        self._seen = frozenset()  # a file must be the same in two listings that follow one another
-        self._away = error.party
-        self._tries += 1
-        delay = delay_after(self._tries)
-        logger.warning(
-            "collection.interrupted", extra={"reason": str(error), "tries": self._tries, "delay_seconds": delay}
-        )
-        return delay

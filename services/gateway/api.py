@@ -35,7 +35,7 @@ class SendRequests:
         """Record one request and return what the API answers.
 
         Raises:
-            RequestRefusedError: 404 or 403 without the right, 409 or 422 as `decide.request` says.
+            RequestRefusedError: the caller may not see the flux, or as `decide.request` says.
             VersionConflictError: the flux moves faster than we can follow.
         """
         decided = await decide_on(

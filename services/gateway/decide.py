@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.events import (
     Fact,
     FluxTransmitted,
@@ -156,7 +156,7 @@ def request(flux: Flux, reason: str) -> list[Fact]:
     """Return the facts of a person's decision to send; none when it is done, or under way.
 
     Raises:
-        RequestRefusedError: 409 too early, or never; 422 a suspended sending needs a reason.
+        RequestRefusedError: too early, or never; or a suspended sending needs a reason.
     """
     if flux.state is State.READY and flux.document is not None:
         return [TransmissionRequested(document=flux.document)]
@@ -192,7 +192,7 @@ def _refusals(past: Sequence[Fact]) -> int:
 
 def _reason_required(held: TransmissionHeld) -> RequestRefusedError:
     return RequestRefusedError(
-        422,
+        Why.UNUSABLE,
         "reason-required",
         "Motif nécessaire",
         f"L'envoi est suspendu. {held.cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau "
@@ -202,7 +202,7 @@ def _reason_required(held: TransmissionHeld) -> RequestRefusedError:
 
 def _too_early(flux: Flux) -> RequestRefusedError:
     return RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         "too-early",
         "Envoi pas encore possible",
         f"Le flux est dans l'état « {flux.on_screen} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le "
@@ -212,7 +212,7 @@ def _too_early(flux: Flux) -> RequestRefusedError:
 
 def _never(flux: Flux) -> RequestRefusedError:
     return RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         "not-sendable",
         "Envoi impossible",
         f"Le flux est dans l'état « {flux.on_screen} » et ne sera plus envoyé. Corrigez-le dans le logiciel "

@@ -26,6 +26,7 @@ from shared.facts.envelope import Event
 from shared.facts.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
 from shared.facts.lifecycle import Flux, fold
 from shared.journal.history import History
+from shared.retrying import for_ever
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +92,12 @@ class Sender:
 
     async def review_holds(self, every_seconds: float) -> NoReturn:
         """Look for ever at the flux whose sending is suspended, and end the holds whose time is over."""
-        while True:
-            try:
-                await self.review_holds_once()
-            except UnavailableError as error:
-                logger.warning("gateway.holds_not_reviewed", extra={"reason": str(error)})
-            await asyncio.sleep(every_seconds)
+        await for_ever(
+            self.review_holds_once,
+            outage="gateway.holds_not_reviewed",
+            every_seconds=every_seconds,
+            pause=every_seconds,
+        )
 
     async def review_holds_once(self) -> None:
         """Look once at the suspended flux, so many at most: the others have their turn next time."""

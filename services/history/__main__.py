@@ -1,7 +1,7 @@
 """Wires `history` and runs it."""
 
 from services.history.adapters.rows import PostgresRows
-from services.history.api import routes
+from services.history.api import routes, stream_routes
 from services.history.projection import Projection
 from services.history.settings import Settings
 from shared.journal.order import ORDER_CHANNEL
@@ -19,7 +19,9 @@ async def serve(settings: Settings) -> None:
         app = service_app(
             "history", "Montre ce qui est arrivé à chaque flux.", checks={"postgresql": parts.database.check}
         )
-        app.include_router(routes(caller=caller_dependency(parts.tokens), history=parts.history, rows=rows))
+        caller = caller_dependency(parts.tokens)
+        app.include_router(routes(caller=caller, history=parts.history, rows=rows))
+        app.include_router(stream_routes(caller=caller, history=parts.history))
         await run_service(app, settings, [projection.run(), projection.retry()])
 
 

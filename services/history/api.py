@@ -1,19 +1,23 @@
 """The HTTP API of `history`: what happened to every flux, now and at any past moment."""
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
 from pydantic import AwareDatetime
 
 from services.history.ports import Rows
-from services.history.views import event_shown, flux_shown, until
-from shared.errors import RequestRefusedError
+from services.history.views import flux_shown, until
+from shared.errors import RequestRefusedError, Why
 from shared.facts.lifecycle import State
-from shared.journal.history import History
+from shared.facts.streams import stream_id_of
+from shared.journal.history import History, Recorded
 from shared.web.auth import Caller, Right
-from shared.web.deciding import load_visible
+from shared.web.deciding import load_flux
+from shared.web.problems import NO_STORE, flux_not_found
 
 PAGE_ROWS_MAX = 500
 
@@ -43,12 +47,12 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
     async def show_flux(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], at: AwareDatetime | None = None
     ) -> dict[str, object]:
-        past = await load_visible(flux_id, who=who, history=history)
+        past = (await load_flux(flux_id, who=who, history=history)).past
         if at is not None:
             past = until(past, at)
         if not past:
             raise RequestRefusedError(
-                404,
+                Why.NOT_FOUND,
                 "flux-not-yet",
                 "Flux inexistant à cet instant",
                 f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
@@ -56,8 +60,67 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         return flux_shown(past)
 
     @router.get("/{flux_id}/events", summary="Lire tous les faits d'un flux, dans l'ordre")
-    async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        past = await load_visible(flux_id, who=who, history=history)
-        return {"flux_id": str(flux_id), "events": [event_shown(event) for event in past]}
+    async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
+        recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
+        return _as_recorded({"flux_id": str(flux_id)}, "events", recorded)
 
     return router
+
+
+def stream_routes(*, caller: Callable[..., Awaitable[Caller]], history: History) -> APIRouter:
+    """Return the route that shows any stream: of a flux, of a reply, of a collectivité, of the platform."""
+    router = APIRouter(prefix="/v1/streams", tags=["history"])
+
+    @router.get("/{address}/events", summary="Lire tous les faits d'un historique, dans l'ordre")
+    async def stream_events(
+        address: str,
+        who: Annotated[Caller, Depends(caller)],
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_MAX,
+    ) -> Response:
+        try:
+            stream_id = stream_id_of(address)
+        except ValueError as error:
+            raise _no_stream(address) from error
+        recorded = await _visible(stream_id, who, history, _no_stream(address), after=after, limit=limit)
+        following = recorded[-1].version if len(recorded) == limit else None
+        return _as_recorded({"stream_id": str(stream_id), "next": following}, "items", recorded)
+
+    return router
+
+
+async def _visible(
+    stream_id: UUID,
+    who: Caller,
+    history: History,
+    not_found: RequestRefusedError,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+) -> list[Recorded]:
+    """Return events of a stream as they stand, for whoever may read in the collectivité that it is of.
+
+    Raises:
+        RequestRefusedError: `not_found`: there is no such stream, or the caller may not see it: nobody can tell which.
+    """
+    first = await history.recorded(stream_id, limit=1)
+    if not first or not who.may(Right.READ, first[0].collectivite):
+        raise not_found
+    return await history.recorded(stream_id, after=after, limit=limit)
+
+
+def _as_recorded(members: Mapping[str, object], name: str, recorded: Sequence[Recorded]) -> Response:
+    """Answer with events as they were recorded, byte for byte: an event is its bytes."""
+    around = json.dumps({**members, name: []}, ensure_ascii=False).removesuffix("[]}")
+    body = f"{around}[{','.join(one.body for one in recorded)}]}}"
+    return Response(body, media_type="application/json", headers=NO_STORE)
+
+
+def _no_stream(address: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        Why.NOT_FOUND,
+        "stream-not-found",
+        "Historique introuvable",
+        f"Aucun historique « {address[:100]} » n'est visible avec votre compte. Donnez l'identifiant d'un flux ou "
+        "d'une réponse, ou collectivite: suivi d'un SIREN, ou platform: suivi de packs, defaults ou bus.",
+    )

@@ -5,7 +5,6 @@ read it must show it, even if no further fact comes. So skipped flux are tried a
 and from time to time (an older version may still run beside a newer one, and skip).
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from typing import NoReturn
@@ -13,14 +12,14 @@ from typing import NoReturn
 from services.history.ports import Rows, Seen
 from services.history.views import Row, row_of
 from shared import metrics
-from shared.errors import MalformedMessageError, UnavailableError, UnexpectedFactError
+from shared.errors import MalformedMessageError, UnexpectedFactError
 from shared.journal.history import History
 from shared.journal.postgres import Listener
+from shared.retrying import for_ever
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 60.0
 
 
@@ -36,26 +35,20 @@ class Projection:
 
     async def run(self) -> NoReturn:
         """Follow for ever; an outage only delays."""
-        while True:
-            try:
-                await self._follow()
-            except UnavailableError as error:
-                logger.warning("projection.interrupted", extra={"reason": str(error)})
-                await asyncio.sleep(PAUSE_SECONDS)
+        await for_ever(self._follow, outage="projection.interrupted")
 
     async def retry(self) -> NoReturn:
         """Try the skipped flux again for ever, now and every `RETRY_SECONDS`."""
-        while True:
-            try:
-                await self.retry_skipped()
-            except UnavailableError as error:
-                logger.warning("projection.retry_interrupted", extra={"reason": str(error)})
-            await asyncio.sleep(RETRY_SECONDS)
+        await for_ever(
+            self.retry_skipped,
+            outage="projection.retry_interrupted",
+            every_seconds=RETRY_SECONDS,
+            pause=RETRY_SECONDS,
+        )
 
-    async def _follow(self) -> NoReturn:
-        while True:
-            if await self.catch_up() < self._limit:
-                await self._listener.wait(POLL_SECONDS)
+    async def _follow(self) -> None:
+        if await self.catch_up() < self._limit:
+            await self._listener.wait(POLL_SECONDS)
 
     async def catch_up(self) -> int:
         """Show the next facts; return how many there were."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pes.text import printable
 from pes.vocabulary import Finding
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event, format_time
 from shared.facts.events import (
     FluxCancelled,
@@ -25,7 +26,7 @@ from shared.facts.events import (
 )
 from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, State, fold
 from shared.facts.streams import StreamKind
-from shared.web.app import PROBLEM_TYPE
+from shared.web.problems import problem_members
 
 
 class Row(BaseModel):
@@ -111,14 +112,6 @@ def flux_shown(past: Sequence[Event]) -> dict[str, object]:
     return members
 
 
-def event_shown(event: Event) -> dict[str, object]:
-    """Return one event as the API answers it."""
-    members = event.model_dump(mode="json")
-    members["occurred_at"] = format_time(event.occurred_at)
-    members["kind"] = members["data"].pop("kind")
-    return members
-
-
 def _details(facts: Iterable[object]) -> dict[str, object]:
     """Return what the facts tell beyond the list: the last word on each subject stands."""
     details: dict[str, object] = {}
@@ -165,10 +158,7 @@ def _problem(members: dict[str, object]) -> dict[str, object]:
     """Say why a flux is in error, as a problem document (RFC 9457)."""
     findings = members.get("findings")
     blocking = [one for one in findings if one["severity"] == "blocking"] if isinstance(findings, list) else []
-    return {
-        "type": PROBLEM_TYPE + "flux-invalid",
-        "title": "Flux en erreur",
-        "status": 422,
-        "detail": " ".join(f"{one['message']} {one['next']}" for one in blocking),
-        "findings": blocking,
-    }
+    detail = " ".join(f"{one['message']} {one['next']}" for one in blocking)
+    return problem_members(
+        RequestRefusedError(Why.UNUSABLE, "flux-invalid", "Flux en erreur", detail, extra={"findings": blocking})
+    )

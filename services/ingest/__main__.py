@@ -4,6 +4,7 @@ from services.ingest.api import Importer, routes
 from services.ingest.settings import Settings
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app
+from shared.web.uploads import Bounds
 
 
 async def serve(settings: Settings) -> None:
@@ -21,8 +22,7 @@ async def serve(settings: Settings) -> None:
             routes(
                 importer,
                 caller=caller_dependency(parts.tokens),
-                file_bytes_max=settings.file_bytes_max,
-                files_max=settings.files_max,
+                bounds=Bounds(settings.file_bytes_max, settings.files_max),
             )
         )
         await run_service(app, settings, [])

@@ -4,33 +4,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import unquote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from pes.text import printable
 from services.ingest import decide
-from services.ingest.admission import accepted, admit, cut_off, refuse_early, several, too_large, too_many
-from services.ingest.decide import SendChoice
+from services.ingest.admission import admit
+from services.ingest.decide import DuplicateError, SendChoice
 from services.ingest.ports import Documents
 from shared import metrics
-from shared.errors import NameTakenError, RequestRefusedError, TooLargeError
+from shared.errors import NameTakenError, RequestRefusedError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import FluxImported
 from shared.facts.lifecycle import State, fold
 from shared.facts.reservations import IDEMPOTENCY_KEY
 from shared.facts.streams import flux_stream
 from shared.journal.history import History
-from shared.runtime.documents import bounded
-from shared.web.app import problem_members
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
-from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.web.multipart import File
+from shared.web.problems import problem, problem_members
 from shared.web.texts import Reason
+from shared.web.uploads import Bounds, uploaded
 
 KEY_CHARACTERS_MAX = 200
 FILENAME_CHARACTERS_MAX = 255
@@ -62,7 +60,7 @@ class Importer:
     def __init__(
         self, *, history: History, documents: Documents, now: Callable[[], datetime], bytes_max: int
     ) -> None:
-        """Record in `history`, store in `documents`; refuse files over `bytes_max`."""
+        """Record in `history`, store in `documents`, where no file may be over `bytes_max`."""
         self._history = history
         self._documents = documents
         self._now = now
@@ -77,11 +75,7 @@ class Importer:
         Raises:
             RequestRefusedError: the file is empty, too large, not XML, or already imported.
         """
-        try:
-            chunks = admit(bounded(file.chunks, self._bytes_max))
-            document = await self._documents.put(chunks, bytes_max=self._bytes_max)
-        except TooLargeError as error:
-            raise too_large(error.bytes_max) from error
+        document = await self._documents.put(admit(file.chunks), bytes_max=self._bytes_max)
         fact = FluxImported(
             document=document,
             filename=_label(file),
@@ -103,7 +97,7 @@ class Importer:
         """Withdraw a flux that has not left.
 
         Raises:
-            RequestRefusedError: 404 or 403 without the right, 409 when it is too late.
+            RequestRefusedError: the caller may not see it, or it is too late.
             VersionConflictError: the flux moves faster than we can follow.
         """
         await decide_on(
@@ -133,14 +127,12 @@ class Importer:
                 first = fold(past.data for past in await self._history.load(taken.stream_id))
                 decide.check_replay(first, fact.document)
                 return taken.stream_id
-            raise decide.duplicate(taken.stream_id) from taken
+            raise DuplicateError(taken.stream_id) from taken
         metrics.IMPORTED_BYTES.inc(fact.document.size)
         return event.flux_id
 
 
-def routes(
-    importer: Importer, *, caller: Callable[..., Awaitable[Caller]], file_bytes_max: int, files_max: int
-) -> APIRouter:
+def routes(importer: Importer, *, caller: Callable[..., Awaitable[Caller]], bounds: Bounds) -> APIRouter:
     """Return the routes of `ingest`."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
@@ -155,18 +147,14 @@ def routes(
     ) -> JSONResponse:
         collectivite = who.choose(x_collectivite, Right.SEND, "importer un flux")
         wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key)
-        boundary = boundary_of(request.headers.get("content-type", ""))
-        body = Body(request.stream(), drained_bytes_max=file_bytes_max)
         try:
-            if boundary is None:
-                refuse_early(request.headers, file_bytes_max)
-                return accepted(await importer.take(File(unquote(x_filename) or DEFAULT_FILENAME, body), wanted))
-            return several(await _take_each(importer, files(body, boundary), wanted, files_max))
-        except ClientDisconnect as error:
-            raise cut_off() from error
-        except RequestRefusedError:
-            await body.drain()  # so that the caller, still sending, gets to read the refusal
-            raise
+            async with uploaded(request, bounds, filename=x_filename, done="importés") as upload:
+                if upload.is_multipart:
+                    return _answer_each(await _take_each(importer, upload.files, wanted))
+                taken = await importer.take(await anext(upload.files), wanted)
+                return JSONResponse(taken, 202, {"Location": str(taken["href"])})
+        except DuplicateError as duplicate:
+            return problem(duplicate, {"Content-Location": f"/v1/flux/{duplicate.first}"})
 
     @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n'est pas encore parti")
     async def cancel_flux(
@@ -179,19 +167,28 @@ def routes(
 
 
 async def _take_each(
-    importer: Importer, found: AsyncIterator[File], wanted: ImportRequest, files_max: int
+    importer: Importer, found: AsyncIterator[File], wanted: ImportRequest
 ) -> list[dict[str, object]]:
     """Import each file of a request; one that is refused does not stop the others."""
     results: list[dict[str, object]] = []
     async for file in found:
-        if len(results) == files_max:
-            raise too_many(files_max)
         try:
             taken = await importer.take(file, wanted.numbered(len(results)))
             results.append({"status": 202, **taken})
         except RequestRefusedError as refused:
             results.append({"filename": _label(file), **problem_members(refused)})
     return results
+
+
+def _answer_each(results: list[dict[str, object]]) -> JSONResponse:
+    """Answer several imports: 202 when all were taken, the refusal when all there was is refused, else 207."""
+    taken = [result for result in results if result["status"] == 202]
+    headers = {"Location": str(taken[0]["href"])} if taken else {}
+    if len(results) == 1 and taken:
+        return JSONResponse({key: value for key, value in taken[0].items() if key != "status"}, 202, headers)
+    if len(results) == 1:
+        return JSONResponse(results[0], int(str(results[0]["status"])), headers, "application/problem+json")
+    return JSONResponse({"results": results}, 202 if len(taken) == len(results) else 207, headers)
 
 
 def _label(file: File) -> str:

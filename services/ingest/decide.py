@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 from uuid import UUID
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.events import Document, Fact, FluxCancelled
 from shared.facts.lifecycle import Flux
 
@@ -15,13 +15,13 @@ def chosen(send: str) -> SendChoice:
     """Return when a flux is to be sent.
 
     Raises:
-        RequestRefusedError: 400; there is no such choice.
+        RequestRefusedError: there is no such choice.
     """
     for choice in SEND_CHOICES:
         if send == choice:
             return choice
     raise RequestRefusedError(
-        400,
+        Why.BADLY_FORMED,
         "send-invalid",
         "Choix d'envoi inconnu",
         f"Le paramètre send vaut {send[:40]!r} ; il peut valoir {' ou '.join(SEND_CHOICES)}.",
@@ -32,11 +32,11 @@ def check_replay(flux: Flux, document: Document) -> None:
     """Return if a repeated Idempotency-Key comes with the same file as the first time: it is done already.
 
     Raises:
-        RequestRefusedError: 422; the key was used for another file.
+        RequestRefusedError: the key was used for another file.
     """
     if flux.imported is None or flux.imported.document.sha256 != document.sha256:
         raise RequestRefusedError(
-            422,
+            Why.UNUSABLE,
             "idempotency-key-reused",
             "Clé d'idempotence déjà employée",
             "Cette valeur d'Idempotency-Key a déjà servi pour un autre fichier. Employez une nouvelle valeur "
@@ -44,30 +44,36 @@ def check_replay(flux: Flux, document: Document) -> None:
         )
 
 
-def duplicate(first: UUID) -> RequestRefusedError:
-    """Return the refusal of a file that this collectivité has already imported, naming the first flux."""
-    return RequestRefusedError(
-        409,
-        "duplicate",
-        "Fichier déjà importé",
-        f"Ce fichier a déjà été importé : c'est le flux {first}. Rien n'a été ajouté. "
-        "Consultez ce flux ; s'il a été importé par erreur, annulez-le avant d'importer de nouveau.",
-        extra={"flux_id": str(first)},
-        headers={"Content-Location": f"/v1/flux/{first}"},
-    )
+class DuplicateError(RequestRefusedError):
+    """This collectivité has already imported the same file. Answer with that flux.
+
+    Attributes:
+        first: the flux that it made.
+    """
+
+    def __init__(self, first: UUID) -> None:
+        super().__init__(
+            Why.AS_THINGS_STAND,
+            "duplicate",
+            "Fichier déjà importé",
+            f"Ce fichier a déjà été importé : c'est le flux {first}. Rien n'a été ajouté. "
+            "Consultez ce flux ; s'il a été importé par erreur, annulez-le avant d'importer de nouveau.",
+            extra={"flux_id": str(first)},
+        )
+        self.first = first
 
 
 def cancel(flux: Flux, reason: str) -> list[Fact]:
     """Return the facts that withdraw a flux.
 
     Raises:
-        RequestRefusedError: 409; the flux has left, or is about to.
+        RequestRefusedError: the flux has left, or is about to.
     """
     if FluxCancelled in flux.past:
         return []  # asked twice
     if not flux.may_be_cancelled:
         raise RequestRefusedError(
-            409,
+            Why.AS_THINGS_STAND,
             "too-late",
             "Annulation impossible",
             f"Le flux est dans l'état « {flux.on_screen} » : il a été transmis, ou va l'être, et ne peut plus être "

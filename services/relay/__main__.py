@@ -1,17 +1,17 @@
 """Wires `relay` and runs it."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 from services.relay.adapters.journal import PostgresCursor, sole_order
-from services.relay.loops import PAUSE_SECONDS, Ordering, Publishing
+from services.relay.loops import Ordering, Publishing
 from services.relay.settings import Settings
 from shared.bus.kafka import KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS
-from shared.errors import UnavailableError
 from shared.journal.order import JOURNAL_CHANNEL
 from shared.journal.postgres import Listener
+from shared.retrying import until_it_answers
 from shared.runtime.service import Parts, open_parts, read_settings, run, run_service
 from shared.web.app import service_app
 
@@ -47,17 +47,10 @@ def _publishing(parts: Parts, ordering: Ordering, settings: Settings) -> Publish
     )
 
 
-def _publish(publishing: Publishing, settings: Settings) -> Coroutine[None, None, None]:
-    async def publish() -> None:
-        while True:
-            try:
-                await create_topics(settings.kafka_bootstrap, TOPICS, replication=settings.topics_replication)
-                break
-            except UnavailableError:
-                await asyncio.sleep(PAUSE_SECONDS)
-        await publishing.run()
-
-    return publish()
+async def _publish(publishing: Publishing, settings: Settings) -> NoReturn:
+    create = partial(create_topics, settings.kafka_bootstrap, TOPICS, replication=settings.topics_replication)
+    await until_it_answers(create, outage="relay.no_topics")
+    await publishing.run()
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import NoReturn
 
 from services.relay.ports import Cursor, Order, Publisher
 from shared import metrics
 from shared.errors import UnavailableError
 from shared.journal.order import end_of_order
 from shared.journal.postgres import Database, Listener
+from shared.retrying import for_ever
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.5  # after an outage, before the next try
 BLOCKED_POLL_SECONDS = 0.005  # most transactions end within that
 BLOCKED_SECONDS = 5.0  # a fact that waits longer than this is worth a warning: a transaction was left open
 
@@ -38,27 +39,23 @@ class Ordering:
         self._poll_seconds = poll_seconds
         self.has_grown = asyncio.Event()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Order for ever."""
-        while True:
-            try:
-                async with self._sole_order() as order:
-                    logger.info("relay.orders")
-                    await self._order_on(order)
-            except UnavailableError as error:
-                logger.warning("relay.interrupted", extra={"reason": str(error)})
-                await asyncio.sleep(PAUSE_SECONDS)
+        await for_ever(self._order_on, outage="relay.interrupted")
 
-    async def _order_on(self, order: Order) -> None:
-        metrics.ORDER_INDEX.set(await end_of_order(self._database))
-        while True:
-            given = await order.extend(self._limit)
-            if given:
-                metrics.ORDER_INDEX.inc(given)
-                self.has_grown.set()
-            if given < self._limit:
-                is_blocked = await self._watch(order)
-                await self._listener.wait(BLOCKED_POLL_SECONDS if is_blocked else self._poll_seconds)
+    async def _order_on(self) -> None:
+        """Order for as long as this relay is the only one to."""
+        async with self._sole_order() as order:
+            logger.info("relay.orders")
+            metrics.ORDER_INDEX.set(await end_of_order(self._database))
+            while True:
+                given = await order.extend(self._limit)
+                if given:
+                    metrics.ORDER_INDEX.inc(given)
+                    self.has_grown.set()
+                if given < self._limit:
+                    is_blocked = await self._watch(order)
+                    await self._listener.wait(BLOCKED_POLL_SECONDS if is_blocked else self._poll_seconds)
 
     async def _watch(self, order: Order) -> bool:
         """Tell whether an open transaction keeps facts from being ordered; nothing is notified when it ends."""
@@ -87,27 +84,25 @@ class Publishing:
         """Return the outside parties that facts wait for."""
         return ["kafka"] if self._is_away else []
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Publish for ever."""
-        while True:
-            try:
-                await self._publish_on()
-            except UnavailableError as error:
-                self._is_away = error.party == "kafka"
-                logger.warning("relay.not_published", extra={"reason": str(error)})
-                await asyncio.sleep(PAUSE_SECONDS)
+        await for_ever(self._publish, outage="relay.not_published")
 
-    async def _publish_on(self) -> None:
-        while True:
-            self._grown.clear()
+    async def _publish(self) -> None:
+        """Publish the next facts; when they were the last ones, wait for more."""
+        self._grown.clear()
+        try:
             facts = await self._cursor.next(self._limit)
             if facts:
                 await self._publisher.publish(facts)
                 self._is_away = False
                 await self._cursor.advance(facts[-1].index)
                 metrics.PUBLISHED_INDEX.set(facts[-1].index)
-            if len(facts) < self._limit:
-                await self._wait()
+        except UnavailableError as error:
+            self._is_away = error.party == "kafka"
+            raise
+        if len(facts) < self._limit:
+            await self._wait()
 
     async def _wait(self) -> None:
         try:

@@ -17,7 +17,7 @@ from pes.text import in_paris
 from services.signature.circuits import Circuit, Delegation, Domain, FluxKind, Step, StepKind, fault_of
 from services.signature.mandates import Mandate
 from services.signature.registries import EVERYONE, Registries
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import new_id
 from shared.web.auth import Caller, Right
 from shared.web.texts import Comment, Name, Person, Reason
@@ -100,7 +100,7 @@ class GivenCertificate:
         """Read the certificate that a request carries: PEM, or the base64 of its DER. What is kept is written by us.
 
         Raises:
-            RequestRefusedError: 422; it is no certificate, several, or one that cannot sign for Hélios.
+            RequestRefusedError: it is no certificate, several, or one that cannot sign for Hélios.
         """
         if not text.strip():
             return cls()
@@ -159,14 +159,14 @@ class Administration:
         """Record a mandate, once.
 
         Raises:
-            RequestRefusedError: 403 without the right or for oneself, 409 when its id is taken, 422 when it
+            RequestRefusedError: outside the perimeter or for oneself; or its id is taken; or it
                 cannot be.
         """
         who.require(Right.ADMINISTER, new.collectivite, "enregistrer un mandat")
         is_operator = who.may(Right.OPERATE, new.collectivite)
         if new.person == who.subject and not is_operator:
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "own-mandate",
                 "Mandat pour soi-même",
                 "Personne n'enregistre son propre mandat : demandez-le à un autre administrateur de la collectivité, "
@@ -174,7 +174,7 @@ class Administration:
             )
         if is_operator and new.reason is None:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "reason-required",
                 "Motif nécessaire",
                 "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, 3 à 500 "
@@ -214,8 +214,7 @@ class Administration:
         """End a mandate early. What was signed before stays signed.
 
         Raises:
-            RequestRefusedError: 404 for one that the caller does not see, 403 without the right, 409 when it ends
-                before that anyway.
+            RequestRefusedError: the caller does not see it, or it ends before that anyway.
         """
         mandate = await self.registries.mandate(mandate_id)
         if mandate is None or not who.may(Right.READ, mandate.collectivite):
@@ -241,13 +240,15 @@ class Administration:
         """Set the circuit of a collectivité for a kind of flux. A flux that is under way keeps its own.
 
         Raises:
-            RequestRefusedError: 422 when these steps make no circuit.
+            RequestRefusedError: these steps make no circuit.
         """
         steps = tuple(wanted.step() for wanted in change.steps)
         has_seal = bool({collectivite, EVERYONE} & self.seal_collectivites)
         fault = fault_of(steps, has_seal=has_seal) if steps else ""
         if fault:
-            raise RequestRefusedError(422, "circuit-invalid", "Circuit impossible", f"{fault} Rien n'est changé.")
+            raise RequestRefusedError(
+                Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n'est changé."
+            )
         circuit = Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, self.now())
         await self.registries.set_circuit(circuit)
         return asdict(circuit)
@@ -261,21 +262,21 @@ class Administration:
         """Record a delegation, once.
 
         Raises:
-            RequestRefusedError: 403 without the right or in place of another, 409 when its id is taken, 422 when
+            RequestRefusedError: outside the perimeter or in place of another; or its id is taken; or
                 it cannot be.
         """
         who.require(Right.DELEGATE, new.collectivite, "enregistrer une délégation")
         _require_own(who, new.absent, new.collectivite)
         if new.absent == new.substitute:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "delegation-to-oneself",
                 "Suppléant identique",
                 "La personne absente et son suppléant sont la même personne : désignez quelqu'un d'autre.",
             )
         if who.subject == new.substitute:
             raise RequestRefusedError(
-                403,
+                Why.NOT_ALLOWED,
                 "own-delegation",
                 "Délégation à soi-même",
                 "Personne ne se donne les étapes d'un autre : la personne absente, ou un autre administrateur, "
@@ -304,7 +305,7 @@ class Administration:
         """End a delegation early.
 
         Raises:
-            RequestRefusedError: 404 for one that the caller does not see, 403 for another's, 409 when it ends before
+            RequestRefusedError: the caller does not see it, it is another's, or it ends before
                 that anyway.
         """
         delegation = await self.registries.delegation(delegation_id)
@@ -406,7 +407,7 @@ def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
     is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
     if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
         raise RequestRefusedError(
-            400,
+            Why.BADLY_FORMED,
             "collectivite-invalid" if asked else "collectivite-required",
             "Collectivité mal désignée" if asked else "Collectivité non précisée",
             "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
@@ -418,7 +419,7 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
     """Return when the caller is the absent person, or administers the collectivité."""
     if not who.may(Right.ADMINISTER, collectivite) and who.subject != absent:
         raise RequestRefusedError(
-            403,
+            Why.NOT_ALLOWED,
             "not-your-delegation",
             "Délégation d'une autre personne",
             "Vous pouvez déléguer vos propres étapes, pas celles d'une autre personne : demandez-le-lui, ou à "
@@ -429,7 +430,7 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
 def _in_utc(name: str, moment: datetime) -> datetime:
     if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise RequestRefusedError(
-            422,
+            Why.UNUSABLE,
             "moment-invalid",
             "Instant mal écrit",
             f"« {name} » : donnez un instant avec son fuseau, entre {FIRST_YEAR} et {LAST_YEAR}, par exemple "
@@ -443,7 +444,7 @@ def _end_after(valid_from: datetime, until: datetime) -> datetime:
     valid_until = _in_utc("valid_until", until)
     if valid_until <= valid_from:
         raise RequestRefusedError(
-            422,
+            Why.UNUSABLE,
             "period-invalid",
             "Période impossible",
             f"La fin ({in_paris(valid_until)}) ne vient pas après le début ({in_paris(valid_from)}, en "
@@ -455,7 +456,7 @@ def _end_after(valid_from: datetime, until: datetime) -> datetime:
 def _check_end(at: datetime, valid_until: datetime | None) -> None:
     if valid_until is not None and at >= valid_until:
         raise RequestRefusedError(
-            409,
+            Why.AS_THINGS_STAND,
             "ends-before",
             "Fin déjà prévue",
             f"La fin est déjà prévue le {in_paris(valid_until)} : une fin plus tardive n'y change rien.",
@@ -476,17 +477,19 @@ def _certificates_in(text: str) -> list[x509.Certificate]:
 
 
 def _bad_certificate(detail: str) -> RequestRefusedError:
-    return RequestRefusedError(422, "certificate-invalid", "Certificat refusé", f"{detail} Rien n'est enregistré.")
+    return RequestRefusedError(
+        Why.UNUSABLE, "certificate-invalid", "Certificat refusé", f"{detail} Rien n'est enregistré."
+    )
 
 
 def _id_taken(taken: UUID) -> RequestRefusedError:
     detail = (
         f"{taken} désigne déjà autre chose, et ce qui est enregistré ne change jamais. Donnez un autre identifiant."
     )
-    return RequestRefusedError(409, "id-taken", "Identifiant déjà pris", detail)
+    return RequestRefusedError(Why.AS_THINGS_STAND, "id-taken", "Identifiant déjà pris", detail)
 
 
 def _not_found(none: str, sought: UUID) -> RequestRefusedError:
     """Return the refusal of what does not exist, or that the caller may not see: nobody can tell which."""
     detail = f"{none} {sought} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
-    return RequestRefusedError(404, "registry-entry-not-found", "Introuvable", detail)
+    return RequestRefusedError(Why.NOT_FOUND, "registry-entry-not-found", "Introuvable", detail)

@@ -2,20 +2,20 @@
 
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field
 
 from pes.units import MEBIBYTE
 from services.signature.expiry import Expiry
 from services.signature.parapheur import Parapheur, Signer
-from shared.errors import RequestRefusedError, TooLargeError
-from shared.runtime.documents import bounded
-from shared.web.app import NO_STORE
+from shared.errors import RequestRefusedError, Why
 from shared.web.auth import Caller, Right
+from shared.web.bodies import read_json
+from shared.web.problems import NO_STORE
 from shared.web.texts import Comment, Reason
 from signing.certificates import read_der
 from signing.xades import Stated
@@ -33,7 +33,6 @@ VALUE_CHARACTERS_MAX = 2_000
 CERTIFICATE_CHARACTERS_MAX = 20_000
 
 WhoDependency = Callable[..., Awaitable[Caller]]
-Wanted = TypeVar("Wanted", bound=BaseModel)
 FluxIds = Annotated[list[UUID], Field(min_length=1, max_length=FLUX_MAX)]
 
 
@@ -49,13 +48,13 @@ class SignedBy(BaseModel):
         """Return it read.
 
         Raises:
-            RequestRefusedError: 422; it is no certificate.
+            RequestRefusedError: it is no certificate.
         """
         try:
             certificate = read_der(b64decode(self.certificate, validate=True))
         except ValueError as error:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "certificate-invalid",
                 "Certificat illisible",
                 "Le certificat se donne en base64 de son DER. Rien n'est préparé.",
@@ -93,12 +92,12 @@ class Completion(SignedBy):
         """Return the values by flux and by element.
 
         Raises:
-            RequestRefusedError: 422; one is not base64, or two are for the same element.
+            RequestRefusedError: one is not base64, or two are for the same element.
         """
         named = [(item.flux_id, one.element_id) for item in self.items for one in item.values]
         if len({item.flux_id for item in self.items}) < len(self.items) or len(set(named)) < len(named):
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "value-repeated",
                 "Valeur en double",
                 "Un flux, ou un de ses éléments, est donné deux fois : on ne saurait laquelle des valeurs retenir.",
@@ -110,7 +109,7 @@ class Completion(SignedBy):
             }
         except ValueError as error:
             raise RequestRefusedError(
-                422, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
+                Why.UNUSABLE, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
             ) from error
 
 
@@ -137,31 +136,44 @@ class Restart(BaseModel):
 def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
     """Return the routes of those who sign and approve."""
     router = APIRouter(prefix="/v1", tags=["signature"])
+    _add_signatures(router, parapheur, caller)
+    _add_flux(router, parapheur, caller)
 
+    @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
+    async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        who.require_somewhere(Right.READ, "consulter les certificats")
+        return {"certificates": [one.shown() for one in await expiry.known(who)]}
+
+    return router
+
+
+def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
     @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
     async def pending(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await parapheur.pending(who)
 
     @router.post("/signatures/prepare", summary="Préparer des signatures : ce que la clé doit signer")
     async def prepare(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        asked = await _read(request, Preparation)
+        asked = await read_json(request, Preparation, BODY_BYTES_MAX)
         return await parapheur.prepare(asked.flux, asked.signer(), who)
 
     @router.post("/signatures/complete", summary="Rendre les valeurs de signature")
     async def complete(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        given = await _read(request, Completion)
+        given = await read_json(request, Completion, BODY_BYTES_MAX)
         return await parapheur.complete(given.values(), given.signer(), given.signing_time, who)
 
     @router.post("/signatures/visa", summary="Viser des flux")
     async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        given = await _read(request, Visa)
+        given = await read_json(request, Visa, BODY_BYTES_MAX)
         return await parapheur.give_visa(given.flux, given.comment, who)
 
     @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
     async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        decline = await _read(request, Decline)
+        decline = await read_json(request, Decline, BODY_BYTES_MAX)
         return await parapheur.refuse(decline.flux, decline.reason, who)
 
+
+def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
     @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await parapheur.circuit(flux_id, who)
@@ -174,41 +186,5 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
     @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
     async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        asked = await _read(request, Restart)
+        asked = await read_json(request, Restart, BODY_BYTES_MAX)
         return await parapheur.restart(flux_id, asked.reason, who)
-
-    @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
-    async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        who.require_somewhere(Right.READ, "consulter les certificats")
-        return {"certificates": [one.shown() for one in await expiry.known(who)]}
-
-    return router
-
-
-async def _read(request: Request, wanted: type[Wanted]) -> Wanted:
-    """Read a request that may be large, but not without bound.
-
-    Raises:
-        RequestRefusedError: 413 above the bound, 422 when it has not the shape that is expected.
-    """
-    try:
-        body = b"".join([chunk async for chunk in bounded(request.stream(), BODY_BYTES_MAX)])
-        return wanted.model_validate_json(body)
-    except TooLargeError as error:
-        raise RequestRefusedError(
-            413,
-            "too-large",
-            "Demande trop volumineuse",
-            f"Une demande fait {BODY_BYTES_MAX // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
-        ) from error
-    except ValidationError as error:
-        faults = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()[:20]]
-        raise RequestRefusedError(
-            422,
-            "invalid-request",
-            "Demande invalide",
-            "Un élément de la demande manque ou n'a pas la forme attendue : "
-            + ", ".join(place["where"] or "la demande" for place in faults)
-            + ". Corrigez-le, puis recommencez.",
-            extra={"errors": faults},
-        ) from error

@@ -3,18 +3,17 @@
 A signatory whose card has expired finds out on the evening of the signature; whoever issues a new one takes weeks.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 from services.signature.ports import Seal, Trust
 from services.signature.registries import Registries
 from shared import metrics
-from shared.errors import UnavailableError
 from shared.facts.envelope import format_time
+from shared.retrying import for_ever
 from shared.web.auth import Caller, Right
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint, name_of
 
@@ -97,16 +96,12 @@ class Expiry:
             )
         return sorted(found, key=lambda one: one.until)
 
-    async def watch(self) -> None:
+    async def watch(self) -> NoReturn:
         """Keep the metric, and write a line for each certificate to replace; for as long as the service runs."""
-        while True:
-            try:
-                found = await self.known()
-            except UnavailableError as error:
-                logger.warning("certificates.unknown", extra={"reason": str(error)})
-            else:
-                self._tell([one for one in found if one.is_announced])
-            await asyncio.sleep(LOOK_SECONDS)
+        await for_ever(self._look, outage="certificates.unknown", every_seconds=LOOK_SECONDS, pause=LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        self._tell([one for one in await self.known() if one.is_announced])
 
     def _tell(self, announced: list[Expiring]) -> None:
         kinds: tuple[Kind, ...] = ("mandate", "seal", "authority")

@@ -32,6 +32,7 @@ from shared.errors import (
     RequestRefusedError,
     UnavailableError,
     VersionConflictError,
+    Why,
 )
 from shared.facts.envelope import Event, format_time
 from shared.facts.events import (
@@ -47,9 +48,9 @@ from shared.facts.events import (
 from shared.facts.lifecycle import Flux, State, fold
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
-from shared.web.app import problem_members
 from shared.web.auth import Caller, Right
 from shared.web.deciding import VisibleFlux, load_flux
+from shared.web.problems import problem_members
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint
 from signing.outline import UnsignableError, read_outline
 from signing.trust import CLOCKS_APART
@@ -130,7 +131,7 @@ class Parapheur:
         now = self.now()
         if not now - PREPARED_FOR <= signing_time <= now + CLOCKS_APART:
             raise RequestRefusedError(
-                409,
+                Why.AS_THINGS_STAND,
                 "prepared-too-long-ago",
                 "Préparation périmée",
                 f"Une signature revient dans les {PREPARED_FOR.seconds // 60} minutes qui suivent sa préparation. "
@@ -167,7 +168,7 @@ class Parapheur:
             known = await self._load(flux_id, who, Right.SEND, "relancer un circuit de signature")
             if not known.flux.awaits(SignatureRestarted):
                 raise RequestRefusedError(
-                    409,
+                    Why.AS_THINGS_STAND,
                     "nothing-to-restart",
                     "Aucune signature en cours",
                     "Le flux n'attend pas de signature : il n'y a pas de circuit à relancer.",
@@ -363,7 +364,7 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
         refused = _refused("unsignable", str(error))
     except UnavailableError as error:
         refused = RequestRefusedError(
-            503,
+            Why.AWAY,
             "unavailable",
             "Momentanément impossible",
             "La plateforme ne peut pas traiter ce flux pour l'instant ; rien n'est enregistré pour lui. Recommencez.",
@@ -372,7 +373,7 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
     except (DocumentMissingError, CorruptDocumentError) as error:
         logger.error("document.lost", extra={"reason": str(error)})  # noqa: TRY400  # the others go on; told below
         refused = RequestRefusedError(
-            500,
+            Why.BROKEN,
             "document-lost",
             "Fichier perdu",
             "Le fichier de ce flux n'est plus dans le stockage, ou n'y est plus intact. Prévenez votre hébergeur.",
@@ -383,13 +384,13 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
 
 
 def _refused(slug: str, detail: str) -> RequestRefusedError:
-    return RequestRefusedError(409, slug, "Rien n'est fait", detail)
+    return RequestRefusedError(Why.AS_THINGS_STAND, slug, "Rien n'est fait", detail)
 
 
 def _not_holding(findings: Sequence[Finding]) -> RequestRefusedError:
     detail = findings[0].message if findings else "La signature rendue n'est pas celle qui a été préparée."
     return RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         findings[0].code if findings else "signature.value",
         "La signature n'est pas valable",
         detail,

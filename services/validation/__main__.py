@@ -18,6 +18,7 @@ from shared.facts.events import DuplicateAccepted, FluxImported
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.workers import Pool
 from shared.web.app import caller_dependency, service_app
+from shared.web.uploads import Bounds
 
 LISTENS_TO = (FluxImported, DuplicateAccepted)
 
@@ -55,9 +56,8 @@ async def serve(settings: Settings) -> None:
             checks["clamd"] = antivirus.check
         app = service_app("validation", "Juge les flux.", checks=checks, waits_for=parts.bus.waits_for)
         caller = caller_dependency(parts.tokens)
-        preflight = Checks(judges, scratch, settings.file_bytes_max)
-        bounds = {"file_bytes_max": settings.file_bytes_max, "files_max": settings.files_max}
-        app.include_router(check_routes(preflight, caller=caller, **bounds))
+        bounds = Bounds(settings.file_bytes_max, settings.files_max)
+        app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=bounds))
         app.include_router(flux_routes(reports, caller=caller))
         administration = Administration(judges.packs, judges.policies, pool, utc_now)
         app.include_router(administration_routes(administration, caller=caller))

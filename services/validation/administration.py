@@ -15,12 +15,14 @@ from pes.judge import SCHEMA
 from pes.schemas.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
 from pes.tasks import compile_files
 from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, Workers
-from shared.errors import RequestRefusedError, TooLargeError
-from shared.runtime.documents import bounded
+from shared.errors import RequestRefusedError, Why
 from shared.runtime.workers import WorkerLostError
-from shared.web.app import NO_STORE
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
+from shared.web.bodies import read_whole
+from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
+
+WhoDependency = Callable[..., Awaitable[Caller]]
 
 
 class PackChange(BaseModel):
@@ -58,7 +60,7 @@ class Administration:
         """Install a pack from a ZIP archive, once it is known to compile.
 
         Raises:
-            RequestRefusedError: 422 for an archive that is no pack, 409 when its id is taken.
+            RequestRefusedError: the archive is no pack, or its id is taken.
         """
         try:
             pack = await asyncio.to_thread(read_archive, content, pack_id)
@@ -95,7 +97,7 @@ class Administration:
         since = change.effective_from or (known and known.effective_from)
         if since and change.effective_until and change.effective_until <= since:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "dates-invalid",
                 "Période impossible",
                 f"La fin ({change.effective_until}) précède le début ({since}).",
@@ -131,17 +133,22 @@ class Administration:
         """Record how serious a control is from now on.
 
         Raises:
-            RequestRefusedError: 404 for an unknown control, 409 for one that is fixed, 403 without the right.
+            RequestRefusedError: the control is unknown or fixed, or the caller has not the right.
         """
         if change.collectivite == EVERY_COLLECTIVITE:
             who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
         who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
         control = BY_CODE.get(code)
         if control is None and code != SCHEMA:
-            raise RequestRefusedError(404, "control-not-found", "Contrôle inconnu", f"Aucun contrôle « {code} ».")
+            raise RequestRefusedError(
+                Why.NOT_FOUND, "control-not-found", "Contrôle inconnu", f"Aucun contrôle « {code} »."
+            )
         if control is not None and control.is_fixed:
             raise RequestRefusedError(
-                409, "control-fixed", "Contrôle obligatoire", f"Le contrôle « {code} » ne peut pas être assoupli."
+                Why.AS_THINGS_STAND,
+                "control-fixed",
+                "Contrôle obligatoire",
+                f"Le contrôle « {code} » ne peut pas être assoupli.",
             )
         severity = None if change.severity == "default" else change.severity
         recorded = PolicyChange(change.collectivite, code, severity, change.reason.strip(), who.subject, self.now())
@@ -153,17 +160,22 @@ class Administration:
             if (one.pack_id, one.digest) == (pack.pack_id, pack.digest):
                 return _shown(one)  # asked twice
         raise RequestRefusedError(
-            409,
+            Why.AS_THINGS_STAND,
             "pack-id-taken",
             "Nom déjà pris",
             f"Un autre pack porte déjà le nom « {pack.pack_id} ». Donnez-en un autre : un pack ne change jamais.",
         )
 
 
-def administration_routes(administration: Administration, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
+def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
     """Return the routes for packs and policies."""
     router = APIRouter(prefix="/v1", tags=["administration"])
+    _add_packs(router, administration, caller)
+    _add_controls(router, administration, caller)
+    return router
 
+
+def _add_packs(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
     @router.get("/schemas", summary="Lister les packs de schémas")
     async def list_packs(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         who.require_somewhere(Right.READ, "consulter les packs de schémas")
@@ -182,12 +194,12 @@ def administration_routes(administration: Administration, *, caller: Callable[..
         change: Annotated[PackChange, Query()],
     ) -> dict[str, object]:
         who.require(Right.OPERATE, EVERY_COLLECTIVITE, "installer un pack de schémas")
-        try:
-            content = b"".join([chunk async for chunk in bounded(request.stream(), ARCHIVE_BYTES_MAX)])
-        except TooLargeError as error:
-            raise RequestRefusedError(
-                413, "too-large", "Archive trop volumineuse", f"Un pack fait {ARCHIVE_BYTES_MAX} octets au plus."
-            ) from error
+        content = await read_whole(
+            request,
+            ARCHIVE_BYTES_MAX,
+            title="Archive trop volumineuse",
+            detail=f"Un pack fait {ARCHIVE_BYTES_MAX} octets au plus.",
+        )
         return await administration.install(content, change, _checked_id(pack_id), who)
 
     @router.put("/schemas/{pack_id}", summary="Changer la période ou le rôle d'un pack")
@@ -197,6 +209,8 @@ def administration_routes(administration: Administration, *, caller: Callable[..
         who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un pack de schémas")
         return await administration.change(pack_id, change)
 
+
+def _add_controls(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
     @router.get("/controls", summary="Lister les contrôles et leur gravité")
     async def list_controls(
         who: Annotated[Caller, Depends(caller)], collectivite: str = EVERY_COLLECTIVITE
@@ -213,24 +227,27 @@ def administration_routes(administration: Administration, *, caller: Callable[..
     ) -> dict[str, object]:
         return await administration.set_severity(code, change, who)
 
-    return router
-
 
 def _checked_id(pack_id: str) -> str:
     if not (pack_id.isascii() and pack_id.isprintable() and 1 <= len(pack_id) <= 100 and "/" not in pack_id):
         raise RequestRefusedError(
-            400, "pack-id-invalid", "Nom invalide", "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / »."
+            Why.BADLY_FORMED,
+            "pack-id-invalid",
+            "Nom invalide",
+            "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / ».",
         )
     return pack_id
 
 
 def _unknown(pack_id: str) -> RequestRefusedError:
     detail = f"Aucun pack de schémas « {pack_id} » n'est installé. Voyez la liste des packs."
-    return RequestRefusedError(404, "pack-not-found", "Pack inconnu", detail)
+    return RequestRefusedError(Why.NOT_FOUND, "pack-not-found", "Pack inconnu", detail)
 
 
 def _no_pack(reason: str) -> RequestRefusedError:
-    return RequestRefusedError(422, "not-a-pack", "Ce n'est pas un pack de schémas", f"{reason} Rien n'est installé.")
+    return RequestRefusedError(
+        Why.UNUSABLE, "not-a-pack", "Ce n'est pas un pack de schémas", f"{reason} Rien n'est installé."
+    )
 
 
 def _shown(pack: InstalledPack) -> dict[str, object]:

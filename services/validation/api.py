@@ -1,23 +1,21 @@
 """The HTTP API of `validation`: check files without importing them, and read what was found in a flux."""
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
-from pes.units import MEBIBYTE
 from services.validation.preflight import Checks
-from services.validation.reports import Reports
-from shared.errors import RequestRefusedError, TooLargeError
-from shared.web.app import NO_STORE
+from services.validation.reports import Attachment, Reports
 from shared.web.auth import Caller, Right
-from shared.web.multipart import DEFAULT_FILENAME, Body, File, boundary_of, files
+from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
+from shared.web.uploads import Bounds, uploaded
 
 WhoDependency = Callable[..., Awaitable[Caller]]
 
@@ -28,7 +26,7 @@ class Acceptance(BaseModel):
     reason: Reason
 
 
-def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, files_max: int) -> APIRouter:
+def check_routes(checks: Checks, *, caller: WhoDependency, bounds: Bounds) -> APIRouter:
     """Return the route that checks files without importing them."""
     router = APIRouter(prefix="/v1/checks", tags=["contrôles"])
 
@@ -41,30 +39,8 @@ def check_routes(checks: Checks, *, caller: WhoDependency, file_bytes_max: int, 
         pack: Annotated[str, Query(max_length=100)] = "",
     ) -> JSONResponse:
         collectivite = who.choose(x_collectivite, Right.READ, "contrôler un fichier")
-        boundary = boundary_of(request.headers.get("content-type", ""))
-        body = Body(request.stream(), drained_bytes_max=file_bytes_max)
-        results: list[dict[str, object]] = []
-        try:
-            if boundary is None:
-                file = File(unquote(x_filename) or DEFAULT_FILENAME, body)
-                results.append(await checks.check(file, collectivite, pack))
-            else:
-                async for file in files(body, boundary):
-                    if len(results) == files_max:
-                        raise _too_many(files_max)
-                    results.append(await checks.check(file, collectivite, pack))
-        except TooLargeError as error:
-            await body.drain()
-            raise _too_large(error.bytes_max) from error
-        except RequestRefusedError:
-            await body.drain()  # so that the caller, still sending, gets to read the refusal
-            raise
-        except ClientDisconnect as error:
-            raise RequestRefusedError(400, "cut-off", "Envoi interrompu", "L'envoi s'est interrompu.") from error
-        if not results:
-            raise RequestRefusedError(
-                400, "no-file", "Aucun fichier", "La demande ne contient aucun fichier. Joignez au moins un PES."
-            )
+        async with uploaded(request, bounds, filename=x_filename) as upload:
+            results = [await checks.check(file, collectivite, pack) async for file in upload.files]
         return JSONResponse(results, headers=NO_STORE)
 
     return router
@@ -90,7 +66,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
 
     @router.get("/{flux_id}/attachments/{position}", summary="Extraire une pièce jointe")
     async def attachment(flux_id: UUID, position: int, who: Annotated[Caller, Depends(caller)]) -> Response:
-        return await reports.attachment(flux_id, position, who)
+        return _as_a_file(await reports.attachment(flux_id, position, who))
 
     @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d'envoyer de nouveau")
     async def accept(
@@ -101,21 +77,12 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     return router
 
 
-def _too_large(bytes_max: int) -> RequestRefusedError:
-    return RequestRefusedError(
-        413,
-        "too-large",
-        "Fichier trop volumineux",
-        f"Le fichier dépasse {bytes_max // MEBIBYTE} Mio, la taille la plus grande qu'accepte la plateforme.",
-        extra={"bytes_max": bytes_max},
-    )
-
-
-def _too_many(files_max: int) -> RequestRefusedError:
-    return RequestRefusedError(
-        413,
-        "too-many-files",
-        "Trop de fichiers",
-        f"Une demande peut contenir au plus {files_max} fichiers. Envoyez les suivants dans une autre demande.",
-        extra={"files_max": files_max},
-    )
+def _as_a_file(attachment: Attachment) -> Response:
+    """Answer with a PJ, never shown in the browser's own page: its content is the sender's, not ours."""
+    headers = {
+        **NO_STORE,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(attachment.name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(attachment.sha256)).decode()}:",
+    }
+    return Response(attachment.content, headers=headers, media_type="application/octet-stream")

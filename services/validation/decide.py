@@ -8,7 +8,7 @@ from pes.controls.catalogue import ALREADY_SENT, BY_CODE, NOMFIC_USED
 from pes.controls.control import Control
 from pes.judge import Judgement, verdict_of, with_policy
 from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.events import Document, DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
 from shared.facts.lifecycle import ON_SCREEN, Flux, State
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
@@ -123,7 +123,7 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         reason: why, in the words of whoever answers for it.
 
     Raises:
-        RequestRefusedError: 409; it is not in error for being a duplicate alone.
+        RequestRefusedError: it is not in error for being a duplicate alone.
     """
     if DuplicateAccepted in flux.past and flux.state is not State.INVALID:
         return []  # asked twice
@@ -133,7 +133,7 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
     others = sorted(set(codes) - DUPLICATES)
     because = f" ; ses anomalies sont à corriger d'abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         "not-a-duplicate",
         "Rien à accepter",
         f"Le flux est dans l'état « {where} »{because}. Seul un flux en erreur pour doublon peut être accepté ainsi.",

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pes.judge import told
 from services.validation.handler import Judges
 from services.validation.ports import Scratch
-from shared.errors import RequestRefusedError
-from shared.runtime.documents import bounded
+from shared.errors import RequestRefusedError, Why
 from shared.runtime.workers import WorkerLostError
 from shared.web.multipart import File
 
@@ -17,25 +16,26 @@ class Checks:
 
     judges: Judges
     scratch: Scratch
-    bytes_max: int
 
     async def check(self, file: File, collectivite: str, pack_id: str) -> dict[str, object]:
         """Judge one file and return what the API answers.
 
         Raises:
-            TooLargeError: it has more bytes than a flux may have.
-            RequestRefusedError: 404 when there is no such pack, 422 when no worker survives the file.
+            RequestRefusedError: there is no such pack, or no worker survives the file.
         """
         if pack_id and all(pack.pack_id != pack_id for pack in await self.judges.packs.all()):
             raise RequestRefusedError(
-                404, "pack-not-found", "Pack inconnu", f"Aucun pack de schémas « {pack_id} » n'est installé."
+                Why.NOT_FOUND,
+                "pack-not-found",
+                "Pack inconnu",
+                f"Aucun pack de schémas « {pack_id} » n'est installé.",
             )
-        async with self.scratch.keep(bounded(file.chunks, self.bytes_max)) as path:
+        async with self.scratch.keep(file.chunks) as path:
             try:
                 judged = await self.judges.judge(path, collectivite, pack_id=pack_id, with_synthese=False)
             except WorkerLostError as error:
                 raise RequestRefusedError(
-                    422,
+                    Why.UNUSABLE,
                     "unjudgeable",
                     "Fichier impossible à contrôler",
                     "La lecture de ce fichier échoue. Signalez-le à votre hébergeur, avec le fichier.",

@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 from uuid import UUID
-
-from fastapi.responses import Response
 
 from pes.synthese import Json
 from pes.tasks import CompareTask, ExtractTask, compare, extract_file
@@ -17,13 +13,12 @@ from pes.vocabulary import Finding
 from services.validation import decide
 from services.validation.handler import run_twice
 from services.validation.ports import Documents, Scratch, Workers
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
 from shared.facts.events import Fact, FluxInvalidated, FluxValidated, SignaturesRejected
 from shared.facts.lifecycle import Flux
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
-from shared.web.app import NO_STORE
 from shared.web.auth import Caller, Right
 from shared.web.deciding import VisibleFlux, decide_on, load_flux
 
@@ -34,10 +29,19 @@ _WHY = {
     "infected": "l'antivirus a trouvé quelque chose dans ce flux",
 }
 _FAULTS = {
-    "missing": (404, "Pièce jointe introuvable"),
-    "too-large": (422, "Pièce jointe trop volumineuse"),
-    "infected": (422, "Fichier infecté"),
+    "missing": (Why.NOT_FOUND, "Pièce jointe introuvable"),
+    "too-large": (Why.UNUSABLE, "Pièce jointe trop volumineuse"),
+    "infected": (Why.UNUSABLE, "Fichier infecté"),
 }
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A PJ as it was before its sender packed it."""
+
+    name: str
+    sha256: str
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,10 @@ class Reports:
             return {"flux_id": str(flux_id), **index, "pages_total": len(digests)}
         if page > len(digests):
             raise RequestRefusedError(
-                404, "page-not-found", "Page inexistante", f"La synthèse a {len(digests)} pages ; demandée : {page}."
+                Why.NOT_FOUND,
+                "page-not-found",
+                "Page inexistante",
+                f"La synthèse a {len(digests)} pages ; demandée : {page}.",
             )
         pieces = json.loads(await self.documents.read(digests[page - 1]))
         return {"flux_id": str(flux_id), "page": page, "pages_total": len(digests), "pieces": pieces}
@@ -83,18 +90,18 @@ class Reports:
             found = await run_twice(self.workers, compare, task)
         except WorkerLostError as error:
             raise RequestRefusedError(
-                422,
+                Why.UNUSABLE,
                 "not-comparable",
                 "Comparaison impossible",
                 "Ces flux sont trop gros pour être comparés ici. Comparez leurs fichiers : heliotrope diff.",
             ) from error
         return {"since": str(old), "flux_id": str(new), **json.loads(found)}
 
-    async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Response:
+    async def attachment(self, flux_id: UUID, position: int, who: Caller) -> Attachment:
         """Return the original bytes of one PJ.
 
         Raises:
-            RequestRefusedError: 404 when there is none at that place, 422 when it cannot be opened.
+            RequestRefusedError: there is none at that place, or it cannot be opened.
         """
         known = await self._visible(flux_id, who)
         if any(finding.code == "antivirus.infected" for finding in _blocking(known.past)):
@@ -109,20 +116,13 @@ class Reports:
             if taken.fault:
                 raise _not_extracted(position, taken.fault)
             content = await asyncio.to_thread(into.read_bytes)
-        # Never shown in the browser's own page: its content is the sender's, not ours.
-        headers = {
-            **NO_STORE,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(taken.name or f'pj-{position}', safe='')}",
-            "X-Content-Type-Options": "nosniff",
-            "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(taken.sha256)).decode()}:",
-        }
-        return Response(content, headers=headers, media_type="application/octet-stream")
+        return Attachment(taken.name or f"pj-{position}", taken.sha256, content)
 
     async def accept(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
         """Record that someone answers for a duplicate.
 
         Raises:
-            RequestRefusedError: 404 or 403 without the right, 409 when it is no duplicate.
+            RequestRefusedError: the caller may not see the flux, or it is no duplicate.
         """
 
         def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
@@ -146,7 +146,7 @@ class Reports:
         judged = _last_judgement(known)
         if judged.synthese is None:
             raise RequestRefusedError(
-                404,
+                Why.NOT_FOUND,
                 "no-synthese",
                 "Pas de synthèse",
                 "Le contenu de ce flux n'a pas pu être lu : voyez ses anomalies.",
@@ -164,7 +164,7 @@ def _last_judgement(known: VisibleFlux) -> FluxValidated | FluxInvalidated:
         if isinstance(event.data, FluxValidated | FluxInvalidated):
             return event.data
     raise RequestRefusedError(
-        409,
+        Why.AS_THINGS_STAND,
         "not-judged",
         "Flux pas encore contrôlé",
         "Le contrôle de ce flux n'est pas terminé. Recommencez bientôt.",
@@ -184,9 +184,9 @@ def _blocking(past: Sequence[Event]) -> list[Finding]:
 
 
 def _not_extracted(position: int, fault: str) -> RequestRefusedError:
-    status, title = _FAULTS.get(fault, (422, "Pièce jointe illisible"))
+    why, title = _FAULTS.get(fault, (Why.UNUSABLE, "Pièce jointe illisible"))
     return RequestRefusedError(
-        status,
+        why,
         "attachment-not-extracted",
         title,
         f"La pièce jointe {position} ne peut pas être extraite : {_WHY.get(fault, 'son contenu est illisible')}. "

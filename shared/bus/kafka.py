@@ -34,6 +34,7 @@ from shared.bus.topics import MESSAGE_BYTES_MAX, SERVICES_THAT_CONSUME, Topic, p
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
 from shared.journal.order import OrderedFact
+from shared.retrying import PAUSE_SECONDS, for_ever
 
 logger = logging.getLogger(__name__)
 
@@ -167,14 +168,13 @@ class KafkaBus:
 
     async def run(self, subscription: Subscription) -> None:
         """See `Bus.run`. A lost cluster ends a term; the next one starts from the committed offsets."""
-        while True:
+
+        async def term() -> None:
             attempts = Attempts(subscription)
             self._attempts = [attempts]
-            try:
-                await _Term(self._bootstrap, subscription, attempts).run()
-            except* UnavailableError as lost:
-                logger.warning("bus.term_ended", extra={"reason": str(lost.exceptions[0])})
-            await asyncio.sleep(0.5)
+            await _Term(self._bootstrap, subscription, attempts).run()
+
+        await for_ever(term, outage="bus.term_ended", every_seconds=PAUSE_SECONDS)
 
 
 class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types

@@ -7,7 +7,6 @@ more, and gives up what it has too much of as soon as it is idle.
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -20,8 +19,7 @@ from shared.errors import UnavailableError
 from shared.facts.envelope import format_time, new_id
 from shared.journal.order import ORDER_CHANNEL, OrderedFact, of_kinds, read_order
 from shared.journal.postgres import Database, Listener, in_our_words
-
-logger = logging.getLogger(__name__)
+from shared.retrying import PAUSE_SECONDS, for_ever
 
 SHARDS = 8
 MEMBERS = SHARDS  # the key of the lock that says that a process is there; shards are 0 to SHARDS - 1
@@ -114,14 +112,13 @@ class PostgresBus:
 
     async def run(self, subscription: Subscription) -> None:
         """See `Bus.run`. A lost connection ends a term; its shards are taken again in the next one."""
-        while True:
+
+        async def term() -> None:
             attempts = Attempts(subscription)
             self._attempts = [attempts]
-            try:
-                await _Term(self._database, self._dsn, subscription, attempts).run()
-            except* UnavailableError as lost:
-                logger.warning("bus.term_ended", extra={"reason": str(lost.exceptions[0])})
-            await asyncio.sleep(0.5)
+            await _Term(self._database, self._dsn, subscription, attempts).run()
+
+        await for_ever(term, outage="bus.term_ended", every_seconds=PAUSE_SECONDS)
 
 
 class _Term:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import jwt
 from pydantic import StringConstraints, TypeAdapter
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 
 AUDIENCE = "heliotrope"
 ALGORITHMS = ("EdDSA", "RS256", "ES256")
@@ -119,7 +119,7 @@ class Caller:
             return next(iter(perimeter))
         if not asked:
             raise RequestRefusedError(
-                400,
+                Why.BADLY_FORMED,
                 "collectivite-required",
                 "Collectivité non précisée",
                 "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l'en-tête "
@@ -127,7 +127,7 @@ class Caller:
             )
         if not asked.isascii() or not asked.isdigit() or len(asked) != 9:
             raise RequestRefusedError(
-                400,
+                Why.BADLY_FORMED,
                 "collectivite-invalid",
                 "Collectivité mal désignée",
                 f"L'en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
@@ -137,7 +137,7 @@ class Caller:
 
 
 def _forbidden(detail: str) -> RequestRefusedError:
-    return RequestRefusedError(403, "forbidden", "Accès refusé", detail)
+    return RequestRefusedError(Why.NOT_ALLOWED, "forbidden", "Accès refusé", detail)
 
 
 def _not_permitted(right: Right, action: str) -> RequestRefusedError:
@@ -159,7 +159,7 @@ class TokenChecker:
         """Return who a token speaks for.
 
         Raises:
-            RequestRefusedError: 401; the token is absent, expired, not signed by a key we know, or of another form.
+            RequestRefusedError: the token is absent, expired, or not signed by a key we know.
         """
         try:
             key = self._key_of(jwt.get_unverified_header(token).get("kid"))
@@ -178,11 +178,10 @@ class TokenChecker:
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
             expired = isinstance(error, jwt.ExpiredSignatureError)
             raise RequestRefusedError(
-                401,
+                Why.UNIDENTIFIED,
                 "unauthenticated",
                 "Authentification nécessaire",
                 "Votre jeton d'accès a expiré : demandez-en un nouveau."
                 if expired
                 else "Joignez un jeton d'accès valide : en-tête Authorization: Bearer <jeton>.",
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             ) from error

@@ -14,8 +14,8 @@ from shared.facts.lifecycle import Flux, fold
 from shared.facts.streams import StreamKind
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
-from shared.web.app import flux_not_found
 from shared.web.auth import Caller, Right
+from shared.web.problems import flux_not_found
 
 Decide = Callable[[Flux, Sequence[Event]], Sequence[Fact]]
 
@@ -45,20 +45,6 @@ class VisibleFlux:
         return self.last.collectivite
 
 
-async def load_visible(stream_id: UUID, *, who: Caller, history: History) -> list[Event]:
-    """Return the events of a stream that the caller may see.
-
-    A reply that belongs to no flux belongs to no collectivité: those who read in all of them see it, and nobody else.
-
-    Raises:
-        RequestRefusedError: 404 when there is no such stream, or the caller may not see it: nobody can tell which.
-    """
-    past = await history.load(stream_id)
-    if not past or not who.may(Right.READ, past[0].collectivite):
-        raise flux_not_found(stream_id)
-    return past
-
-
 async def load_flux(
     flux_id: UUID,
     *,
@@ -70,10 +56,11 @@ async def load_flux(
     """Return a flux in whose collectivité the caller has a right; `action` (French) completes the refusal.
 
     Raises:
-        RequestRefusedError: 404 when the caller may see no such flux (a reply is none), 403 without the right.
+        RequestRefusedError: the caller may see no such flux (nobody can tell whether it exists; a reply is none), or
+            has not the right.
     """
-    past = await load_visible(flux_id, who=who, history=history)
-    if past[0].stream.kind is not StreamKind.FLUX:
+    past = await history.load(flux_id)
+    if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may(Right.READ, past[0].collectivite):
         raise flux_not_found(flux_id)
     flux = fold(event.data for event in past)
     who.require(right, past[0].collectivite, action)
@@ -106,7 +93,7 @@ async def decide_on(
     """Record what `decide` makes of a flux and of its events; it may be asked again, each time of the flux as it is.
 
     Raises:
-        RequestRefusedError: as `load_flux` says of the caller's right; else as `decide` says.
+        RequestRefusedError: there is no such flux, or the caller may not see it; else as `decide` says.
         VersionConflictError: the flux moves faster than we can follow.
     """
 

@@ -5,50 +5,18 @@ document store and is never held longer.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.requests import ClientDisconnect
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 
 HEADER_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 20  # of one part
 DEFAULT_FILENAME = "flux.xml"
-
-
-class Body:
-    """The body of a request, read once, piece by piece."""
-
-    def __init__(self, stream: AsyncGenerator[bytes, None], *, drained_bytes_max: int) -> None:
-        """Read from `stream`; `drain` throws away at most `drained_bytes_max` more bytes."""
-        self._stream = stream
-        self._drained_bytes_max = drained_bytes_max
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return itself: the pieces that have not been read yet."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Return the next piece that holds something."""
-        while True:
-            chunk = await anext(self._stream)
-            if chunk:
-                return chunk
-
-    async def drain(self) -> None:
-        """Read what is left and throw it away, within bounds."""
-        left = self._drained_bytes_max
-        try:
-            async for chunk in self:
-                left -= len(chunk)
-                if left < 0:
-                    return
-        except ClientDisconnect:
-            return
 
 
 @dataclass
@@ -73,7 +41,7 @@ async def files(body: AsyncIterable[bytes], boundary: bytes) -> AsyncIterator[Fi
     """Yield the files of a body; form fields that are not files are passed over.
 
     Raises:
-        RequestRefusedError: 400; the body is not what its content type says, or ends too early.
+        RequestRefusedError: the body is not what its content type says, or ends too early.
     """
     reader = _Reader(body, boundary)
     while (event := await reader.next()) is not None:
@@ -167,7 +135,7 @@ class _Reader:
 
 def _malformed(reason: str) -> RequestRefusedError:
     return RequestRefusedError(
-        400,
+        Why.BADLY_FORMED,
         "multipart-malformed",
         "Envoi mal formé",
         f"L'envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l'envoi.",

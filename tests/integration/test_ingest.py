@@ -22,6 +22,7 @@ from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
+from shared.web.uploads import Bounds
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.real.platform import sample
@@ -60,9 +61,7 @@ async def ingest(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[I
         documents = DocumentStore(open_store(f"file://{tmp_path}"))
         app = service_app("ingest", "", checks={})
         importer = Importer(history=history, documents=documents, now=lambda: datetime.now(UTC), bytes_max=BYTES_MAX)
-        app.include_router(
-            routes(importer, caller=caller_dependency(checker()), file_bytes_max=BYTES_MAX, files_max=FILES_MAX)
-        )
+        app.include_router(routes(importer, caller=caller_dependency(checker()), bounds=Bounds(BYTES_MAX, FILES_MAX)))
         async with client(app) as http:
             yield Ingest(http, history, database, tmp_path, app)
 
@@ -390,9 +389,7 @@ async def test_without_the_journal_the_answer_is_503_and_nothing_is_half_done(tm
             now=lambda: datetime.now(UTC),
             bytes_max=BYTES_MAX,
         )
-        app.include_router(
-            routes(importer, caller=caller_dependency(checker()), file_bytes_max=BYTES_MAX, files_max=FILES_MAX)
-        )
+        app.include_router(routes(importer, caller=caller_dependency(checker()), bounds=Bounds(BYTES_MAX, FILES_MAX)))
         async with client(app) as http:
             answer = await http.post("/v1/flux", content=PES, headers=bearer())
             assert problem_of(answer, 503, "unavailable")["party"] == "postgresql"

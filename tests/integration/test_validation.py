@@ -45,6 +45,7 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.workers import Pool, TooCostlyError, WorkerLostError
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
+from shared.web.uploads import Bounds
 from tests import examples as an
 from tests.bad_input import BadFile, bad_files
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
@@ -132,9 +133,7 @@ async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> Asyn
         reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
         app = service_app("validation", "", checks={})
         caller = caller_dependency(checker())
-        app.include_router(
-            check_routes(Checks(judges, scratch, MEBIBYTE), caller=caller, file_bytes_max=MEBIBYTE, files_max=3)
-        )
+        app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=Bounds(MEBIBYTE, 3)))
         app.include_router(flux_routes(reports, caller=caller))
         administration = Administration(packs, policies, pool, lambda: datetime.now(UTC))
         app.include_router(administration_routes(administration, caller=caller))
@@ -444,6 +443,11 @@ async def test_a_check_knows_what_was_sent_already(bench: Bench) -> None:
 async def test_what_cannot_be_checked_is_refused(bench: Bench) -> None:
     answer = await bench.http.post("/v1/checks", content=b"<" + b" " * MEBIBYTE)
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:heliotrope:problem:too-large")
+    several = [("file", (f"{number}.xml", sample(1))) for number in range(4)]
+    answer = await bench.http.post("/v1/checks", files=several)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:heliotrope:problem:too-many-files")
+    answer = await bench.http.post("/v1/checks", files={"note": (None, "no file")})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:heliotrope:problem:no-file")
     answer = await bench.http.post("/v1/checks?pack=absent", content=sample(1))
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:pack-not-found")
     answer = await bench.http.post(

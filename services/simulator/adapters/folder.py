@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pes.units import MEBIBYTE
 from services.simulator.ports import Receipt, Reception
 from shared.facts.envelope import new_id
+from shared.runtime.files import write_whole
 
 ENTRY = "entree"
 REPLIES = "sortie"
@@ -105,9 +106,7 @@ class Folder:
 
     def reply(self, name: str, document: bytes) -> None:
         """See `Registry.reply`."""
-        hidden = self.sftp / REPLIES / f".{name}"
-        hidden.write_bytes(document)
-        hidden.rename(self.sftp / REPLIES / name)
+        write_whole(self.sftp / REPLIES / name, document)
 
     def forget(self, reception: Reception) -> None:
         """See `Registry.forget`."""

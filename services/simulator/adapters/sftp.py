@@ -17,6 +17,7 @@ import asyncssh
 
 from services.simulator.adapters.folder import ENTRY, Folder
 from services.simulator.ports import Reception
+from shared.runtime.files import write_whole
 
 LOGIN_SECONDS_MAX = 30
 _ENTRY_PREFIX = f"/{ENTRY}/".encode()
@@ -62,6 +63,11 @@ class _Entrance:
         reception = self.folder.take(name)
         if reception is not None:
             self._take(reception)
+
+    def receive_complete_ones(self) -> None:
+        """Receive the files that an earlier process left, as far as they prove complete."""
+        for name in self.folder.complete_ones():
+            self.receive(name)
 
     def receive_if_complete(self, name: str) -> None:
         """Receive a file later, if it proves complete."""
@@ -135,9 +141,10 @@ class _Session(asyncssh.SFTPServer):
 class SftpServer:
     """The server, once it listens."""
 
-    def __init__(self, acceptor: asyncssh.SSHAcceptor) -> None:
+    def __init__(self, acceptor: asyncssh.SSHAcceptor, connections: set[asyncssh.SSHServerConnection]) -> None:
         """Made by `open_server`."""
         self._acceptor = acceptor
+        self._connections = connections
 
     @property
     def port(self) -> int:
@@ -147,20 +154,19 @@ class SftpServer:
     async def check(self) -> None:
         """Return: a server that is open answers."""
 
+    async def cut(self) -> None:
+        """Stop listening, and cut whoever is connected."""
+        self._acceptor.close()
+        for connection in list(self._connections):
+            connection.abort()
+        await self._acceptor.wait_closed()
+
 
 @asynccontextmanager
 async def open_server(
-    folder: Folder,
-    take: Taker,
-    *,
-    host: str,
-    port: int,
-    login: str,
-    password: str,
-    keys: Path,
-    file_bytes_max: int,
+    folder: Folder, take: Taker, *, host: str, port: int, login: str, password: str, keys: Path, file_bytes_max: int
 ) -> AsyncIterator[SftpServer]:
-    """Serve the folder over SFTP until the block ends, which cuts whoever is connected.
+    """Serve the folder over SFTP, to the one login, until the block ends.
 
     Args:
         folder: what is served.
@@ -185,17 +191,13 @@ async def open_server(
         login_timeout=LOGIN_SECONDS_MAX,
         config=None,
     )
-    server = SftpServer(acceptor)
+    server = SftpServer(acceptor, connections)
     _pin(keys, f"[{host}]:{server.port}", host_key)
-    for name in folder.complete_ones():
-        entrance.receive(name)
+    entrance.receive_complete_ones()
     try:
         yield server
     finally:
-        acceptor.close()
-        for connection in list(connections):
-            connection.abort()
-        await acceptor.wait_closed()
+        await server.cut()
         await entrance.finish()
 
 
@@ -204,17 +206,12 @@ def _host_key(folder: Path) -> asyncssh.SSHKey:
     if private.exists():
         return asyncssh.read_private_key(private)
     key = asyncssh.generate_private_key("ssh-ed25519", comment="heliotrope simulator")
-    unfinished = folder / ".host_key"
-    unfinished.touch(mode=0o600)
-    key.write_private_key(unfinished)
-    key.write_public_key(folder / "host_key.pub")
-    unfinished.rename(private)
+    write_whole(folder / "host_key.pub", key.export_public_key())
+    write_whole(private, key.export_private_key(), mode=0o600)
     return key
 
 
 def _pin(folder: Path, address: str, host_key: asyncssh.SSHKey) -> None:
     """Write `known_hosts`, whole or not at all: clients read it at any time."""
     kind, key = host_key.export_public_key("openssh").decode().split()[:2]
-    unfinished = folder / ".known_hosts"
-    unfinished.write_text(f"{address} {kind} {key}\n", "ascii")
-    unfinished.rename(folder / "known_hosts")
+    write_whole(folder / "known_hosts", f"{address} {kind} {key}\n".encode("ascii"))

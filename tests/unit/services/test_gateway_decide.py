@@ -8,7 +8,7 @@ import tests.examples as an
 from services.gateway import decide
 from services.gateway.decide import Evidence, Outcome, Plan, Rules
 from services.gateway.names import remote_name
-from shared.errors import MalformedMessageError, RequestRefusedError
+from shared.errors import MalformedMessageError, RequestRefusedError, Why
 from shared.facts.events import (
     Fact,
     FluxTransmitted,
@@ -215,7 +215,7 @@ def test_asking_twice_changes_nothing(past: list[Fact]) -> None:
 def test_a_suspended_sending_starts_again_for_a_reason() -> None:
     with pytest.raises(RequestRefusedError, match="motif") as refused:
         decide.request(fold(HELD_FOR_A_PERSON), "")
-    assert refused.value.status == 422
+    assert refused.value.why is Why.UNUSABLE
     assert decide.request(fold(HELD_FOR_A_PERSON), an.released.reason) == [an.released]
 
 
@@ -234,7 +234,7 @@ def test_a_suspended_sending_starts_again_for_a_reason() -> None:
 def test_what_cannot_be_sent_is_refused(past: list[Fact], slug: str) -> None:
     with pytest.raises(RequestRefusedError) as refused:
         decide.request(fold(past), "")
-    assert (refused.value.status, refused.value.slug) == (409, slug)
+    assert (refused.value.why, refused.value.slug) == (Why.AS_THINGS_STAND, slug)
 
 
 def test_the_remote_name_is_the_one_of_passtrans() -> None:

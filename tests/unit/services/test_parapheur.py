@@ -10,7 +10,7 @@ import pytest
 
 from services.signature.circuits import Circuit, Delegation, Step
 from services.signature.parapheur import Signer
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import new_id
 from shared.facts.events import (
     BordereauxSigned,
@@ -248,7 +248,7 @@ async def test_only_a_signatory_signs(bench: Bench, role: Role) -> None:
     flux_id = await bench.waiting(sample(1))
     with pytest.raises(RequestRefusedError) as refused:
         await bench.prepare([flux_id], who=caller(MAYOR, role))
-    assert refused.value.status == 403
+    assert refused.value.why is Why.NOT_ALLOWED
 
 
 @pytest.mark.parametrize("role", [Role.AUDITEUR, Role.OPERATOR])
@@ -257,7 +257,7 @@ async def test_those_who_only_look_approve_nothing(bench: Bench, role: Role) -> 
     for asked in (bench.parapheur.give_visa, bench.parapheur.refuse):
         with pytest.raises(RequestRefusedError) as refused:
             await asked([flux_id], "Motif", caller(DIRECTOR, role))
-        assert refused.value.status == 403
+        assert refused.value.why is Why.NOT_ALLOWED
 
 
 async def test_a_gestionnaire_neither_signs_nor_refuses_to(bench: Bench) -> None:
@@ -298,7 +298,7 @@ async def test_a_flux_of_another_collectivite_is_not_found(bench: Bench) -> None
     assert (await bench.parapheur.pending(stranger))["flux"] == []
     with pytest.raises(RequestRefusedError) as refused:
         await bench.parapheur.circuit(flux_id, stranger)
-    assert refused.value.status == 404
+    assert refused.value.why is Why.NOT_FOUND
 
 
 async def test_a_certificate_that_nobody_trusts_is_refused_before_anything_is_signed(bench: Bench) -> None:

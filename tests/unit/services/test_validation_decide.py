@@ -15,7 +15,7 @@ from services.validation.decide import (
     infected,
     names_of,
 )
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import new_id
 from shared.facts.events import DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
 from shared.facts.lifecycle import State, fold
@@ -142,4 +142,4 @@ def test_asked_twice_it_is_accepted_once() -> None:
 def test_nothing_else_can_be_accepted(past: Sequence[Fact], codes: Sequence[str]) -> None:
     with pytest.raises(RequestRefusedError) as caught:
         accept(fold(past), codes, "demandé")
-    assert caught.value.status == 409
+    assert caught.value.why is Why.AS_THINGS_STAND

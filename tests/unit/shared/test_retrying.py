@@ -1,10 +1,20 @@
 """Doing a thing again: how soon, and how often."""
 
+import asyncio
+
 import pytest
 
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import new_id
-from shared.retrying import ATTEMPTS_MAX, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS, delay_after, until_no_conflict
+from shared.retrying import (
+    ATTEMPTS_MAX,
+    FIRST_DELAY_SECONDS,
+    LAST_DELAY_SECONDS,
+    delay_after,
+    for_ever,
+    until_it_answers,
+    until_no_conflict,
+)
 
 
 class Attempt:
@@ -59,3 +69,60 @@ def test_the_delay_has_a_bound_however_long_a_party_is_away() -> None:
 
 def test_two_services_do_not_knock_at_the_same_time() -> None:
     assert len({delay_after(5) for _ in range(10)}) > 1
+
+
+class SeenEnoughError(Exception):
+    """Ends what would go on for ever."""
+
+
+class Step:
+    """Meets these in turn, None being success, and notes how long it is waited for after an outage."""
+
+    def __init__(self, *met: Exception | None) -> None:
+        self.left = list(met)
+        self.waited: list[float] = []
+
+    async def __call__(self) -> str:
+        met = self.left.pop(0)
+        if met is not None:
+            raise met
+        return "done"
+
+    async def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+
+AWAY = UnavailableError("sftp", "no route")
+
+
+async def test_an_outage_is_logged_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    step = Step(AWAY, AWAY, None)
+    assert await until_it_answers(step, outage="collection.interrupted", pause=7, wait=step.wait) == "done"
+    assert step.waited == [7, 7]
+    assert [record.message for record in caplog.records] == ["collection.interrupted"] * 2
+    assert vars(caplog.records[0])["reason"] == str(AWAY)
+
+
+async def test_what_is_done_for_ever_ends_with_no_outage_and_begins_to_count_again() -> None:
+    step = Step(AWAY, AWAY, None, AWAY, None, None, SeenEnoughError())
+    with pytest.raises(SeenEnoughError):
+        await for_ever(step, outage="x", pause=float, wait=step.wait)
+    assert step.waited == [1, 2, 1]
+
+
+async def test_an_outage_that_a_task_group_met_is_one_too() -> None:
+    step = Step(AWAY, None)
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(step())
+
+    await until_it_answers(group, outage="x", wait=step.wait)
+    assert len(step.waited) == 1
+
+
+async def test_a_bug_beside_an_outage_goes_through() -> None:
+    step = Step(ExceptionGroup("two", [AWAY, SeenEnoughError()]))
+    with pytest.raises(ExceptionGroup) as left:
+        await until_it_answers(step, outage="x", wait=step.wait)
+    assert [type(one) for one in left.value.exceptions] == [SeenEnoughError]

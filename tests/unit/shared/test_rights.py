@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.errors import RequestRefusedError
+from shared.errors import RequestRefusedError, Why
 from shared.facts.streams import UNATTRIBUTED
 from shared.web.auth import EVERY_COLLECTIVITE, ROLES_WITH, Caller, Right, Role
 
@@ -66,7 +66,7 @@ def test_a_right_that_is_missing_is_refused_in_french() -> None:
     auditor.require(Right.SEND, OTHER, "envoyer un flux")
     with pytest.raises(RequestRefusedError, match="ne permet pas d’envoyer un flux") as refused:
         auditor.require(Right.SEND, OWN, "envoyer un flux")
-    assert (refused.value.status, refused.value.slug) == (403, "forbidden")
+    assert (refused.value.why, refused.value.slug) == (Why.NOT_ALLOWED, "forbidden")
     with pytest.raises(RequestRefusedError, match=f"pas accès à la collectivité {THIRD}"):
         auditor.require(Right.SEND, THIRD, "envoyer un flux")
     with pytest.raises(RequestRefusedError, match="celui de : operateur"):
@@ -79,7 +79,7 @@ def test_what_concerns_no_collectivite_in_particular_takes_the_right_in_one() ->
     for who, right in ((NOBODY, Right.READ), (caller(own=Role.AUDITEUR), Right.SIGN)):
         with pytest.raises(RequestRefusedError, match="Votre rôle ne permet pas") as refused:
             who.require_somewhere(right, "consulter les flux")
-        assert (refused.value.status, refused.value.slug) == (403, "forbidden")
+        assert (refused.value.why, refused.value.slug) == (Why.NOT_ALLOWED, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,23 @@ def test_whoever_sends_for_one_collectivite_need_not_name_it(who: Caller, asked:
 
 
 @pytest.mark.parametrize(
-    ("who", "asked", "status", "slug"),
+    ("who", "asked", "why", "slug"),
     [
-        (caller(own=Role.GESTIONNAIRE, other=Role.GESTIONNAIRE), "", 400, "collectivite-required"),
-        (caller(star=Role.OPERATOR), "", 400, "collectivite-required"),
-        (caller(star=Role.OPERATOR), "12", 400, "collectivite-invalid"),
-        (caller(star=Role.OPERATOR), "²" * 9, 400, "collectivite-invalid"),
-        (caller(star=Role.OPERATOR), "21349990800019", 400, "collectivite-invalid"),
-        (caller(star=Role.OPERATOR), EVERY_COLLECTIVITE, 400, "collectivite-invalid"),
-        (caller(own=Role.GESTIONNAIRE), OTHER, 403, "forbidden"),
-        (caller(own=Role.GESTIONNAIRE, other=Role.AUDITEUR), OTHER, 403, "forbidden"),
-        (caller(own=Role.AUDITEUR), "", 403, "forbidden"),
-        (caller(star=Role.AUDITEUR), OWN, 403, "forbidden"),
-        (NOBODY, "", 403, "forbidden"),
-        (NOBODY, OWN, 403, "forbidden"),
+        (caller(own=Role.GESTIONNAIRE, other=Role.GESTIONNAIRE), "", Why.BADLY_FORMED, "collectivite-required"),
+        (caller(star=Role.OPERATOR), "", Why.BADLY_FORMED, "collectivite-required"),
+        (caller(star=Role.OPERATOR), "12", Why.BADLY_FORMED, "collectivite-invalid"),
+        (caller(star=Role.OPERATOR), "²" * 9, Why.BADLY_FORMED, "collectivite-invalid"),
+        (caller(star=Role.OPERATOR), "21349990800019", Why.BADLY_FORMED, "collectivite-invalid"),
+        (caller(star=Role.OPERATOR), EVERY_COLLECTIVITE, Why.BADLY_FORMED, "collectivite-invalid"),
+        (caller(own=Role.GESTIONNAIRE), OTHER, Why.NOT_ALLOWED, "forbidden"),
+        (caller(own=Role.GESTIONNAIRE, other=Role.AUDITEUR), OTHER, Why.NOT_ALLOWED, "forbidden"),
+        (caller(own=Role.AUDITEUR), "", Why.NOT_ALLOWED, "forbidden"),
+        (caller(star=Role.AUDITEUR), OWN, Why.NOT_ALLOWED, "forbidden"),
+        (NOBODY, "", Why.NOT_ALLOWED, "forbidden"),
+        (NOBODY, OWN, Why.NOT_ALLOWED, "forbidden"),
     ],
 )
-def test_a_collectivite_that_cannot_be_chosen_is_refused(who: Caller, asked: str, status: int, slug: str) -> None:
+def test_a_collectivite_that_cannot_be_chosen_is_refused(who: Caller, asked: str, why: Why, slug: str) -> None:
     with pytest.raises(RequestRefusedError) as refused:
         who.choose(asked, Right.SEND, "importer un flux")
-    assert (refused.value.status, refused.value.slug) == (status, slug)
+    assert (refused.value.why, refused.value.slug) == (why, slug)
