@@ -19,6 +19,7 @@ from signing.report import Classification
 from signing.second_opinion import VerifiersDisagreeError, require_agreement
 from signing.verification import verify
 from tests.pki import ec_key, issue, rsa_key
+from tests.real.official import official_sample
 from tests.signing import (
     GLOBAL,
     NOW,
@@ -26,7 +27,6 @@ from tests.signing import (
     Edit,
     bordereau,
     flux,
-    official_sample,
     replacing,
     signatory,
     signed,
