@@ -49,7 +49,7 @@ from shared.journal.history import History
 from shared.retrying import until_no_conflict
 from shared.web.app import flux_not_found, problem_members
 from shared.web.auth import MAY_APPROVE, MAY_SEND, MAY_SIGN, Caller
-from signing.certificates import ANNOUNCED_BEFORE, fingerprint
+from signing.certificates import ANNOUNCED_BEFORE, fingerprint, whole_name
 from signing.outline import UnsignableError, read_outline
 from signing.trust import CLOCKS_APART
 from signing.xades import Prepared, Stated, complete, prepare
@@ -125,7 +125,7 @@ class Parapheur:
         return {
             "signing_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
             "certificate": {
-                "subject": certificate.subject.rfc4514_string(),
+                "subject": whole_name(certificate.subject),
                 "until": format_time(certificate.not_valid_after_utc),
                 "is_announced": certificate.not_valid_after_utc - at < ANNOUNCED_BEFORE,
             },

@@ -141,6 +141,11 @@ def sha1_era(part: str) -> str:
         ),
         (replacing("O=Heliotrope", "O=Autre"), "xades-env-1.2.2-sha256", ["signature.issuer-name"]),
         (replacing("O=Heliotrope,C=FR", "O=Heliotrope, C=FR"), "xades-env-1.2.2-sha256", []),
+        (
+            lambda part: re.sub(r"1\.2\.840\.113549\.1\.9\.1=#\w+", "E=demonstration@heliotrope.invalid", part),
+            "xades-env-1.2.2-sha256",
+            [],
+        ),
     ],
     ids=[
         "XAdES 1.1.1",
@@ -160,6 +165,7 @@ def sha1_era(part: str) -> str:
         "no role",
         "another issuer's name",
         "an issuer's name with spaces",
+        "an issuer's name as people write it",
     ],
 )
 def test_forms_that_others_write_hold_and_what_is_odd_is_said(edit: Edit, form: str, expected: list[str]) -> None:
