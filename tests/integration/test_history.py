@@ -305,6 +305,7 @@ async def test_the_service_tries_skipped_flux_again_when_it_starts(
     with monkeypatch.context() as older:
         older.setattr(projection_module, "row_of", older_than(FluxImported))
         flux_id = await shown.happen([])
+        assert await shown.ids() == []
     retrying = asyncio.create_task(shown.projection.retry())
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await shown.ids() != [flux_id]:

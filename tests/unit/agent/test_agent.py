@@ -665,9 +665,9 @@ async def test_the_confirmation_is_html_that_everybody_can_use(stage: Stage) -> 
     assert root.get("lang") == "fr"
     assert len(root.xpath("//h1")) == 1
     assert root.xpath("//title/text()")
-    assert all(table.find("caption") is not None for table in root.iter("table"))
-    assert all(cell.get("scope") for cell in root.iter("th"))
-    assert all(box.xpath("ancestor::label") for box in root.xpath("//input[@type='checkbox']"))
+    assert {table.find("caption") is not None for table in root.iter("table")} == {True}
+    assert {bool(cell.get("scope")) for cell in root.iter("th")} == {True}
+    assert {bool(box.xpath("ancestor::label")) for box in root.xpath("//input[@type='checkbox']")} == {True}
     assert root.xpath("//button/text()") == ["Refuser", "Signer"]  # the Enter key presses the first
     assert root.xpath("//script") == []
     ids = root.xpath("//@id")
