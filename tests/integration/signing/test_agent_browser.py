@@ -34,7 +34,7 @@ from tests.signing import verify_both, verify_with_xmlsec
 
 pytestmark = pytest.mark.browser
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 PASSWORD = b"Brumeval-2026!"
 STATED = Stated("Maire", "Brumeval-les-Étangs", "34998")
 # What a portal's page does: one call, with JSON both ways.
