@@ -16,7 +16,7 @@ from agent.reading import SHOWN_CHARACTERS_MAX, Item, Line, Summary, sum_of, tol
 from agent.requests import SigningRequest
 from pes.text import PARIS
 from shared.wording import count
-from signing.certificates import name_of
+from signing.certificates import name_of, whole_name
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -144,8 +144,8 @@ def _certificate(certificate: x509.Certificate) -> str:
         + _described(
             (
                 ("Titulaire", name_of(certificate)),
-                ("Identité complète", certificate.subject.rfc4514_string()),
-                ("Délivré par", certificate.issuer.rfc4514_string()),
+                ("Identité complète", whole_name(certificate.subject)),
+                ("Délivré par", whole_name(certificate.issuer)),
                 ("Valable jusqu'au", f"{until:%d/%m/%Y}"),
             )
         )

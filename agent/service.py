@@ -33,6 +33,7 @@ from agent.reading import AskedItem, Item, read_item
 from agent.requests import Requests, SigningRequest
 from shared.errors import RequestRefusedError, Why
 from shared.web.problems import http_problem, problem
+from signing.certificates import whole_name
 from signing.keys import SigningKey
 
 API_VERSION: Final = 1
@@ -124,7 +125,7 @@ class Agent:
         return JSONResponse(
             {
                 "certificate": b64encode(certificate.public_bytes(Encoding.DER)).decode(),
-                "subject": certificate.subject.rfc4514_string(),
+                "subject": whole_name(certificate.subject),
                 "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
             }
         )

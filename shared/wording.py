@@ -1,11 +1,9 @@
 """Says in French what each fact means, who did it, and how long things took. Pure functions."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
-
-from cryptography.x509 import Name
-from cryptography.x509.oid import NameOID
 
 from pes.text import in_paris
 from pes.vocabulary import Bordereau
@@ -66,6 +64,7 @@ _ACTORS = {
 _USES = {"active": "en service", "shadow": "à l'essai", "inactive": "hors service"}
 _FLUX_KINDS = {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}
 _UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
+_ESCAPED = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)  # RFC 4514, 2.4
 
 
 def what(fact: Fact) -> str:
@@ -255,12 +254,10 @@ def _signers(signatures: Sequence[Signature]) -> str:
 
 
 def _person(subject: str) -> str:
-    """Return the common name in a certificate's subject (RFC 4514); the whole of it when it has none."""
-    try:
-        names = Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:
-        return subject
-    return str(names[0].value) if names else subject
+    """Return the common name in a certificate's subject (RFC 4514, whatever its short names), or all of it."""
+    attributes = re.findall(r"(?:\\.|[^\\,+])+", subject, re.DOTALL)
+    names = [one.removeprefix("CN=") for one in attributes if one.startswith("CN=")]
+    return _ESCAPED.sub(lambda one: chr(int(one[1], 16)) if one[1] else one[2], names[-1]) if names else subject
 
 
 def _about_transmission(fact: Fact) -> str:

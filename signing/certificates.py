@@ -17,6 +17,17 @@ from cryptography.x509.oid import NameOID
 ANNOUNCED_BEFORE: Final = timedelta(days=90)  # how long before its end a certificate is announced
 RSA_BITS_MIN: Final = 2048  # RGS, annexe B1
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+# What RFC 4514 leaves to whoever writes; it would show these as numbers.
+_SHORT_NAMES: Final = {
+    NameOID.EMAIL_ADDRESS: "E",
+    NameOID.SERIAL_NUMBER: "SERIALNUMBER",
+    NameOID.TITLE: "T",
+    NameOID.GIVEN_NAME: "GIVENNAME",
+    NameOID.SURNAME: "SURNAME",
+    NameOID.PSEUDONYM: "PSEUDONYM",
+    NameOID.POSTAL_CODE: "POSTALCODE",
+    NameOID.ORGANIZATION_IDENTIFIER: "ORGANIZATIONIDENTIFIER",
+}
 _FAULTS: Final = (
     ValueError,
     TypeError,
@@ -79,7 +90,12 @@ def name_of(certificate: x509.Certificate) -> str:
 def common_name(name: x509.Name) -> str:
     """Return what people call someone or an authority: its common name, or else the whole name."""
     names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else name.rfc4514_string()
+    return str(names[0].value) if names else whole_name(name)
+
+
+def whole_name(name: x509.Name) -> str:
+    """Write a distinguished name as people read it: RFC 4514, with the short names that their tools show."""
+    return name.rfc4514_string(_SHORT_NAMES)
 
 
 def key_fault(certificate: x509.Certificate) -> str:

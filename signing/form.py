@@ -32,7 +32,7 @@ from signing.algorithms import (
     XADES_VERSIONS,
     Method,
 )
-from signing.certificates import CertificateUnreadableError, key_fault, read_der, rfc2253
+from signing.certificates import CertificateUnreadableError, key_fault, read_der, rfc2253, whole_name
 from signing.checks import Check
 from signing.outline import BORDEREAU, DOMAINS, PLAIN_ID, UnsignableError
 from signing.report import SignatureReport
@@ -132,7 +132,7 @@ def read_form(signature: etree._Element, siblings: int) -> Reading:
         _check_algorithms(reading, info, properties)
         _check_references(reading, info, properties)
         certificate = _certificate(reading, stated)
-        reading.know(certificate=certificate, signer=certificate.subject.rfc4514_string())
+        reading.know(certificate=certificate, signer=whole_name(certificate.subject))
         _check_key(reading, certificate)
         _check_key_values(reading, certificate)
         reading.value = _base64(value.text, checks.VALUE, "sa valeur")
@@ -478,11 +478,12 @@ def _is_named(certificate: x509.Certificate, cert: etree._Element) -> bool:
 def _check_issuer_name(reading: Reading, certificate: x509.Certificate, cert: etree._Element) -> None:
     written = cert.findtext("{*}IssuerSerial/{*}X509IssuerName") or ""
     issuer = certificate.issuer
-    if _without_spaces(written) not in {_without_spaces(rfc2253(issuer)), _without_spaces(issuer.rfc4514_string())}:
+    ways = (rfc2253(issuer), issuer.rfc4514_string(), whole_name(issuer))
+    if _without_spaces(written) not in map(_without_spaces, ways):
         reading.say(
             checks.ISSUER_NAME,
-            f"La signature nomme l'autorité « {written.strip()[:200]} », le certificat « {rfc2253(issuer)[:200]} » : "
-            "l'empreinte et le numéro du certificat concordent.",
+            f"La signature nomme l'autorité « {written.strip()[:200]} », le certificat « {whole_name(issuer)[:200]} »"
+            " : l'empreinte et le numéro du certificat concordent.",
         )
 
 

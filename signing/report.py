@@ -45,7 +45,7 @@ class SignatureReport:
         form: the form of 5.3 or 5.4, in Libersign's manner: `xades-env-1.2.2-sha256`; empty when it is neither.
         certificate: the signatory's, if it could be read; who vouches for it is in `findings`.
         intermediates: the other certificates that it brought.
-        signer: the subject of the certificate, RFC 4514.
+        signer: the subject of the certificate, as people write it (`certificates.whole_name`).
         signing_time: as stated by the signatory; UTC.
         claimed_role: at what title, as stated.
         policy: the identifier of its policy.

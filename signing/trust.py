@@ -27,7 +27,7 @@ from OpenSSL import crypto
 from pes.text import in_paris
 from pes.vocabulary import Finding, Severity
 from signing import checks
-from signing.certificates import key_fault
+from signing.certificates import key_fault, whole_name
 from signing.checks import Check
 from signing.report import Report, SignatureReport
 
@@ -202,7 +202,7 @@ def _chain(
     except crypto.X509StoreContextError as error:
         number = int(error.errors[0])
         reason = _REASONS.get(number, str(error))
-        issuer = certificate.issuer.rfc4514_string()
+        issuer = whole_name(certificate.issuer)
         return f"Le certificat n'est pas digne de confiance : {reason} (émis par « {issuer} »)."
 
 
@@ -226,7 +226,7 @@ def _revocation(
     certificate: x509.Certificate, issuer: x509.Certificate, trust: TrustList, at: datetime
 ) -> list[Said]:
     known = _what_is_known(certificate, issuer, trust, at)
-    whose = f"« {certificate.subject.rfc4514_string()} »"
+    whose = f"« {whole_name(certificate.subject)} »"
     if known is None:
         severity: Severity = "blocking" if trust.is_proof_required else "warning"
         text = f"Rien ne dit si le certificat {whose} était révoqué : ni liste (CRL) ni réponse OCSP à cette date."

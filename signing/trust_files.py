@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
 from pes.units import MEBIBYTE
-from signing.certificates import read_der, read_pem, readable
+from signing.certificates import read_der, read_pem, readable, whole_name
 from signing.trust import TrustList
 
 FILE_BYTES_MAX = 64 * MEBIBYTE  # the CRLs of large authorities weigh several megabytes
@@ -59,7 +59,7 @@ def load_trust(folder: Path, *, is_proof_required: bool = False) -> Loaded:
             elif _is_authority(held):
                 authorities.append(held)
             else:
-                ignored.append(f"{path.name} : « {held.subject.rfc4514_string()} » n'est pas une autorité.")
+                ignored.append(f"{path.name} : « {whole_name(held.subject)} » n'est pas une autorité.")
     return Loaded(TrustList(tuple(authorities), tuple(crls), tuple(answers), is_proof_required), ignored)
 
 
@@ -108,7 +108,7 @@ def _crl(load: Callable[[bytes], x509.CertificateRevocationList], content: bytes
     """Return a list, every part of which can be read."""
     try:
         crl = load(content)
-        _ = (crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, list(crl.extensions))
+        _ = (whole_name(crl.issuer), crl.last_update_utc, crl.next_update_utc, list(crl.extensions))
     except (TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(str(error)) from error
     return crl

@@ -60,7 +60,7 @@ CERTIFIES = usage(key_cert_sign=True, crl_sign=True)
 
 
 def issue(
-    name: str,
+    name: str | x509.Name,
     key: Key,
     issuer: Holder | None = None,
     *,
@@ -72,9 +72,8 @@ def issue(
     authority_usage: x509.KeyUsage | None = None,
 ) -> Holder:
     """Issue a certificate; by itself when there is no issuer."""
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    )
+    short = {NameOID.COUNTRY_NAME: "FR", NameOID.COMMON_NAME: str(name)}
+    subject = name if isinstance(name, x509.Name) else x509.Name(x509.NameAttribute(*one) for one in short.items())
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

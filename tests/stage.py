@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+from aiokafka.partitioner import DefaultPartitioner
+
 from services.relay.adapters.journal import PostgresCursor
 from shared.bus.consumer import ParkedMessages, Subscription
 from shared.bus.kafka import KafkaBus, KafkaPublisher
 from shared.bus.opening import open_bus, open_parked
-from shared.bus.postgres import PostgresBus
+from shared.bus.postgres import PostgresBus, shard_of
+from shared.bus.topics import PARTITIONS
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxImported
 from shared.facts.streams import flux_stream
@@ -20,7 +23,7 @@ from shared.journal.postgres import Database
 from tests import examples as an
 from tests.ordering import order_all
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60  # only a test that fails waits so long
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 
 
@@ -43,9 +46,18 @@ class Stage:
         """Return the parked messages, as an operator has them."""
         return open_parked(self.kind, database=self.database, bootstrap=self.bootstrap)
 
-    async def happen(self, *facts: Fact) -> UUID:
-        """Append facts of a new flux, order them and publish them."""
+    def line_of(self, flux_id: UUID) -> int:
+        """Return the number of the line in which a flux stands: those of one line are heard one after the other."""
+        if self.publisher is None:
+            return shard_of(flux_id)
+        partitions = list(range(PARTITIONS))
+        return int(DefaultPartitioner()(str(flux_id).encode(), partitions, partitions))
+
+    async def happen(self, *facts: Fact, behind: UUID | None = None) -> UUID:
+        """Append facts of a new flux, order them and publish them; in the line of another flux, if one is given."""
         flux_id = new_id()
+        while behind is not None and self.line_of(flux_id) != self.line_of(behind):
+            flux_id = new_id()
         self.flux.add(flux_id)
         event = Event.first(
             facts[0], stream=flux_stream(flux_id), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW

@@ -16,7 +16,7 @@ from cli.options import AsJson
 from cli.output import emit, reason_of, reporting, save, say, show
 from pes.reader import too_large
 from pes.text import PARIS
-from signing.certificates import ANNOUNCED_BEFORE, name_of
+from signing.certificates import ANNOUNCED_BEFORE, name_of, whole_name
 from signing.keys import (
     KeyUnusableError,
     P12Key,
@@ -219,7 +219,7 @@ def _told(
     return {
         "file": str(file),
         "output": str(output),
-        "signer": certificate.subject.rfc4514_string(),
+        "signer": whole_name(certificate.subject),
         "signing_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
         "certificate_until": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
         "elements": [one.element_id for one in chosen],
@@ -229,6 +229,6 @@ def _told(
 def _show(output: Path, certificate: x509.Certificate, chosen: Sequence[Target]) -> None:
     for one in chosen:
         show(f"Signé : {'le flux entier' if one.is_global else 'le bordereau'} « {one.element_id} »")
-    show(f"Par : {name_of(certificate)} ({certificate.subject.rfc4514_string()})")
+    show(f"Par : {name_of(certificate)} ({whole_name(certificate.subject)})")
     show(f"Certificat valable jusqu'au : {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}")
     show(f"Fichier signé et vérifié : {output}")

@@ -15,7 +15,7 @@ from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
 from cli.output import Table, emit, reason_of, reporting, save, say, show
 from pes.text import in_paris
-from signing.certificates import common_name, name_of
+from signing.certificates import common_name, name_of, whole_name
 from signing.trust import TrustList, is_signed_by
 from signing.trust_files import FILE_BYTES_MAX, Loaded, TrustFolderError, load_trust, parse
 
@@ -143,7 +143,7 @@ def _check(crl: x509.CertificateRevocationList, trusted: TrustList) -> None:
         CommandRefusedError: it is one of these.
     """
     if not any(is_signed_by(crl, authority) for authority in trusted.authorities):
-        name = crl.issuer.rfc4514_string()
+        name = whole_name(crl.issuer)
         raise CommandRefusedError("CRL refusée", f"aucune autorité de la liste n'a signé cette CRL (« {name} »).")
     known = [one.last_update_utc for one in trusted.crls if one.issuer == crl.issuer]
     if known and crl.last_update_utc < max(known):

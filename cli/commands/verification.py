@@ -13,7 +13,7 @@ from cli.options import AsJson
 from cli.output import console, emit, reporting, say, show
 from pes.text import PARIS, printable
 from pes.vocabulary import Finding
-from signing.certificates import common_name, fingerprint
+from signing.certificates import common_name, fingerprint, whole_name
 from signing.report import ON_SCREEN, Report, SignatureReport
 from signing.second_opinion import VerifiersDisagreeError, require_agreement
 from signing.trust import TrustList, vouched
@@ -71,7 +71,7 @@ def _signature(one: SignatureReport) -> dict[str, object]:
         "certificate": None
         if certificate is None
         else {
-            "issuer": certificate.issuer.rfc4514_string(),
+            "issuer": whole_name(certificate.issuer),
             "serial": str(certificate.serial_number),
             "sha256": fingerprint(certificate),
             "valid_from": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",

@@ -101,7 +101,7 @@ async def _visible(
     """Return events of a stream as they stand, for whoever may read in the collectivité that it is of.
 
     Raises:
-        RequestRefusedError: `not_found`: there is no such stream, or the caller may not see it: nobody can tell which.
+        RequestRefusedError: `not_found`: there is none, or the caller may not see it: nobody can tell which.
     """
     first = await history.recorded(stream_id, limit=1)
     if not first or not who.may(Right.READ, first[0].collectivite):

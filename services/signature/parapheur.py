@@ -51,7 +51,7 @@ from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
 from shared.web.deciding import VisibleFlux, load_flux
 from shared.web.problems import problem_members
-from signing.certificates import ANNOUNCED_BEFORE, fingerprint
+from signing.certificates import ANNOUNCED_BEFORE, fingerprint, whole_name
 from signing.outline import UnsignableError, read_outline
 from signing.trust import CLOCKS_APART
 from signing.xades import Prepared, Stated, complete, prepare
@@ -112,7 +112,7 @@ class Parapheur:
         return {
             "signing_time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
             "certificate": {
-                "subject": certificate.subject.rfc4514_string(),
+                "subject": whole_name(certificate.subject),
                 "until": format_time(certificate.not_valid_after_utc),
                 "is_announced": certificate.not_valid_after_utc - at < ANNOUNCED_BEFORE,
             },

@@ -103,9 +103,9 @@ def test_a_flux_is_approved_signed_with_ones_own_key_and_acknowledged_until_the_
     ]
     answer = platform.http.get(f"{platform.ports.url('history')}/v1/flux/{flux_id}/events").json()
     (fact,) = [FluxSigned.model_validate(one["data"]) for one in answer["events"] if one["kind"] == "flux.signed.v1"]
-    assert {one.mandate.person for one in fact.signatures if one.mandate} == {"camille"}
+    assert [one.mandate and one.mandate.person for one in fact.signatures] == ["camille"] * 2
     received = platform.http.get(f"{platform.ports.url('signature')}/v1/flux/{flux_id}/document")
-    assert {one.claimed_role for one in verify_both(received.content)} == {"Maire"}
+    assert [one.claimed_role for one in verify_both(received.content)] == ["Maire"] * 2
     assert platform.receipts()[fact.document.sha256] == 1
 
     done(platform.heliotrope("mandates", "end", str(commune.mandate["mandate_id"]), "--reason", "Démission"))

@@ -79,14 +79,14 @@ async def test_two_groups_each_hear_everything(stage: Stage, group: str) -> None
 
 async def test_what_was_settled_is_not_heard_again_after_a_restart(stage: Stage, group: str) -> None:
     before, after = Listener(stage), Listener(stage)
+    settled = await stage.happen(document(1))
     async with running(stage.bus(), before.subscription(group)):
-        await stage.happen(document(1))
-        await until(lambda: bool(before.heard))
-        await asyncio.sleep(0.3)  # the place is saved after the handler returns
+        last = await stage.happen(document(2), behind=settled)
+        await until(lambda: len(before.heard) >= 2)  # what is ahead in the line is settled by then
     async with running(stage.bus(), after.subscription(group)):
-        flux_id = await stage.happen(document(2))
-        await until(lambda: bool(after.heard))
-    assert after.heard == [(flux_id, "flux.imported.v1")]
+        flux_id = await stage.happen(document(3), behind=settled)
+        await until(lambda: (flux_id, "flux.imported.v1") in after.heard)
+    assert [heard for heard, _ in after.heard if heard != last] == [flux_id]
 
 
 async def test_what_was_not_settled_is_heard_again_after_a_crash(stage: Stage, group: str) -> None:
@@ -177,18 +177,32 @@ async def test_one_flux_is_never_handled_by_two_processes_at_once(stage: Stage, 
 
 async def test_what_a_process_is_busy_with_is_not_handed_to_those_that_join(stage: Stage, group: str) -> None:
     begun: list[UUID] = []
-    is_done = asyncio.Event()
+    at_work: set[UUID] = set()
+    is_done, are_enough = asyncio.Event(), asyncio.Event()
     others = Listener(stage)
 
     async def on_fact(event: Event, _: Fact) -> None:
-        if event.flux_id in stage.flux:
-            begun.append(event.flux_id)
+        if event.flux_id not in stage.flux:
+            return
+        begun.append(event.flux_id)
+        at_work.add(event.flux_id)
+        if len(at_work) >= 3:  # more than one process keeps once there are four
+            are_enough.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):  # a bus may bring one message and wait until it is settled
+                await are_enough.wait()
+        if are_enough.is_set():
             await is_done.wait()
+        at_work.discard(event.flux_id)
 
-    flux = [await stage.happen(document(number)) for number in range(24)]
+    flux: list[UUID] = []
     async with AsyncExitStack() as processes:
         await processes.enter_async_context(running(stage.bus(), Subscription(group, {FluxImported: on_fact})))
-        await until(lambda: len(begun) >= 3)  # more than one process keeps once there are four
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not are_enough.is_set():
+                flux.append(await stage.happen(document(len(flux))))
+                await asyncio.sleep(0.02)
+        flux += [await stage.happen(document(number)) for number in range(len(flux), len(flux) + 24)]
         for _ in range(3):
             await processes.enter_async_context(running(stage.bus(), others.subscription(group)))
         with suppress(TimeoutError):
@@ -239,15 +253,24 @@ async def test_what_comes_behind_a_message_that_waits_is_heard_after_it_and_in_o
     assert heard == list(range(1, 9))
 
 
-async def test_a_message_that_waits_does_not_keep_other_flux_waiting(stage: Stage, group: str) -> None:
+async def test_a_message_that_waits_keeps_nobody_waiting_but_those_in_line_behind_it(
+    stage: Stage, group: str
+) -> None:
+    is_away = True
     stuck = await stage.happen(document(0))
     listener = Listener(
-        stage, fails=lambda event: UnavailableError("sftp", "away") if event.flux_id == stuck else None
+        stage, fails=lambda event: UnavailableError("sftp", "away") if is_away and event.flux_id == stuck else None
     )
+    others = [await stage.happen(document(1), behind=stuck)]
+    others += [await stage.happen(document(number)) for number in range(2, 40)]
+    behind = [flux_id for flux_id in others if stage.line_of(flux_id) == stage.line_of(stuck)]
+    elsewhere = [flux_id for flux_id in others if flux_id not in behind]
     async with running(stage.bus(), listener.subscription(group)):
-        others = [await stage.happen(document(number)) for number in range(1, 40)]
-        await until(lambda: len(listener.heard) >= 20)
-    assert {flux_id for flux_id, _ in listener.heard} <= set(others)
+        await until(lambda: len(listener.heard) >= len(elsewhere))
+        assert sorted(flux_id for flux_id, _ in listener.heard) == sorted(elsewhere)
+        is_away = False
+        await until(lambda: len(listener.heard) >= len(stage.flux))
+    assert [flux_id for flux_id, _ in listener.heard[len(elsewhere) :]] == [stuck, *behind]
 
 
 async def test_a_bug_ends_the_service_and_settles_nothing(stage: Stage, group: str) -> None:

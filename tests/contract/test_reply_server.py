@@ -156,6 +156,7 @@ async def test_a_file_that_changed_is_not_moved(party: Party) -> None:
 
 async def test_a_file_that_has_gone_is_not_moved_and_that_is_no_error(party: Party) -> None:
     await party.server.move(RemoteFile(0, "absent.xml", 10), party.done, DIGEST)
+    assert party.moved() == {}
 
 
 async def test_what_was_moved_before_under_the_same_name_is_kept(party: Party) -> None:

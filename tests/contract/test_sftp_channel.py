@@ -119,7 +119,7 @@ async def pieces(content: bytes, stop_after: int | None = None) -> AsyncIterator
 
 async def settles(party: Party, name: str, expected: bytes) -> bool:
     """Say whether the other end comes to have these bytes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while party.received(name) != expected:
             await asyncio.sleep(0.005)
     return True

@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,14 +13,11 @@ from lxml import etree
 from pes.schemas.packs import PES_ALLER, ROOTS, CompiledPack, PackFiles, built_in, compile_pack, read_pack
 from tests.differential.damage import DAMAGES
 from tests.differential.documents import Generator
+from tests.real.official import official
 
-OFFICIAL = Path(__file__).parents[3] / "shared" / "official"
-PACK = OFFICIAL / "schemas_pes.v5.12"
 SEEDS = (1, 2, 3)
 DOCUMENTS_PER_SEED = 280  # each is then damaged three times
 COPIES = (0, 1, 1, 2)  # how many damages each copy of a document gets
-
-needs_official = pytest.mark.skipif(not PACK.is_dir(), reason="DGFiP's schema pack is not beside the project")
 
 
 class Case(NamedTuple):
@@ -34,6 +30,10 @@ class Case(NamedTuple):
 @cache
 def ours() -> CompiledPack:
     return compile_pack(built_in())
+
+
+def their_files() -> PackFiles:
+    return read_pack(official("schemas_pes.v5.12"))
 
 
 def cases(seed: int, source: PackFiles | None = None) -> Iterator[Case]:
@@ -67,12 +67,11 @@ def verdict(pack: CompiledPack, document: bytes) -> bool | None:
     return None if schema is None else schema.validate(root)
 
 
-@needs_official
 @pytest.mark.timeout(300)
 def test_both_packs_agree_on_thousands_of_documents() -> None:
-    theirs = compile_pack(read_pack(PACK))
+    theirs = compile_pack(their_files())
     counts: Counter[tuple[str, bool]] = Counter()
-    for seed, source in (*((seed, None) for seed in SEEDS), *((seed, read_pack(PACK)) for seed in SEEDS)):
+    for seed, source in (*((seed, None) for seed in SEEDS), *((seed, their_files()) for seed in SEEDS)):
         for case in cases(seed, source):
             judged = verdict(ours(), case.document)
             assert judged == verdict(theirs, case.document), (seed, case)
@@ -90,11 +89,10 @@ def test_both_packs_agree_on_thousands_of_documents() -> None:
         assert counts[damage.__name__, False], damage
 
 
-@needs_official
 def test_both_packs_agree_on_real_documents_and_on_what_becomes_of_them() -> None:
-    theirs = compile_pack(read_pack(PACK))
+    theirs = compile_pack(their_files())
     chance = random.Random(1)
-    for path in sorted((OFFICIAL / "samples").glob("*.xml")):
+    for path in sorted(official("samples").glob("*.xml")):
         real = path.read_bytes()
         assert verdict(ours(), real) == verdict(theirs, real), path
         made = etree.fromstring(real)
@@ -103,19 +101,17 @@ def test_both_packs_agree_on_real_documents_and_on_what_becomes_of_them() -> Non
                 assert verdict(ours(), case.document) == verdict(theirs, case.document), (path, case)
 
 
-@needs_official
 def test_a_pack_that_differs_in_one_facet_is_noticed() -> None:
-    theirs = compile_pack(read_pack(PACK))
+    theirs = compile_pack(their_files())
     other = compile_pack(changed(built_in(), b'<xs:maxLength value="160"/>', b'<xs:maxLength value="159"/>'))
     assert any(verdict(other, case.document) != verdict(theirs, case.document) for case in long_texts())
 
 
-@needs_official
 @pytest.mark.timeout(300)
 def test_whatever_our_pack_would_forget_is_noticed() -> None:
     """Each optional element of dépense and recette, forgotten in turn, makes a good document of DGFiP's invalid."""
-    documents = [case.document for case in cases(11, read_pack(PACK)) if not case.damages]
-    documents += [case.document for case in cases(12, read_pack(PACK)) if not case.damages]
+    documents = [case.document for case in cases(11, their_files()) if not case.damages]
+    documents += [case.document for case in cases(12, their_files()) if not case.damages]
     good = [document for document in documents if verdict(ours(), document)]
     missed = []
     for name in ("depense.xsd", "recette.xsd"):

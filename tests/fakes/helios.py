@@ -82,7 +82,7 @@ class Helios:
 
     async def next_replies(self, count: int = 1) -> list[Path]:
         """Return the answers once there are so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = sorted(file for file in self.replies.iterdir() if not file.name.startswith("."))
                 if len(found) >= count:

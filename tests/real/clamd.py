@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.fakes.clamd import MARK, NAME
+from tests.real.missing import missing
 
 PATIENCE_SECONDS = 30
 
@@ -20,11 +19,7 @@ PATIENCE_SECONDS = 30
 def find_clamd() -> str:
     """Return where clamd is; without it, skip the test, or fail it where nothing may be skipped (CI)."""
     found = shutil.which("clamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("clamd is not installed (Debian: clamav-daemon)")
-    if found is None:
-        pytest.skip("clamd is not installed (Debian: clamav-daemon)")
-    return found
+    return found or missing("clamd is not installed (Debian: clamav-daemon)")
 
 
 @contextmanager

@@ -11,21 +11,16 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-import pytest
 
 from shared.runtime.sftp import SftpServer
+from tests.real.missing import missing
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def require_sshd() -> str:
     """Return where sshd is; without it, skip the test, or fail it where nothing may be skipped (CI)."""
-    if SSHD is None:
-        reason = "no OpenSSH server on this machine (Debian: apt-get install openssh-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return SSHD
+    return SSHD or missing("no OpenSSH server on this machine (Debian: apt-get install openssh-server)")
 
 
 class OpenSsh:
@@ -104,7 +99,7 @@ def _prepare(folder: Path) -> SftpServer:
 
 
 async def _answers(port: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.real.missing import missing
 from tests.signing import Key
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib/pkcs11/libsofthsm2.so")
@@ -75,11 +75,9 @@ class Card:
 def find_softhsm() -> Path:
     """Return the module; without it, skip the test, or fail it where nothing may be skipped (CI)."""
     found = next((Path(one) for one in MODULES if Path(one).is_file()), None)
-    if found is not None and shutil.which("softhsm2-util"):
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail("SoftHSM2 is not installed (Debian: softhsm2)")
-    pytest.skip("SoftHSM2 is not installed (Debian: softhsm2)")
+    if found is None or not shutil.which("softhsm2-util"):
+        missing("SoftHSM2 is not installed (Debian: softhsm2)")
+    return found
 
 
 def make_card(folder: Path, *held: Held, mechanisms: str = "ALL") -> Card:

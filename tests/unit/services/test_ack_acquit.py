@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pes.reading.xml import ACQUIT_V1, parse
-from services.ack.acquit import ERRORS_MAX, read_reply
+from services.ack.acquit import ERRORS_MAX, Reading, read_reply
 from services.simulator.acquit import DEPENSE, PJ, RECETTE, TECHNICAL, Element, Error, write_acquit
 from shared.bus.topics import MESSAGE_BYTES_MAX
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import FluxRejected, Verdict
+from shared.facts.events import FluxRejected, RefusedBordereau, Verdict
 from shared.facts.streams import flux_stream
 from tests import examples as an
+from tests.real.official import official_sample
 from tests.real.platform import sample
 
 NAME = "034990_260202120000-ACK-1.xml"
@@ -66,6 +67,32 @@ def test_a_reply_says_which_flux_it_answers() -> None:
     reading = read_reply(acquit(ok()), NAME)
     assert reading.nomfic.startswith("PESALR")
     assert (reading.cod_col, reading.cod_bud, reading.id_post) == ("123", "00", "034990")
+
+
+def test_a_genuine_reply_of_the_second_generation_is_read() -> None:
+    assert read_reply(official_sample("PES_ACQUIT_v2_ack.xml"), NAME) == Reading(
+        nomfic="HELIOS_SIMU_ALR2_1477486132_1155762524.xml",
+        cod_col="400",
+        cod_bud="01",
+        id_post="086016",
+        verdict="acknowledged",
+    )
+
+
+def test_a_genuine_reply_that_refuses_its_bordereau_and_takes_its_attachments() -> None:
+    """The same reply with its first EtatAck turned."""
+    taken = official_sample("PES_ACQUIT_v2_ack.xml")
+    reading = read_reply(taken.replace(b'<EtatAck V="1"/>', b'<EtatAck V="0"/>', 1), NAME)
+    assert reading.verdict == "partially_rejected"
+    assert reading.refused == (RefusedBordereau(domain="depense", exercice="2015", number="1847"),)
+    assert [(error.bordereau, error.exercice) for error in reading.errors] == [("1847", "2015")]
+
+
+@pytest.mark.parametrize("name", ["PES_Retour_depense_latin1.xml", "PES_recette_minimal.xml"])
+def test_a_genuine_file_of_another_kind_is_no_reply(name: str) -> None:
+    reading = read_reply(official_sample(name), NAME)
+    assert reading.verdict is None
+    assert ("PES Retour" if "Retour" in name else "PES_Aller") in reading.reason
 
 
 def test_an_anomaly_is_told_with_its_place() -> None:

@@ -1,16 +1,13 @@
 """What the simulator answers."""
 
-from pathlib import Path
-
 import pytest
 from lxml import etree
 
 from pes.reading.xml import ACQUIT_V2
 from pes.sample import SampleSpec, build_sample
 from services.simulator.decide import Answer, ReplyKind, answer
+from tests.real.official import ACQUIT, official_schema
 
-OFFICIAL = Path(__file__).parents[4] / "shared" / "official"
-SCHEMA = OFFICIAL / "schemas_pes.v5.12" / "PES_V2" / "Rev0" / "PES_V2_Acquit_Autonome_V2.xsd"
 PAPER = build_sample(SampleSpec(depense_bordereaux=2, recette_bordereaux=1, is_dematerialised=False))
 UNSIGNED = build_sample(SampleSpec(depense_bordereaux=2))
 
@@ -125,12 +122,10 @@ def test_the_scenario_can_be_silence() -> None:
     assert answer(PAPER, "flux.xml", "silent") is None
 
 
-@pytest.mark.skipif(not SCHEMA.exists(), reason=f"DGFiP's schema pack is not at {SCHEMA}")
 @pytest.mark.parametrize("reply", ["ack", "nack", "partial"])
 @pytest.mark.parametrize("document", [PAPER, UNSIGNED, PAPER[:2500]], ids=["good", "unsigned", "truncated"])
 def test_answers_are_valid_for_the_official_schema(document: bytes, reply: ReplyKind) -> None:
-    schema = etree.XMLSchema(etree.parse(SCHEMA))
-    schema.assertValid(etree.fromstring(answered(document, reply).document))
+    official_schema(ACQUIT).assertValid(etree.fromstring(answered(document, reply).document))
 
 
 def test_two_files_with_one_header_have_answers_of_their_own() -> None:

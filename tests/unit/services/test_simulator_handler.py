@@ -50,7 +50,7 @@ async def work(folder: WatchedFolder, scenario: Scenario = Scenario()) -> None: 
     guichet = Guichet(folder)
     guichet.scenario = scenario
     running = asyncio.create_task(guichet.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(count):
             await folder.forgotten.acquire()
     running.cancel()

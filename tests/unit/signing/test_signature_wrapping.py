@@ -5,14 +5,13 @@ signature still holds for a program that looks the signed element up by its Id.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 import xmlsec
-from lxml import etree
 
 from signing.algorithms import DS, XADES
-from signing.outline import UnsignableError
 from signing.second_opinion import require_agreement
 from signing.verification import verify
 from tests.signing import GLOBAL, ONE, Edit, bordereau, flux, replacing, signed, signed_after, verify_with_xmlsec
@@ -277,7 +276,12 @@ def test_an_id_is_hidden_by_no_attribute_of_its_own_element() -> None:
 
 def changed(name: str, how: str) -> Edit:
     """Return what an attacker may do to the elements of a name, digests and value being made right again."""
-    whole = re.compile(rf"<{name}[ >/].*?(?:</{name}>|/>)")
+    opening = re.compile(rf"<{name}(?=[ >/])")
+    whole = re.compile(rf"<{name}(?=[ >/])(?:[^>]*/>|.*?</{name}>)")
+
+    def put_inside(what: str, part: str) -> str:
+        open_and_close = re.sub(rf"(<{name}(?=[ /])[^>]*)/>", rf"\1></{name}>", part)
+        return open_and_close.replace(f"</{name}>", f"{what}</{name}>", 1)
 
     def edit(part: str) -> str:
         match how:
@@ -288,42 +292,40 @@ def changed(name: str, how: str) -> Edit:
             case "renamed":
                 return re.sub(rf"(</?){name}(?=[ >/])", r"\1ds:Autre", part)
             case "with an attribute":
-                return part.replace(f"<{name}", f'<{name} a="b"', 1)
+                return opening.sub(f'<{name} a="b"', part, count=1)
             case "with a child":
-                return part.replace(f"</{name}>", f"<ds:KeyName/></{name}>", 1)
+                return put_inside("<ds:KeyName/>", part)
             case "with a text":
-                return part.replace(f"</{name}>", f"x</{name}>", 1)
+                return put_inside("x", part)
             case _:
-                return part.replace(f"<{name}", f'<z xmlns="urn:z"/><{name}', 1)
+                return opening.sub(f'<z xmlns="urn:z"/><{name}', part, count=1)
 
     return edit
 
 
 HOW = ("twice", "missing", "renamed", "with an attribute", "with a child", "with a text", "after a stranger")
 NAMES = sorted(set(re.findall(r"<((?:ds|xad):\w+)", genuine()[2])))
-CHANGES = {f"{name} {how}": changed(name, how) for name in NAMES for how in HOW}
+AROUND_THE_VALUE = ("ds:Signature", "ds:SignatureValue")  # never edited whole: what is signed ends before the value
+CHANGES = {
+    f"{name} {how}": changed(name, how)
+    for name in NAMES
+    for how in HOW
+    if name not in AROUND_THE_VALUE or how not in ("twice", "missing")
+}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_changed_form_is_refused_or_both_programs_hold_it(change: Edit) -> None:
-    try:
-        document = signed_after(change)
-    except (AssertionError, ValueError, IndexError, etree.LxmlError, UnsignableError):
-        return  # it cannot be made at all
+    document = signed_after(change)
+    assert document != signed(ONE)
     report = verify(document)
     if report.verdict == "valid":
         require_agreement(document, report)
 
 
-def test_some_changed_forms_hold_and_most_do_not() -> None:
-    verdicts = []
-    for change in CHANGES.values():
-        try:
-            verdicts.append(verify(signed_after(change)).verdict)
-        except (AssertionError, ValueError, IndexError, etree.LxmlError, UnsignableError):
-            continue
-    assert verdicts.count("invalid") > 100
-    assert verdicts.count("valid") > 3
+def test_of_all_changed_forms_those_hold_that_change_nothing_that_is_read() -> None:
+    verdicts = Counter(verify(signed_after(change)).verdict for change in CHANGES.values())
+    assert verdicts == {"valid": 156, "invalid": 133, "unsigned": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import re
 from base64 import b64decode, b64encode
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from signing.report import Classification
 from signing.second_opinion import VerifiersDisagreeError, require_agreement
 from signing.verification import verify
 from tests.pki import ec_key, issue, rsa_key
+from tests.real.official import official_sample
 from tests.signing import (
     GLOBAL,
     NOW,
@@ -26,7 +28,6 @@ from tests.signing import (
     Edit,
     bordereau,
     flux,
-    official_sample,
     replacing,
     signatory,
     signed,
@@ -141,6 +142,11 @@ def sha1_era(part: str) -> str:
         ),
         (replacing("O=Heliotrope", "O=Autre"), "xades-env-1.2.2-sha256", ["signature.issuer-name"]),
         (replacing("O=Heliotrope,C=FR", "O=Heliotrope, C=FR"), "xades-env-1.2.2-sha256", []),
+        (
+            lambda part: re.sub(r"1\.2\.840\.113549\.1\.9\.1=#\w+", "E=demonstration@heliotrope.invalid", part),
+            "xades-env-1.2.2-sha256",
+            [],
+        ),
     ],
     ids=[
         "XAdES 1.1.1",
@@ -160,6 +166,7 @@ def sha1_era(part: str) -> str:
         "no role",
         "another issuer's name",
         "an issuer's name with spaces",
+        "an issuer's name as people write it",
     ],
 )
 def test_forms_that_others_write_hold_and_what_is_odd_is_said(edit: Edit, form: str, expected: list[str]) -> None:
@@ -396,16 +403,17 @@ def test_a_flux_of_too_many_signatures_is_refused_at_once() -> None:
 def test_an_altered_byte_is_refused_wherever_it_is_unless_what_is_signed_is_the_same() -> None:
     document = signed(ONE)
     genuine = verify(document).signatures[0]
+    verdicts: Counter[str] = Counter()
     for position in range(len(document)):
         altered = document[:position] + bytes([document[position] ^ 1]) + document[position + 1 :]
         report = verify(altered)
+        verdicts[report.verdict] += 1
         if report.verdict == "valid":  # outside of what is signed, or written another way
             (one,) = report.signatures
             assert (one.certificate, one.signing_time) == (genuine.certificate, genuine.signing_time), position
             assert signed_bytes(altered) == signed_bytes(document), position
             require_agreement(altered, report)
-        else:
-            assert report.verdict in ("invalid", "unsigned")
+    assert verdicts["valid"] < len(document) / 30
 
 
 def signed_bytes(document: bytes) -> bytes:
@@ -425,7 +433,7 @@ def test_damage_is_refused_or_harmless_but_never_a_crash(position: int, byte: by
     damaged = document[:position] + byte + document[position + 1 :]
     report = verify(damaged)
     if report.verdict == "valid":
-        assert all(one.certificate == signatory().certificate for one in report.signatures)
+        assert [one.certificate for one in report.signatures] == [signatory().certificate]
 
 
 # --- Two programs --------------------------------------------------------------------------------------------

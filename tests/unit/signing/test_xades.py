@@ -23,17 +23,16 @@ from signing.algorithms import DS, XADES
 from signing.certificates import rfc2253
 from signing.outline import Target, UnsignableError, targets
 from signing.xades import Stated, complete, prepare, sign
+from tests.real.official import official_sample, official_schema
 from tests.signing import (
     ALLER,
     GLOBAL,
     NAMESPACES,
     NOW,
-    OFFICIAL,
     ONE,
     STATED,
     bordereau,
     flux,
-    official_sample,
     signatory,
     signatures,
     signed,
@@ -403,7 +402,7 @@ def test_genuine_flux_can_be_signed(name: str) -> None:
 
 def test_a_signed_flux_is_as_valid_for_the_official_schema_as_before() -> None:
     document = official_sample("PESALR1_depense_pj.xml")
-    schema = etree.XMLSchema(etree.parse(OFFICIAL / "schemas_pes.v5.12" / "PES_V2" / "Rev0" / "PES_Aller.xsd"))
+    schema = official_schema()
 
     def findings(content: bytes) -> list[str]:
         schema.validate(etree.fromstring(content))

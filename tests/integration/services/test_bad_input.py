@@ -34,6 +34,10 @@ def test_every_bad_file_ends_as_a_finding(bad: BadFile, mute: socket.socket) -> 
     assert len(repr(judgement.findings[:20])) < 50_000
 
 
+def test_some_bad_files_would_have_us_call_someone() -> None:
+    assert sum(b"127.0.0.1:1/" in bad.content for bad in bad_files(1)) == 10
+
+
 def nobody_was_called(server: socket.socket) -> bool:
     try:
         server.accept()
@@ -50,7 +54,8 @@ def test_any_bytes_are_judged_without_an_exception(content: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4))
 def test_a_good_file_changed_anywhere_is_judged_without_an_exception(place: int, change: bytes) -> None:
-    judged(GOOD[:place] + change + GOOD[place + len(change) :])
+    for finding in judged(GOOD[:place] + change + GOOD[place + len(change) :]).findings:
+        assert_a_person_can_act(finding)
 
 
 PIECES = st.sampled_from(
@@ -76,4 +81,5 @@ def test_markup_of_any_shape_is_read_or_refused(content: bytes) -> None:
 def test_markup_thrown_into_a_good_file_is_judged_without_an_exception(place: int, markup: bytes) -> None:
     tags = GOOD.split(b"<")
     at = place % len(tags)
-    judged(b"<".join(tags[:at]) + b"<" + markup + b"<".join(tags[at:]))
+    for finding in judged(b"<".join(tags[:at]) + b"<" + markup + b"<".join(tags[at:])).findings:
+        assert_a_person_can_act(finding)

@@ -11,7 +11,7 @@ import asyncpg
 from local.postgres import LocalPostgres, find_binaries
 from shared.journal.schema import migrate
 
-ROLES = Path(__file__).parents[2] / "deploy/postgres/roles.sh"
+ROLES = Path(__file__).parents[3] / "deploy/postgres/roles.sh"
 LOGINS = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from services.history import projection as projection_module
 from services.history.adapters.rows import PostgresRows
-from services.history.api import routes
+from services.history.api import routes, stream_routes
 from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import Row, row_of
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
-from shared.facts.streams import UNATTRIBUTED, flux_stream
+from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
 from shared.journal.postgres import Database, Listener
@@ -96,6 +96,7 @@ async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
         projection = Projection(rows, history, listener, limit=BATCH)
         app = service_app("history", "", checks={})
         app.include_router(routes(caller=caller_dependency(checker()), history=history, rows=rows))
+        app.include_router(stream_routes(caller=caller_dependency(checker()), history=history))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://history") as http:
             yield Shown(http, PostgresHistory(owner), owner, projection)
@@ -204,10 +205,13 @@ async def test_a_list_holds_what_the_caller_reads_and_no_more(shown: Shown) -> N
 async def test_a_reply_that_belongs_to_no_flux_is_shown_to_those_who_read_everywhere(shown: Shown) -> None:
     reply, *_ = await shown.history.append(an.reply_of_no_flux(NOON), expected_version=0)
     stream = reply.flux_id
+    bodies = [one.body for one in await shown.history.recorded(stream)]
     for role in (Role.OPERATOR, Role.AUDITEUR):
-        told = (await shown.get(f"/{stream}", **bearer("*", role=role))).json()
-        assert (told["state"], told["collectivite"]) == ("unmatched", UNATTRIBUTED)
-        assert (await shown.get(f"/{stream}/events", **bearer("*", role=role))).status_code == 200
+        told = await shown.http.get(f"/v1/streams/{stream}/events", headers=bearer("*", role=role))
+        assert told.text == f'{{"stream_id": "{stream}", "next": null, "items": [{",".join(bodies)}]}}'
+        assert (await shown.get(f"/{stream}", **bearer("*", role=role))).status_code == 404
+    hidden = await shown.http.get(f"/v1/streams/{stream}/events", headers=bearer(COMMUNE, OTHER_COMMUNE))
+    assert (hidden.status_code, hidden.json()["type"]) == (404, "urn:heliotrope:problem:stream-not-found")
     for path in ("", "/events", "?at=2026-02-03T00:00:00Z"):
         hidden = await shown.get(f"/{stream}{path}", **bearer(COMMUNE, OTHER_COMMUNE, role=Role.OPERATOR))
         assert (hidden.status_code, hidden.json()["type"]) == (404, "urn:heliotrope:problem:flux-not-found")
@@ -331,6 +335,7 @@ async def test_the_service_tries_skipped_flux_again_when_it_starts(
     with monkeypatch.context() as older:
         older.setattr(projection_module, "row_of", older_than(FluxImported))
         flux_id = await shown.happen([])
+        assert await shown.ids() == []
     retrying = asyncio.create_task(shown.projection.retry())
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await shown.ids() != [flux_id]:

@@ -17,7 +17,7 @@ from shared.journal.schema import migrate
 from tests import examples as an
 from tests.conftest import TestDatabase
 
-SQL = Path(__file__).parents[2] / "shared/journal/sql"
+SQL = Path(__file__).parents[3] / "shared/journal/sql"
 ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 INSERT = (
     "insert into journal (stream_id, version, event_id, collectivite, kind, body) "

@@ -329,6 +329,8 @@ async def test_what_is_out_of_bounds_is_refused_and_nothing_is_recorded(
 )
 async def test_what_is_at_its_bound_is_recorded(bench: Bench, change: dict[str, object]) -> None:
     await bench.recorded("/v1/mandates", {**MANDATE, **change})
+    (recorded,) = await bench.mandates()
+    assert change.items() <= recorded.items()
 
 
 async def test_a_text_is_kept_on_one_line_with_plain_spaces(bench: Bench) -> None:

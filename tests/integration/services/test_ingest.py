@@ -145,6 +145,7 @@ async def test_a_request_repeated_with_its_key_gets_the_first_answer(ingest: Ing
 async def test_a_key_used_for_another_file_is_refused(ingest: Ingest) -> None:
     await ingest.send(PES, **{"Idempotency-Key": "k1"})
     problem_of(await ingest.send(sample(2), **{"Idempotency-Key": "k1"}), 422, "idempotency-key-reused")
+    assert await ingest.facts() == ["flux.imported.v1"]
 
 
 async def test_a_key_is_each_collectivite_s_own(ingest: Ingest) -> None:

@@ -54,10 +54,10 @@ def publishing(database: Database, broker: Broker) -> Publishing:
 
 async def run_until(loop: Publishing, broker: Broker, last: int) -> None:
     task = asyncio.create_task(loop.run())
-    async with asyncio.timeout(20):
-        while last not in broker.taken:
+    async with asyncio.timeout(60):
+        while last not in broker.taken or await loop._cursor.next(1):
             await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # nothing more may come
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -82,7 +82,7 @@ async def test_while_the_broker_is_away_facts_wait_and_it_is_told(ordered: Datab
     broker = Broker(is_down=True)
     loop = publishing(ordered, broker)
     task = asyncio.create_task(run_until(loop, broker, FACTS))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while loop.waits_for() != ["kafka"]:
             await asyncio.sleep(0.005)
         broker.is_down = False

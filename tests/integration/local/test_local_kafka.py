@@ -28,7 +28,7 @@ from local.kafka import (
 )
 from tests.conftest import require_kafka
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 TOPIC = "essai"
 
 

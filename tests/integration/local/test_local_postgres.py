@@ -13,7 +13,7 @@ import pytest
 
 from local.postgres import SOCKET_NAME, LocalPostgres, PostgresUnavailableError, socket_directory
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture

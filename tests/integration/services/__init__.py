@@ -1,0 +1,1 @@
+"""The services, with the real parts that they touch."""

@@ -1,0 +1,1 @@
+"""Who signs: cards, seals, trust, the agent in a browser."""

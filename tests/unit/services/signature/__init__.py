@@ -1,0 +1,1 @@
+"""The `signature` service, without what lies outside it."""
