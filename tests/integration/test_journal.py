@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 import rfc8785
 
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 from shared.facts.envelope import Event, new_id
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database

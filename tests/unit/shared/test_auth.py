@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.utils import base64url_decode, base64url_encode
 
-from local.keys import public_jwk
+from local.keys.tokens import public_jwk
 from shared.errors import RequestRefusedError
 from shared.web.auth import MAY_READ, MAY_SEND, Caller, Role, TokenChecker
 
