@@ -8,8 +8,8 @@ from pathlib import Path
 from cli.errors import CommandRefusedError, UnreachableError
 from local.folder import choose_folder
 from local.ports import KAFKA
-from local.postgres import LocalPostgres
-from local.programs import DATABASE
+from local.postgres.database import DATABASE
+from local.postgres.server import LocalPostgres
 from local.running import find_running
 from shared.bus.consumer import ParkedMessages
 from shared.bus.opening import open_parked

@@ -1,1 +1,1 @@
-"""The parts of the platform that run on this machine without a container: Kafka and PostgreSQL."""
+"""The platform on one machine, without a container: its parts, its keys, and what starts and stops them."""

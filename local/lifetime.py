@@ -11,11 +11,12 @@ from local.errors import PlatformError
 from local.folder import DataFolder
 from local.lock import held, holder, is_held
 from local.orphans import stop_everything
-from local.platform import Platform, Say
+from local.platform import Platform
 from local.ports import Ports
 from local.programs import BusKind
+from local.progress import Say
 from local.running import Running, find_running, forget_running
-from local.supervision import Supervisor
+from local.supervision.supervisor import Supervisor
 
 START_SECONDS_MAX = 120.0  # how long another command that is starting this platform is waited for
 STOP_SECONDS_MAX = 100.0

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from local.errors import PlatformError
 from local.folder import DataFolder
@@ -35,20 +36,33 @@ def held(folder: DataFolder, *, wait_seconds: float = 0.0) -> Iterator[None]:
     Raises:
         HeldElsewhereError: another process holds it, and still does after `wait_seconds`.
     """
-    deadline = time.monotonic() + wait_seconds
     with folder.lock_file.open("a+", encoding="ascii") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise HeldElsewhereError(folder, holder(folder)) from error
-                time.sleep(POLL_SECONDS)
+        try:
+            take(file, wait_seconds=wait_seconds)
+        except BlockingIOError as error:
+            raise HeldElsewhereError(folder, holder(folder)) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def take(file: TextIO, *, wait_seconds: float) -> None:
+    """Lock an open file; the system frees it when the file is closed, or the process ends.
+
+    Raises:
+        BlockingIOError: another process has it, and still does after `wait_seconds`.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def is_held(folder: DataFolder) -> bool:

@@ -7,9 +7,9 @@ children go on: they are told by the mark in their environment (`programs.MARKER
 import psutil
 
 from local.folder import DataFolder
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 from local.programs import MARKER
-from local.supervision import Supervisor
+from local.supervision.supervisor import Supervisor
 
 STOP_SECONDS_MAX = 10.0
 POSTGRES_PROCESS = "postgres"  # stopped by its own tool, last

@@ -6,7 +6,7 @@ The opposite to stop. Everything is a child of one supervisord (`local.supervisi
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,19 +15,23 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from local import kafka, readiness
+from local import readiness
 from local.client_file import write_client_config
 from local.errors import PlatformError
 from local.folder import DataFolder
-from local.keys import ensure_keys, ensure_simulator_credentials
+from local.kafka.answering import is_up
+from local.kafka.jars import ensure_jars
+from local.kafka.node import Node
+from local.kafka.node import Ports as KafkaPorts
+from local.kafka.storage import prepare
+from local.keys.passwords import ensure_simulator_credentials
+from local.keys.pki import DemoPki, ensure_demo_pki
+from local.keys.tokens import ensure_keys
 from local.orphans import stop_everything
-from local.pki import DemoPki, ensure_demo_pki
 from local.ports import KAFKA, KAFKA_CONTROLLER, SERVICES, SFTP, Ports, taken
-from local.postgres import LocalPostgres
+from local.postgres.database import prepare_database
+from local.postgres.server import LocalPostgres
 from local.programs import (
-    DATABASE,
-    ORDINARY_ROLE,
-    ROLES,
     SERVICES_GROUP,
     BusKind,
     Setting,
@@ -36,21 +40,19 @@ from local.programs import (
     postgres_program,
     service_programs,
 )
+from local.progress import Say
 from local.running import Running, forget_running, record_running
-from local.supervision import Supervisor
+from local.supervision.supervisor import Supervisor
 from pes.sample import SampleSpec
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import PesError
-from shared.journal.schema import migrate
 
 READY_SECONDS_MAX = 90.0
 KAFKA_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_BYTES = 3000
 DEFAULT_COLLECTIVITE = SampleSpec().siret[:9]
-
-Say = Callable[[str], None]
 
 
 class Platform:
@@ -111,15 +113,14 @@ class Platform:
             programs.append(kafka_program(broker))
         self.supervisor.launch(programs, inherited(environ, self.folder))
         self._postgres.wait_until_ready()
-        asyncio.run(_prepare_database(self._postgres))
+        asyncio.run(prepare_database(self._postgres))
         if broker is not None:
-            _wait_for_kafka(broker)
-            asyncio.run(_create_topics(setting.kafka_bootstrap))
+            asyncio.run(_prepare_broker(broker))
         self._wait_until_ready(["simulator"])  # it writes the host key that the others pin
         self.supervisor.start(SERVICES_GROUP)
         self._wait_until_ready(SERVICES)
 
-    def _prepare(self) -> tuple[Setting, kafka.Node | None]:
+    def _prepare(self) -> tuple[Setting, Node | None]:
         """Make what is missing on disk: keys, certificates, the database cluster, the broker."""
         now = datetime.now(UTC)
         with ThreadPoolExecutor(3) as pool:
@@ -131,21 +132,18 @@ class Platform:
             return self._setting(pki.result()), broker.result() if broker else None
 
     def _setting(self, pki: DemoPki) -> Setting:
-        roles = {ORDINARY_ROLE, *ROLES.values()}
         return Setting(
             folder=self.folder,
             ports=self._ports,
             bus=self._bus,
-            database_url={role: self._postgres.dsn(DATABASE, role) for role in roles},
+            postgres=self._postgres,
             pki=pki,
             simulator=ensure_simulator_credentials(self.folder),
         )
 
-    def _prepare_kafka(self) -> kafka.Node:
-        lib = kafka.ensure_jars(say=self._say)
-        ports = kafka.Ports(client=self._ports.of(KAFKA), controller=self._ports.of(KAFKA_CONTROLLER))
-        (node,) = kafka.prepare(self.folder.kafka, [ports], lib=lib)
-        return node
+    def _prepare_kafka(self) -> Node:
+        ports = KafkaPorts(client=self._ports.of(KAFKA), controller=self._ports.of(KAFKA_CONTROLLER))
+        return prepare(self.folder.kafka, ports, lib=ensure_jars(say=self._say))
 
     def _wait_until_ready(self, services: Collection[str]) -> None:
         waiting = list(services)
@@ -178,27 +176,15 @@ def _in_french() -> Iterator[None]:
         raise PlatformError("La plateforme n'a pas démarré", str(error) or type(error).__name__) from error
 
 
-async def _prepare_database(postgres: LocalPostgres) -> None:
-    """Create the database if it is not there, and bring its schema up to date."""
-    connection = await asyncpg.connect(postgres.dsn())
-    try:
-        if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
-            await connection.execute(f'create database "{DATABASE}"')
-    finally:
-        await connection.close()
-    await migrate(postgres.dsn(DATABASE))
-
-
-def _wait_for_kafka(node: kafka.Node) -> None:
+async def _prepare_broker(node: Node) -> None:
+    """Wait for the broker, and create the topics that it lacks."""
+    port = node.ports.client
     deadline = time.monotonic() + KAFKA_SECONDS_MAX
-    while not kafka.is_up(node):
+    while not await is_up(node):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Kafka ne répond pas sur le port {node.port}.")
-        time.sleep(POLL_SECONDS)
-
-
-async def _create_topics(bootstrap: str) -> None:
-    await create_topics(bootstrap, TOPICS, replication=1)
+            raise TimeoutError(f"Kafka ne répond pas sur le port {port}.")
+        await asyncio.sleep(POLL_SECONDS)
+    await create_topics(f"127.0.0.1:{port}", TOPICS, replication=1)
 
 
 def _tail(log: Path) -> str:

@@ -60,10 +60,11 @@ def base_of(environ: Mapping[str, str]) -> int:
 
 def taken(ports: Ports, names: Iterable[str]) -> list[tuple[str, int]]:
     """Return the parts whose port someone else listens on."""
-    return [(name, ports.of(name)) for name in names if not _is_free(ports.of(name))]
+    return [(name, ports.of(name)) for name in names if not is_free(ports.of(name))]
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """True when nobody on this machine listens on the port; nothing reserves it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

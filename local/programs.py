@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 from local.folder import PROJECT, DataFolder
-from local.kafka import Node
-from local.keys import ISSUER, Credentials
-from local.pki import DemoPki
+from local.kafka.node import ENVIRONMENT, Node
+from local.keys.passwords import Credentials
+from local.keys.pki import DemoPki
+from local.keys.tokens import ISSUER
 from local.ports import KAFKA, SERVICES, SFTP, Ports
-from local.postgres import STOP_SIGNAL, LocalPostgres
-from local.supervision import Program
+from local.postgres.database import dsn_of
+from local.postgres.server import STOP_SIGNAL, LocalPostgres
+from local.supervision.program import Program
 
 BusKind = Literal["postgres", "kafka"]
 
 MARKER = "HELIOTROPE_PLATFORM"  # every process of a platform has it, with the data folder as its value
-DATABASE = "heliotrope"
-ROLES: Mapping[str, str] = {"relay": "heliotrope_relay", "history": "heliotrope_history"}
-ORDINARY_ROLE = "heliotrope_service"
 
 # Groups, and the rank in which they stop: the highest first.
 SERVICES_GROUP, DGFIP_GROUP, BUS_GROUP, DATABASE_GROUP = "services", "dgfip", "bus", "database"
@@ -44,14 +43,13 @@ class Setting:
     """Everything that the environments follow from.
 
     Attributes:
-        database_url: how a role connects, by the role's name.
-        known_hosts: the host key of the local Hélios.
+        simulator: how to enter the local Hélios.
     """
 
     folder: DataFolder
     ports: Ports
     bus: BusKind
-    database_url: Mapping[str, str]
+    postgres: LocalPostgres
     pki: DemoPki
     simulator: Credentials
 
@@ -82,9 +80,8 @@ def environment_of(service: str, setting: Setting) -> dict[str, str]:
     }
     if service == "simulator":
         return common | _simulator(setting)
-    role = ROLES.get(service, ORDINARY_ROLE)
     common |= {
-        "DATABASE_URL": setting.database_url[role],
+        "DATABASE_URL": dsn_of(service, setting.postgres),
         "DOCUMENTS_URL": f"file://{setting.folder.documents}",
         "BUS": setting.bus,
     }
@@ -150,7 +147,7 @@ def kafka_program(node: Node) -> Program:
         name="kafka",
         argv=node.argv,
         directory=node.folder,
-        environment=node.env,
+        environment=ENVIRONMENT,
         group=BUS_GROUP,
         rank=BUS_RANK,
         is_started=True,

@@ -8,7 +8,7 @@ from local.folder import DataFolder
 from local.lock import is_held
 from local.ports import Ports
 from local.programs import BusKind
-from local.supervision import Supervisor
+from local.supervision.supervisor import Supervisor
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from local.keys import public_jwk
+from local.keys.tokens import public_jwk
 from shared.web.auth import AUDIENCE, Role, TokenChecker
 
 ISSUER = "heliotrope"

@@ -3,14 +3,12 @@
 Where Java or Maven is missing, tests that need Kafka are skipped; where `CI` is `true`, they fail instead.
 """
 
-import asyncio
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,13 +17,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from local.kafka import DEFAULT_LIB, KafkaUnavailableError, LocalKafka, ensure_jars, find_java
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
 from shared.journal.postgres import Database
 from shared.journal.schema import migrate
-from tests.real.missing import missing
+from tests.finishing import finish
+from tests.real.kafka import KafkaCluster, require_kafka
 
 PROJECT = Path(__file__).parents[1]
 TEMPLATE = "template_heliotrope"
@@ -35,20 +33,11 @@ _STOP_AFTER_US = """
 import sys
 import tempfile
 from pathlib import Path
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 sys.stdin.read()
 LocalPostgres(Path(sys.argv[1])).stop()
 """
 _NUMBERS = count(1)
-
-
-def require_kafka() -> Path:
-    """Fetch the broker; without Java or Maven, skip the test, or fail it where nothing may be skipped (CI)."""
-    try:
-        find_java()
-        return ensure_jars(DEFAULT_LIB)
-    except KafkaUnavailableError as error:
-        missing(str(error))
 
 
 @dataclass(frozen=True)
@@ -73,7 +62,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
         stack.enter_context(_never_left_behind(server))
         stack.enter_context(server)
         _create(server, TEMPLATE)
-        _finish(migrate(server.dsn(TEMPLATE)))
+        finish(migrate(server.dsn(TEMPLATE)))
         yield server
     if not server.sockets.is_relative_to(server.folder):
         shutil.rmtree(server.sockets, ignore_errors=True)
@@ -94,7 +83,7 @@ def test_database(postgres: LocalPostgres) -> Iterator[TestDatabase]:
     name = f"test_{next(_NUMBERS)}"
     _create(postgres, name, template=TEMPLATE)
     yield TestDatabase(postgres, name)
-    _finish(_execute(postgres, f'drop database "{name}" with (force)'))
+    finish(_execute(postgres, f'drop database "{name}" with (force)'))
 
 
 @pytest.fixture
@@ -105,11 +94,11 @@ async def database(test_database: TestDatabase) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Lend a broker of one node that has our topics. Tests share it: each uses flux and groups of its own."""
     require_kafka()
-    with LocalKafka(tmp_path_factory.mktemp("kafka")) as broker:
-        _finish(create_topics(broker.bootstrap, TOPICS, replication=1))
+    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as broker:
+        finish(create_topics(broker.bootstrap, TOPICS, replication=1))
         yield broker
         broker.kill()  # nobody needs its data any more, and a clean stop takes seconds
 
@@ -123,7 +112,7 @@ def _never_left_behind(server: LocalPostgres) -> Iterator[None]:
 
 
 def _create(server: LocalPostgres, name: str, *, template: str = "template0") -> None:
-    _finish(_execute(server, f'create database "{name}" template "{template}"'))
+    finish(_execute(server, f'create database "{name}" template "{template}"'))
 
 
 async def _execute(server: LocalPostgres, statement: str) -> None:
@@ -132,9 +121,3 @@ async def _execute(server: LocalPostgres, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
-
-
-def _finish(work: Coroutine[None, None, object]) -> None:
-    """Do something before a test begins, be there an event loop already or not."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()

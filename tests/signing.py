@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lxml import etree
 
-from local.pki import ensure_demo_pki
+from local.keys.pki import ensure_demo_pki
 from signing import xades
 from signing.algorithms import DIGESTS, DS, SIGNATURE_METHODS, XADES
 from signing.outline import Target, targets

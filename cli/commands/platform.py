@@ -13,12 +13,12 @@ from cli.errors import ExitCode, UnreachableError, UsageProblemError
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
 from cli.output import Table, emit, reporting, say, show
 from local.folder import choose_folder
-from local.keys import person_token
+from local.keys.tokens import person_token
 from local.lifetime import detach, hold_until_interrupted, kept, stop
 from local.ports import SERVICES, Ports, base_of
 from local.readiness import Readiness, ask_all
 from local.running import Running, find_running
-from local.supervision import ProcessState, Supervisor
+from local.supervision.supervisor import ProcessState, Supervisor
 from shared.web.auth import EVERY_COLLECTIVITE, Role
 
 _ROLES = ", ".join(role.value for role in Role)

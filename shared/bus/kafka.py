@@ -159,7 +159,7 @@ class KafkaBus:
     async def check(self) -> None:
         """See `Bus.check`."""
         with in_our_words():
-            async with _admin(self._bootstrap):
+            async with admin(self._bootstrap):
                 pass
 
     def waits_for(self) -> list[str]:
@@ -371,8 +371,8 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, replication:
     """
     safety = {"min.insync.replicas": "2"} if replication >= 3 else {}
     with in_our_words():
-        async with _admin(bootstrap) as admin:
-            known = set(await admin.list_topics())
+        async with admin(bootstrap) as client:
+            known = set(await client.list_topics())
             missing = [topic for topic in topics if topic.name not in known]
             wanted = [
                 NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config | safety)
@@ -380,7 +380,7 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, replication:
             ]
             if wanted:
                 try:
-                    await admin.create_topics(wanted)
+                    await client.create_topics(wanted)
                 except TopicAlreadyExistsError:
                     logger.info("topics.created_elsewhere")
             return [topic.name for topic in missing]
@@ -399,13 +399,14 @@ def _careful_producer(bootstrap: str) -> AIOKafkaProducer:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Lend a client that asks a cluster about itself, and changes its topics."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
-        await admin.start()
-        yield admin
+        await client.start()
+        yield client
     finally:
-        await admin.close()
+        await client.close()
 
 
 def _header(record: ConsumerRecord, name: str) -> str:

@@ -15,8 +15,9 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from local.postgres import LocalPostgres
-from local.programs import DATABASE, DATABASE_GROUP
+from local.postgres.database import DATABASE
+from local.postgres.server import LocalPostgres
+from local.programs import DATABASE_GROUP
 from tests.real.platform import RunningPlatform, run_platform, sample, until
 
 SERVICES = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local.kafka import LocalKafka
 from tests.bench.figures import Figure, show, write
 from tests.bench.flux import measure_import_memory, measure_latency
 from tests.bench.relay import measure_relay
 from tests.bench.signature import measure_signature
 from tests.bench.validation import measure_validation
+from tests.real.kafka import KafkaCluster
 
 Measure = Callable[[Path], list[Figure]]
 
 
 def _relay(folder: Path) -> list[Figure]:
-    with LocalKafka(folder / "kafka") as kafka:
+    with KafkaCluster(folder / "kafka") as kafka:
         return measure_relay(folder, kafka)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
-from local.pki import DemoPki, ensure_demo_pki
+from local.keys.pki import DemoPki, ensure_demo_pki
 from local.programs import BusKind
 from pes.sample import write_large
 from signing.keys import PemKey

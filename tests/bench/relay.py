@@ -10,8 +10,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from local.kafka import LocalKafka
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 from services.relay.adapters.journal import PostgresCursor, sole_order
 from services.relay.loops import Ordering, Publishing
 from shared.bus.kafka import KafkaPublisher, create_topics
@@ -24,6 +23,7 @@ from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, rea
 from shared.journal.postgres import Database, Listener
 from shared.journal.schema import migrate
 from tests.bench.figures import Figure
+from tests.real.kafka import KafkaCluster
 
 FACTS = 12_000
 WRITERS = 16
@@ -35,7 +35,7 @@ insert into bare_order select row_number() over (order by tx, position), positio
 """
 
 
-def measure_relay(folder: Path, kafka: LocalKafka | None) -> list[Figure]:
+def measure_relay(folder: Path, kafka: KafkaCluster | None) -> list[Figure]:
     """Order (and publish, where there is a broker) what 16 writers append."""
     with LocalPostgres(folder / "postgres") as postgres:
         return asyncio.run(_measure(postgres.dsn(), kafka.bootstrap if kafka else ""))

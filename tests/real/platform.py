@@ -15,7 +15,7 @@ import httpx
 
 from local.folder import DataFolder
 from local.ports import Ports
-from local.supervision import Supervisor
+from local.supervision.supervisor import Supervisor
 from pes.sample import SampleSpec, build_sample
 
 T = TypeVar("T")

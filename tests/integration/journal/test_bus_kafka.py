@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from local.kafka import LocalKafka
 from pes.units import MEBIBYTE
 from services.gateway.settings import Settings as GatewaySettings
 from services.ingest.settings import Settings as IngestSettings
@@ -19,6 +18,7 @@ from shared.facts.events import TransmissionAttempted
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.real.kafka import KafkaCluster
 from tests.stage import Stage, running, until
 
 ATTEMPTS = 20
@@ -32,7 +32,7 @@ def test_a_group_waits_for_a_process_as_long_as_the_largest_flux_may_take_to_lea
 
 @pytest.mark.kafka
 async def test_a_batch_that_takes_long_is_cut_and_the_rest_read_again_in_order(
-    test_database: TestDatabase, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+    test_database: TestDatabase, kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[int] = []
     heard_at_polls: list[int] = []

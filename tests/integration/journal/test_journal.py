@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 import rfc8785
 
-from local.postgres import LocalPostgres
+from local.postgres.server import LocalPostgres
 from shared.facts.envelope import Event, new_id
 from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory

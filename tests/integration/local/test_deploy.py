@@ -8,7 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from local.postgres import LocalPostgres, find_binaries
+from local.postgres.binaries import find_binaries
+from local.postgres.server import LocalPostgres
 from shared.journal.schema import migrate
 
 ROLES = Path(__file__).parents[3] / "deploy/postgres/roles.sh"

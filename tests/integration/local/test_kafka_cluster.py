@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 
-from local.kafka import LocalKafka
 from shared.bus.consumer import Subscription
 from shared.bus.kafka import KafkaBus, KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS
@@ -18,7 +17,7 @@ from shared.facts.events import FluxImported
 from shared.facts.streams import flux_stream
 from shared.journal.order import OrderedFact
 from tests import examples as an
-from tests.conftest import require_kafka
+from tests.real.kafka import KafkaCluster, require_kafka
 
 FACTS = 30
 PAUSE_SECONDS = 0.2
@@ -56,7 +55,7 @@ async def test_a_broker_that_dies_delays_and_loses_nothing(tmp_path: Path) -> No
     async def on_imported(event: Event, _: FluxImported) -> None:
         heard.append(event.flux_id)
 
-    with LocalKafka(tmp_path, nodes=3) as kafka:
+    with KafkaCluster(tmp_path, nodes=3) as kafka:
         await create_topics(kafka.bootstrap, TOPICS, replication=3)
         publisher = KafkaPublisher(kafka.bootstrap)
         bus = KafkaBus(kafka.bootstrap)

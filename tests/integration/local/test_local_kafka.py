@@ -1,6 +1,5 @@
 """The local Kafka: fetched once, started for real, and taken away without losing what it acknowledged."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -13,20 +12,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from local.kafka import (
-    STAMP,
-    BrokerConfig,
-    KafkaUnavailableError,
-    LocalKafka,
-    Ports,
-    ask_cluster,
-    ensure_jars,
-    find_java,
-    java_version,
-    new_cluster_id,
-    server_properties,
-)
-from tests.conftest import require_kafka
+from local.errors import KafkaUnavailableError
+from local.kafka.answering import is_up
+from local.kafka.jars import STAMP, ensure_jars
+from local.kafka.node import Ports
+from tests.real.kafka import KafkaCluster, require_kafka
 
 PROJECT = Path(__file__).parents[3]
 TOPIC = "essai"
@@ -96,16 +86,16 @@ def test_the_broker_is_fetched_again_when_the_pin_changes(lib: Path, tmp_path: P
 async def test_a_killed_broker_keeps_what_it_acknowledged(lib: Path, tmp_path: Path) -> None:
     # The place that a user chooses may well have a space or an accent in its name.
     folder = tmp_path / "mes données"
-    with LocalKafka(folder, lib=lib) as kafka:
+    with KafkaCluster(folder, lib=lib) as kafka:
         await create_topic(kafka.bootstrap)
         await produce(kafka.bootstrap, b"before")
         kafka.kill()
-        assert ask_cluster(kafka.brokers[0].port) is None
+        assert not await is_up(kafka.brokers[0].node)
         kafka.start()
         await produce(kafka.bootstrap, b"after")
         assert await consume(kafka.bootstrap) == [b"before", b"after"]
         kafka.kill()
-    with LocalKafka(folder, lib=lib) as elsewhere:  # on other ports
+    with KafkaCluster(folder, lib=lib) as elsewhere:  # on other ports
         assert await consume(elsewhere.bootstrap) == [b"before", b"after"]
 
 
@@ -114,8 +104,8 @@ async def test_a_killed_broker_keeps_what_it_acknowledged(lib: Path, tmp_path: P
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_broker_does_not_outlive_who_started_it(lib: Path, tmp_path: Path) -> None:
     program = (
-        "import os, sys, pathlib; from local.kafka import LocalKafka\n"
-        "kafka = LocalKafka(pathlib.Path(sys.argv[1]), lib=pathlib.Path(sys.argv[2])); kafka.start()\n"
+        "import os, sys, pathlib; from tests.real.kafka import KafkaCluster\n"
+        "kafka = KafkaCluster(pathlib.Path(sys.argv[1]), lib=pathlib.Path(sys.argv[2])); kafka.start()\n"
         "print(kafka.brokers[0].pid, flush=True); os._exit(0)"
     )
     argv = [sys.executable, "-c", program, str(tmp_path), str(lib)]
@@ -131,55 +121,9 @@ def test_a_broker_does_not_outlive_who_started_it(lib: Path, tmp_path: Path) -> 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)
 def test_a_broker_that_cannot_start_says_why(lib: Path, tmp_path: Path) -> None:
-    with LocalKafka(tmp_path, lib=lib) as kafka:
+    with KafkaCluster(tmp_path, lib=lib) as kafka:
         ports = Ports(client=kafka.brokers[0].port, controller=kafka.brokers[0].port + 1)
-        other = LocalKafka(tmp_path / "other", ports=[ports], lib=lib)
+        other = KafkaCluster(tmp_path / "other", ports=[ports], lib=lib)
         with pytest.raises(KafkaUnavailableError, match=r"(?s)Kafka node 1 stopped.*Address already in use"):
             other.start()
         other.stop()
-
-
-def test_a_cluster_id_is_never_taken_for_an_option() -> None:
-    ids = [new_cluster_id() for _ in range(2000)]
-    assert {len(one) for one in ids} == {22}
-    assert not any(one.startswith("-") for one in ids)
-
-
-def test_without_java_or_maven_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(KafkaUnavailableError, match=r"`java` was not found\. Install them, or run without BUS=kafka"):
-        find_java()
-    with pytest.raises(KafkaUnavailableError, match="`mvn` was not found"):
-        ensure_jars(tmp_path / "lib")
-
-
-def test_an_old_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
-    java.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert shutil.which("java") == str(java)
-    with pytest.raises(KafkaUnavailableError, match=r"is version 11\. Install Java 17"):
-        find_java()
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ('openjdk version "17.0.15" 2025-04-15', 17),
-        ('java version "1.8.0_292"', 8),
-        ('openjdk version "26-ea"', 26),
-        ("not Java at all", None),
-    ],
-)
-def test_the_version_of_java_is_read_as_each_release_writes_it(text: str, version: int | None) -> None:
-    assert java_version(text) == version
-
-
-@pytest.mark.parametrize(("nodes", "copies", "in_sync"), [(1, 1, 1), (3, 3, 2)])
-def test_the_number_of_nodes_decides_the_copies(nodes: int, copies: int, in_sync: int) -> None:
-    voters = {n: Ports(20_000 + n, 21_000 + n) for n in range(1, nodes + 1)}
-    text = server_properties(BrokerConfig(1, voters, new_cluster_id(), Path("/srv/été")))
-    assert f"\ndefault.replication.factor={copies}\nmin.insync.replicas={in_sync}\n" in text
-    assert "\nlog.dirs=/srv/\\u00e9t\\u00e9/data\n" in text
-    assert "0.0.0.0" not in text  # noqa: S104 - that is the point

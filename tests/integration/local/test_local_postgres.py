@@ -11,7 +11,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from local.postgres import SOCKET_NAME, LocalPostgres, PostgresUnavailableError, socket_directory
+from local.errors import PostgresUnavailableError
+from local.postgres.postmaster import SOCKET_NAME, socket_directory
+from local.postgres.server import LocalPostgres
 
 PROJECT = Path(__file__).parents[3]
 
@@ -36,7 +38,7 @@ async def query(server: LocalPostgres, sql: str, *, user: str = "postgres") -> o
 
 def in_another_process(server: LocalPostgres, action: str) -> None:
     program = (
-        "import sys, pathlib; from local.postgres import LocalPostgres\n"
+        "import sys, pathlib; from local.postgres.server import LocalPostgres\n"
         f"LocalPostgres(pathlib.Path(sys.argv[1])).{action}()"
     )
     subprocess.run([sys.executable, "-c", program, str(server.folder)], cwd=PROJECT, check=True, timeout=60)
@@ -138,7 +140,7 @@ async def test_a_deep_folder_gets_its_socket_elsewhere(tmp_path: Path) -> None:
 def test_a_socket_directory_that_someone_else_made_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local.postgres.SHORT_SOCKET_PARENT", tmp_path)
+    monkeypatch.setattr("local.postgres.postmaster.SHORT_SOCKET_PARENT", tmp_path)
     server = LocalPostgres(tmp_path / ("x" * 100))
     server.sockets.symlink_to(tmp_path)
     with pytest.raises(PostgresUnavailableError, match="is not ours"):

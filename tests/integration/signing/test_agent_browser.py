@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from local.pki import ensure_demo_pki
+from local.keys.pki import ensure_demo_pki
 from pes.sample import SampleSpec, build_sample
 from signing.outline import targets
 from signing.xades import Stated, complete, prepare

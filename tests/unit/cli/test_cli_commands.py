@@ -18,10 +18,9 @@ from cli.main import app
 from cli.options import moment_of
 from cli.uploads import keys_of
 from local.client_file import write_client_config
-from local.errors import BadSettingError
-from local.folder import DataFolder, choose_folder
-from local.keys import ISSUER, ensure_keys
-from local.ports import Ports, base_of
+from local.folder import DataFolder
+from local.keys.tokens import ISSUER, ensure_keys
+from local.ports import Ports
 from shared.web.auth import Caller, Right, Role
 from shared.web.keys import token_checker
 
@@ -179,24 +178,6 @@ def test_the_environment_tells_where_a_remote_database_is() -> None:
 def test_without_anything_nobody_knows_who_we_are() -> None:
     with pytest.raises(UnreachableError, match="HELIOTROPE_TOKEN"):
         read_client_config({"HELIOTROPE_DATA": "/nowhere"})
-
-
-def test_the_folder_asked_for_comes_before_the_environment(tmp_path: Path) -> None:
-    environ = {"HELIOTROPE_DATA": str(tmp_path / "environment")}
-    assert choose_folder(tmp_path / "asked", environ).root == tmp_path / "asked"
-    assert choose_folder(None, environ).root == tmp_path / "environment"
-
-
-@pytest.mark.parametrize("text", ["80", "99999", "abc", "-1", "²³"])
-def test_ports_that_cannot_serve_are_refused(text: str) -> None:
-    with pytest.raises(BadSettingError):
-        base_of({"HELIOTROPE_PORT_BASE": text})
-
-
-def test_two_platforms_never_share_a_port() -> None:
-    names = ("ingest", "history", "simulator", "simulator-sftp", "kafka", "kafka-controller")
-    first, second = Ports(8400), Ports(8600)
-    assert len({ports.of(name) for ports in (first, second) for name in names}) == 2 * len(names)
 
 
 def test_a_moment_without_a_zone_is_one_of_the_screens() -> None:

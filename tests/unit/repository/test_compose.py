@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from prometheus_client.metrics import MetricWrapperBase
 
 from local.ports import APIS, SERVICES
-from local.programs import ORDINARY_ROLE, ROLES
+from local.postgres.database import login_of
 from shared import metrics
 from shared.bus.topics import SERVICES_THAT_CONSUME
 from shared.runtime.settings import HttpSettings
@@ -113,14 +113,13 @@ def test_a_container_listens_on_the_port_that_its_settings_name(service: str) ->
 
 @pytest.mark.parametrize("service", [service for service in SERVICES if service != "simulator"])
 def test_a_service_connects_as_the_role_that_the_local_platform_gives_it(service: str) -> None:
-    role = ROLES.get(service, ORDINARY_ROLE)
-    assert environment_of(service)["DATABASE_URL"].startswith(f"postgresql://{role}:")
+    assert environment_of(service)["DATABASE_URL"].startswith(f"postgresql://{login_of(service)}:")
 
 
 def test_every_role_is_made_with_a_password_before_the_schema() -> None:
     script = (DEPLOY / "postgres/roles.sh").read_text("utf-8")
     made = re.findall(r"create role (\w+) login password :'\w+'", script)
-    assert set(made) == {ORDINARY_ROLE, *ROLES.values()}
+    assert set(made) == {login_of(service) for service in SERVICES if service != "simulator"}
     needed = set(re.findall(r"(?:\$|getenv \w+ )([A-Z_]+)", script))
     assert needed == CONTAINERS["postgres"]["environment"].keys() - {"POSTGRES_PASSWORD"}
 

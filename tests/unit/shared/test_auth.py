@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.utils import base64url_decode, base64url_encode
 
-from local.keys import public_jwk
+from local.keys.tokens import public_jwk
 from shared.errors import RequestRefusedError, Why
 from shared.facts.streams import UNATTRIBUTED
 from shared.web.auth import Caller, Right, Role, TokenChecker

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from local.pki import DemoPki, ensure_demo_pki
+from local.keys.pki import DemoPki, ensure_demo_pki
 from signing import xades
 from signing.algorithms import DS, XADES
 from signing.certificates import rfc2253

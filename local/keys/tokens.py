@@ -1,9 +1,7 @@
-"""Makes what must stay secret on the local platform, once: the key of tokens, the operator's token, passwords."""
+"""Makes the key of tokens, once, and the tokens of the local platform: the operator's, and anybody's to try."""
 
 import json
-import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -25,17 +23,8 @@ ISSUER = "heliotrope"
 SUBJECT = "operateur-local"
 TOKEN_DAYS = 365
 REMAINING_DAYS_MIN = 7
-PASSWORD_BYTES = 24
 Roles = Mapping[str, Collection[Role]]  # by collectivité
 OPERATOR_ROLES: Roles = {EVERY_COLLECTIVITE: (Role.OPERATOR,)}
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """How the gateway and the collector enter the local Hélios."""
-
-    username: str
-    password: str
 
 
 def ensure_keys(folder: DataFolder, now: datetime) -> None:
@@ -81,18 +70,6 @@ def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
     kid = base64url_encode(sha256(canonical).digest()).decode("ascii")
     return {**members, "kid": kid, "alg": "EdDSA", "use": "sig"}
-
-
-def ensure_simulator_credentials(folder: DataFolder) -> Credentials:
-    """Return the login of the local Hélios; the password is drawn once, and readable by its owner only."""
-    path = folder.keys / "simulator.json"
-    try:
-        known: Mapping[str, str] = json.loads(path.read_text("utf-8"))
-        return Credentials(known["username"], known["password"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        made = Credentials("heliotrope", secrets.token_urlsafe(PASSWORD_BYTES))
-        folder.write(path, json.dumps({"username": made.username, "password": made.password}), mode=0o600)
-        return made
 
 
 def _signing_key(folder: DataFolder) -> Ed25519PrivateKey:

@@ -1,0 +1,1 @@
+"""What must stay secret on the local platform, and what vouches for it: tokens, passwords, certificates."""

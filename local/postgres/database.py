@@ -1,0 +1,32 @@
+"""The platform's database in the server: its name, who connects to it, its schema."""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from local.postgres.server import LocalPostgres
+from shared.journal.schema import migrate
+
+DATABASE = "heliotrope"
+_LOGINS: Mapping[str, str] = {"relay": "heliotrope_relay", "history": "heliotrope_history"}
+
+
+def login_of(service: str) -> str:
+    """Return the role that a service connects as."""
+    return _LOGINS.get(service, "heliotrope_service")
+
+
+def dsn_of(service: str, postgres: LocalPostgres, database: str = DATABASE) -> str:
+    """Say how a service connects, as itself."""
+    return postgres.dsn(database, login_of(service))
+
+
+async def prepare_database(postgres: LocalPostgres) -> None:
+    """Create the database if it is not there, and bring its schema up to date."""
+    connection = await asyncpg.connect(postgres.dsn())
+    try:
+        if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
+            await connection.execute(f'create database "{DATABASE}"')
+    finally:
+        await connection.close()
+    await migrate(postgres.dsn(DATABASE))
