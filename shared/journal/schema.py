@@ -1,6 +1,11 @@
-"""Creates and upgrades the database: each file of `shared/journal/sql` once, in order, in one transaction each."""
+"""Creates and upgrades the database: each SQL step once, in the order of its number, in one transaction each.
 
+The steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
+"""
+
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import asyncpg
 
@@ -28,8 +33,8 @@ async def migrate(dsn: str) -> list[str]:
         await connection.execute(_LEDGER)
         known = {row["name"] for row in await connection.fetch("select name from schema_step")}
         applied = []
-        for step in sorted(files("shared.journal.sql").iterdir(), key=lambda file: file.name):
-            if not step.name.endswith(".sql") or step.name in known:
+        for step in sorted(steps(), key=lambda file: file.name):
+            if step.name in known:
                 continue
             async with connection.transaction():
                 await connection.execute(step.read_text("utf-8"))
@@ -38,3 +43,10 @@ async def migrate(dsn: str) -> list[str]:
         return applied
     finally:
         await connection.close()
+
+
+def steps() -> Iterator[Traversable]:
+    """Yield every SQL step there is, in no order."""
+    for folder in (files("shared.journal") / "sql", *(service / "sql" for service in files("services").iterdir())):
+        if folder.is_dir():
+            yield from (file for file in folder.iterdir() if file.name.endswith(".sql"))

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -13,11 +12,10 @@ from shared.facts.envelope import Event, new_id
 from shared.facts.streams import flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
-from shared.journal.schema import migrate
+from shared.journal.schema import migrate, steps
 from tests import examples as an
 from tests.conftest import TestDatabase
 
-SQL = Path(__file__).parents[3] / "shared/journal/sql"
 ROLES = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
 INSERT = (
     "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
@@ -122,4 +120,4 @@ async def test_an_empty_database_gets_every_step(postgres: LocalPostgres) -> Non
         await connection.execute("create database empty template template0")
     finally:
         await connection.close()
-    assert await migrate(postgres.dsn("empty")) == sorted(file.name for file in SQL.glob("*.sql"))
+    assert await migrate(postgres.dsn("empty")) == sorted(step.name for step in steps())
