@@ -452,7 +452,7 @@ async def test_what_is_no_json_object_is_refused(bench: Bench, path: str, body: 
 @pytest.mark.parametrize(
     ("path", "body", "named"),
     [
-        ("prepare", STATED, "flux"),
+        ("prepare", SIGNED_BY, "flux"),
         ("prepare", {**SIGNED_BY, "flux": []}, "flux"),
         ("prepare", {**SIGNED_BY, "flux": [AN_ID] * (FLUX_MAX + 1)}, "flux"),
         ("prepare", {**SIGNED_BY, "flux": ["1"]}, "flux.0"),
