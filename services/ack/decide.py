@@ -173,7 +173,8 @@ def _why(
 
 def _listed(texts: Iterator[str]) -> str:
     named = list(texts)
-    more = f" ; et {len(named) - NAMED_MAX} autres" if len(named) > NAMED_MAX else ""
+    left_out = len(named) - NAMED_MAX
+    more = f" ; et {left_out} autre{'s' if left_out > 1 else ''}" if left_out > 0 else ""
     return f"Flux {' ; flux '.join(named[:NAMED_MAX])}{more}."
 
 

@@ -558,7 +558,7 @@ def answer(order: int) -> int:
 
 @pytest.mark.parametrize("do", [die, sleep_for_ever, fail, eat_memory])
 async def test_a_worker_that_is_lost_is_replaced_and_nobody_else_notices(do: object) -> None:
-    pool = Pool(2, seconds_max=10, memory_bytes_max=1024 * MEBIBYTE)
+    pool = Pool(2, seconds_max=10, memory_bytes_max=1024 * MEBIBYTE)  # longer than a new worker takes to begin
     try:
         results = await asyncio.gather(
             pool.run(do, None),  # type: ignore[arg-type]  # each of them takes anything

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.ack.acquit import Reading
-from services.ack.decide import SECOND, UNMATCHED, Candidate, Decision, Reply, decide, printable
+from services.ack.decide import NAMED_MAX, SECOND, UNMATCHED, Candidate, Decision, Reply, decide, printable
 from shared.facts.envelope import new_id
 from shared.facts.events import (
     Fact,
@@ -92,6 +92,15 @@ def test_two_flux_that_both_wait_are_a_doubt_and_no_guess() -> None:
     said = reason(decide(reply(), [one, other]))
     assert str(one.flux_id) in said
     assert str(other.flux_id) in said
+    assert "rien ne dit auquel elle répond" in said
+
+
+@pytest.mark.parametrize(("more", "told"), [(0, ""), (1, " ; et 1 autre"), (2, " ; et 2 autres")])
+def test_a_reason_names_some_flux_and_counts_the_others(more: int, told: str) -> None:
+    candidates = [flux(SENT) for _ in range(NAMED_MAX + more)]
+    said = reason(decide(reply(), candidates))
+    assert [str(one.flux_id) in said for one in candidates] == [True] * NAMED_MAX + [False] * more
+    assert said.endswith(f"{candidates[NAMED_MAX - 1].flux_id}{told}.")
 
 
 @pytest.mark.parametrize("name", ["nomfic", "cod_col", "cod_bud", "id_post"])

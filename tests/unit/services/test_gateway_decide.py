@@ -120,6 +120,12 @@ def test_a_transmission_is_recorded_once() -> None:
     assert decide.conclude([*IN_FLIGHT, an.transmitted], Outcome(an.attempted), now=NOW, rules=HOLD) == []
 
 
+def test_a_refusal_of_an_attempt_that_was_settled_meanwhile_changes_nothing() -> None:
+    for settled in ([an.failed], [an.failed, an.held], [an.failed, an.held, an.released]):
+        refused = Outcome(an.attempted, "disk full")
+        assert decide.conclude([*IN_FLIGHT, *settled], refused, now=NOW, rules=HOLD) == []
+
+
 def refuse(past: list[Fact], times: int) -> tuple[list[Fact], list[TransmissionHeld]]:
     """Play so many refusals, each followed by a new attempt; return the facts and the holds."""
     past, holds = list(past), []

@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.utils import base64url_decode, base64url_encode
@@ -23,6 +24,7 @@ OTHER_KEY = Ed25519PrivateKey.generate()
 KID = str(public_jwk(KEY)["kid"])
 SHARED_SECRET = b"0" * 64
 PUBLIC_BYTES = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 NOW = datetime.now(UTC)
 
@@ -123,6 +125,13 @@ def test_each_key_of_the_set_is_used_for_its_own_tokens(tmp_path: Path) -> None:
     assert checker.check(token(OTHER_KEY, kid=str(public_jwk(OTHER_KEY)["kid"]))).subject == "amina"
     with pytest.raises(RequestRefusedError):
         checker.check(token(OTHER_KEY))
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(KEY, "EdDSA"), (RSA_KEY, "RS256"), (EC_KEY, "ES256")])
+def test_a_key_of_each_kind_opens(tmp_path: Path, key: Any, algorithm: str) -> None:
+    made = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key()))
+    checker = checker_of(tmp_path, {**made, "kid": "k", "alg": algorithm})
+    assert checker.check(token(key, kid="k", algorithm=algorithm)).subject == "amina"
 
 
 def test_a_secret_in_the_key_set_opens_nothing(tmp_path: Path) -> None:

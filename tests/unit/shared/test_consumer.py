@@ -123,6 +123,13 @@ async def test_a_party_that_is_away_is_tried_again_ever_more_slowly_and_shown() 
     assert attempts.waits_for() == []
 
 
+async def test_what_is_tried_again_is_told_with_its_reason_and_when(caplog: pytest.LogCaptureFixture) -> None:
+    attempt = await attempts_with(Handler(UnavailableError("sftp", "refused"))).attempt(1, BODY)
+    (record,) = caplog.records
+    told = [vars(record)[name] for name in ("message", "reason", "tries", "delay_seconds")]
+    assert told == ["message.retried", str(UnavailableError("sftp", "refused")), 1, attempt.delay_seconds]
+
+
 async def test_after_years_of_absence_the_delay_is_still_the_longest() -> None:
     attempts = attempts_with(Handler(UnavailableError("sftp")))
     attempts.retrying[1] = (10**9, "sftp")

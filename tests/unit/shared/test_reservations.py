@@ -94,6 +94,10 @@ def test_a_cancellation_gives_up_the_file_and_keeps_the_key() -> None:
     assert releases_of(an.cancelled) == (Release(DOCUMENT), Release(NOMFIC), Release(BORDEREAU))
 
 
+def test_a_flux_whose_signatures_are_refused_gives_up_what_it_takes_in_the_accounts_and_keeps_its_file() -> None:
+    assert releases_of(an.signatures_rejected) == (Release(NOMFIC), Release(BORDEREAU))
+
+
 def test_a_flux_that_dgfip_refused_gives_up_its_bordereaux_and_keeps_its_nomfic() -> None:
     assert releases_of(an.rejected) == (Release(BORDEREAU),)
 
