@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from local.postgres.database import dsn_of
 from local.postgres.server import LocalPostgres
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
@@ -52,6 +53,10 @@ class TestDatabase:
     def dsn(self, role: str = "postgres") -> str:
         """Say how to connect as a role; the owner unless told otherwise."""
         return self.server.dsn(self.name, role)
+
+    def dsn_of(self, service: str) -> str:
+        """Say how to connect as a service does."""
+        return dsn_of(service, self.server, self.name)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
     if request.param == "memory":
         yield MemoryHistory()
         return
-    dsn = request.getfixturevalue("test_database").dsn("heliotrope_service")
+    dsn = request.getfixturevalue("test_database").dsn_of("ingest")
     async with Database(dsn) as database:
         yield PostgresHistory(database)
 

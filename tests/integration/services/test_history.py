@@ -89,7 +89,7 @@ class Shown:
 
 @pytest.fixture
 async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
-    role = test_database.dsn("heliotrope_history")
+    role = test_database.dsn_of("history")
     async with Database(role) as database, Database(test_database.dsn()) as owner:
         history, rows = PostgresHistory(database), PostgresRows(database)
         listener = Listener(role, ORDER_CHANNEL)
