@@ -22,11 +22,11 @@ from shared.facts.events import Fact
 from shared.facts.lifecycles.platform import fold
 from shared.facts.platform import PackInstalled, PackUse
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.journal.decisions import decide_in
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_whole
-from shared.web.deciding import decide_in
 from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
 
@@ -158,7 +158,7 @@ class Administration:
             return rules.set_severity(past, change.collectivite, code, severity, change.reason)
 
         told = await decide_in(
-            stream, decide, collectivite=change.collectivite, who=who, history=self.history, now=self.now
+            stream, decide, collectivite=change.collectivite, actor=who.subject, history=self.history, now=self.now
         )
         said = next(one for one in reversed(told) if isinstance(one.data, PolicySet) and one.data.code == code)
         return asdict(PolicyChange(change.collectivite, code, severity, change.reason, said.actor, said.occurred_at))
@@ -178,7 +178,7 @@ class Administration:
             platform_stream("packs"),
             decide_and_keep,
             collectivite=EVERY_COLLECTIVITE,
-            who=who,
+            actor=who.subject,
             history=self.history,
             now=self.now,
         )
