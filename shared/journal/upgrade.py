@@ -22,6 +22,7 @@ from shared.facts.collectivite import (
 from shared.facts.envelope import Event
 from shared.facts.events import Fact, kind_of
 from shared.facts.platform import PackInstalled
+from shared.facts.reservations import reservations_of
 from shared.facts.streams import EVERY_COLLECTIVITE, Stream, StreamKind, collectivite_stream, platform_stream
 
 STEP: Final = "decisions_into_facts"
@@ -73,6 +74,7 @@ _EMPTY = "select rebuild_projection(name) from projection where kinds && $1"
 _APPEND = """
 insert into journal (stream_id, version, event_id, collectivite, kind, body) values ($1, $2, $3, $4, $5, $6)
 """
+_RESERVE = "insert into reservation (scope, kind, value, stream_id) values ($1, $2, $3, $4)"
 
 
 async def decisions_into_facts(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -87,13 +89,13 @@ async def decisions_into_facts(connection: "asyncpg.Connection[asyncpg.Record]")
     streams = list({event.stream_id for event in events})
     versions = {row["stream_id"]: row["version"] for row in await connection.fetch(_VERSIONS, streams)}
     await connection.execute(_EMPTY, [kind_of(fact) for fact in _ROWS])
-    await connection.executemany(
-        _APPEND,
-        [
-            (one.stream_id, one.version, one.event_id, one.collectivite, one.kind, one.to_bytes().decode())
-            for one in _numbered(list(new.values()), versions)
-        ],
-    )
+    for event in _numbered(list(new.values()), versions):
+        body = event.to_bytes().decode()
+        await connection.execute(
+            _APPEND, event.stream_id, event.version, event.event_id, event.collectivite, event.kind, body
+        )
+        for name in reservations_of(event.data, event.collectivite):
+            await connection.execute(_RESERVE, name.scope, name.kind, name.value, event.stream_id)
 
 
 def _event(kind: type[Fact], row: asyncpg.Record) -> Event:

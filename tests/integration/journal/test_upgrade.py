@@ -45,7 +45,10 @@ BEFORE = Path(__file__).parent / "before_streams"
 NOW = datetime(2026, 3, 31, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 DEPUTY, MAYOR, ABSENCE = UUID(int=1), UUID(int=2), UUID(int=3)
-STEPS = [{"kind": "visa", "any_of": ["amina"], "domain": "depense", "name": "Finances"}, {"kind": "signature"}]
+STEPS = [
+    {"kind": "visa", "any_of": ["amina"], "domain": "depense", "name": "Finances"},
+    {"kind": "signature", "any_of": [], "domain": "", "name": ""},
+]
 TABLES = (
     "mandate", "mandate_end", "circuit", "delegation", "delegation_end", "control_policy", "schema_pack"
 )  # fmt: skip
@@ -310,7 +313,9 @@ async def test_the_events_of_version_0_1_stay_as_they_were_written(dsn: str) -> 
 async def test_a_name_that_was_taken_is_its_collectivites_own(dsn: str) -> None:
     await migrate(dsn)
     names = {Reservation(row["scope"], row["kind"], row["value"]) for row in await execute(dsn, "table reservation")}
+    ours = [*await loaded(dsn, collectivite_stream(COMMUNE)), *await loaded(dsn, collectivite_stream(OTHER_COMMUNE))]
     assert names == {
+        *(name for event in ours for name in reservations_of(event.data, event.collectivite)),
         *reservations_of(an.imported, COMMUNE),
         *reservations_of(an.validated, COMMUNE),
         *reservations_of(an.imported, OTHER_COMMUNE),
