@@ -14,6 +14,7 @@ from local.running import find_running
 from shared.bus.consumer import ParkedMessages
 from shared.bus.opening import open_parked
 from shared.errors import PesError
+from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 
 DATABASE_VARIABLE, BUS_VARIABLE, KAFKA_VARIABLE = "DATABASE_URL", "BUS", "KAFKA_BOOTSTRAP"
@@ -52,8 +53,8 @@ def find_infrastructure(environ: Mapping[str, str], asked: Path | None = None) -
 
 
 @asynccontextmanager
-async def parked_messages(infrastructure: Infrastructure) -> AsyncIterator[ParkedMessages]:
-    """Lend the parked messages of a platform.
+async def parked_messages(infrastructure: Infrastructure) -> AsyncIterator[tuple[ParkedMessages, History]]:
+    """Lend the parked messages of a platform, and the journal that says who released them.
 
     Raises:
         UnreachableError: the database or the broker does not answer.
@@ -62,7 +63,8 @@ async def parked_messages(infrastructure: Infrastructure) -> AsyncIterator[Parke
         async with Database(
             infrastructure.database_url, connections_max=CONNECTIONS_MAX, timeout_seconds=ANSWER_SECONDS_MAX
         ) as database:
-            yield open_parked(infrastructure.bus, database=database, bootstrap=infrastructure.kafka_bootstrap)
+            parked = open_parked(infrastructure.bus, database=database, bootstrap=infrastructure.kafka_bootstrap)
+            yield parked, PostgresHistory(database)
     except PesError as error:
         raise no_answer(error) from error
 

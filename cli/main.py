@@ -55,6 +55,7 @@ app.command("agent", cls=FrenchCommand)(agent.agent)
 app.add_typer(trust.trust, name="trust")
 app.add_typer(bus.app, name="bus")
 app.add_typer(installation.database, name="db")
+app.add_typer(installation.projections, name="projections")
 app.add_typer(installation.topics, name="topics")
 
 if __name__ == "__main__":

@@ -225,16 +225,18 @@ def _flux_kind(fact: CircuitSet) -> str:
     ]
 
 
+def _applies(fact: PackInstalled | PackChanged) -> str:
+    until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
+    return f"({_USES[fact.use]}, dès le {fact.effective_from}{until}){' : ' * bool(fact.reason)}{fact.reason}"
+
+
 def _about_platform(fact: Fact) -> str:
     """Say what a fact about the platform, or about a reply that belongs to no flux, means; nothing for another."""
     match fact:
         case PackInstalled():
-            return f"Pack de schémas installé : {fact.pack.pack_id} ({_USES[fact.use]}, dès le {fact.effective_from})"
+            return f"Pack de schémas installé : {fact.pack.pack_id} {_applies(fact)}"
         case PackChanged():
-            use = f", {_USES[fact.use]}" if fact.use else ""
-            since = f", dès le {fact.effective_from}" if fact.effective_from else ""
-            until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
-            return f"Pack de schémas modifié : {fact.pack_id}{use}{since}{until}"
+            return f"Pack de schémas modifié : {fact.pack_id} {_applies(fact)}"
         case MessageReleased():
             return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
         case ReplyLinked():

@@ -169,7 +169,9 @@ seal_left = SealLeft(reason="Les élus signent")
 pack_installed = PackInstalled(
     pack=Pack(pack_id="dgfip-5.12", digest="d" * 64), use="shadow", effective_from=date(2026, 1, 1)
 )
-pack_changed = PackChanged(pack_id="dgfip-5.12", use="active", reason="Essai concluant")
+pack_changed = PackChanged(
+    pack_id="dgfip-5.12", use="active", effective_from=date(2026, 2, 1), reason="Essai concluant"
+)
 released_message = MessageReleased(
     group="validation", message_id="17", message_kind="flux.imported.v1", reason="Version 0.2 installée"
 )

@@ -1,7 +1,11 @@
 """Commands about the bus: the messages that a service could not read, kept aside until someone releases them."""
 
 import asyncio
+import getpass
+import socket
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +17,13 @@ from cli.options import AsJson, DataOption, environ
 from cli.output import Table, emit, reporting, say, show
 from cli.timeline import time_of
 from shared.bus.consumer import ParkedMessage
+from shared.facts.events import Fact
+from shared.facts.platform import MessageReleased
+from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
+from shared.journal.decisions import decide_in
+from shared.journal.history import History
+
+REASON_CHARACTERS_MIN, REASON_CHARACTERS_MAX = 3, 500
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
 parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")
@@ -38,6 +49,13 @@ def release_parked(
         list[str] | None, typer.Argument(metavar="ID…", help="Ceux à présenter de nouveau.")
     ] = None,
     *,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="MOTIF", help="Pourquoi ils seront lus cette fois ; gardé.")
+    ],
+    actor: Annotated[
+        str,
+        typer.Option("--actor", metavar="QUI", help="Qui le décide, sinon votre compte sur cette machine ; gardé."),
+    ] = "",
     every: Annotated[bool, typer.Option("--all", help="Tous.")] = False,
     data: DataOption = None,
     as_json: AsJson = False,
@@ -46,7 +64,12 @@ def release_parked(
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        released, unknown = asyncio.run(_release(find_infrastructure(environ(), data), parked_ids))
+        if not REASON_CHARACTERS_MIN <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
+            raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        who = actor.strip() or _account()
+        released, unknown = asyncio.run(
+            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=reason.strip())
+        )
         if as_json:
             emit({"released": released, "unknown": unknown})
         for parked_id in released:
@@ -59,16 +82,54 @@ def release_parked(
 
 
 async def _all(infrastructure: Infrastructure) -> list[ParkedMessage]:
-    async with parked_messages(infrastructure) as messages:
+    async with parked_messages(infrastructure) as (messages, _):
         return await messages.all()
 
 
-async def _release(infrastructure: Infrastructure, parked_ids: list[str] | None) -> tuple[list[str], list[str]]:
-    """Release messages (None: all of them); return those that were, and those that are not there."""
-    async with parked_messages(infrastructure) as messages:
-        asked = parked_ids or [message.parked_id for message in await messages.all()]
-        found = {parked_id: await messages.release(parked_id) for parked_id in asked}
+async def _release(
+    infrastructure: Infrastructure, parked_ids: list[str] | None, *, who: str, reason: str
+) -> tuple[list[str], list[str]]:
+    """Release messages (None: all of them); return those that were, and those that are not there.
+
+    Who decided it is recorded before: what is delivered again is never without its reason.
+    """
+    async with parked_messages(infrastructure) as (messages, history):
+        parked = {message.parked_id: message for message in await messages.all()}
+        found: dict[str, bool] = {}
+        for parked_id in parked_ids or parked:
+            if message := parked.get(parked_id):
+                await _record(_released(message, reason), who, history)
+            found[parked_id] = message is not None and await messages.release(parked_id)
     return [one for one, was in found.items() if was], [one for one, was in found.items() if not was]
+
+
+def _released(message: ParkedMessage, reason: str) -> MessageReleased:
+    """Return the fact that somebody releases a message."""
+    return MessageReleased(
+        group=message.group, message_id=message.parked_id, message_kind=message.kind, reason=reason
+    )
+
+
+async def _record(fact: MessageReleased, who: str, history: History) -> None:
+    async def decide(_: Sequence[Fact]) -> list[Fact]:
+        return [fact]
+
+    await decide_in(
+        platform_stream("bus"),
+        decide,
+        collectivite=EVERY_COLLECTIVITE,
+        actor=who,
+        history=history,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def _account() -> str:
+    """Return who runs this command, as this machine knows them: `karima@exploitation-2`."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError) as error:  # a container may run under a number that has no name
+        raise UsageProblemError("Auteur à préciser", "Dites qui le décide (--actor).") from error
 
 
 def _table_of(messages: list[ParkedMessage]) -> Table:

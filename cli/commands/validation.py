@@ -27,14 +27,15 @@ _SEVERITIES = {
     "warning": "warning",
     "default": "default",
 }
-_ROLES = ("active", "shadow", "inactive")
+_USES = ("active", "shadow", "inactive")
 DAY = "AAAA-MM-JJ"
 FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu'à ce jour, exclu.")]
-RoleOption = Annotated[
+WhyOption = Annotated[str, typer.Option("--reason", metavar="MOTIF", help="Pourquoi (3 à 500 caractères).")]
+UseOption = Annotated[
     str,
     typer.Option(
-        "--role", metavar="RÔLE", help="active, shadow (à l'essai : ses refus sont des avertissements) ou inactive."
+        "--use", metavar="USAGE", help="active, shadow (à l'essai : ses refus sont des avertissements) ou inactive."
     ),
 ]
 
@@ -48,10 +49,10 @@ def list_packs(*, as_json: AsJson = False) -> None:
             emit(answer)
             return
         table = Table()
-        for column in ("Pack", "Rôle", "Du", "Au (exclu)", "Installé par", "Empreinte"):
+        for column in ("Pack", "Usage", "Du", "Au (exclu)", "Installé par", "Empreinte"):
             table.add_column(column, overflow="fold")
         for pack in _members(answer.get("packs")):
-            names = ("pack_id", "role", "effective_from", "effective_until", "installed_by", "digest")
+            names = ("pack_id", "use", "effective_from", "effective_until", "installed_by", "digest")
             table.add_row(*(str(pack.get(name) or "") for name in names))
         show(table)
 
@@ -60,16 +61,17 @@ def list_packs(*, as_json: AsJson = False) -> None:
 def install_pack(
     path: Annotated[Path, typer.Argument(metavar="DOSSIER|ZIP", help="Pack tel que publié par la DGFiP.")],
     pack_id: Annotated[str, typer.Option("--id", metavar="NOM", help="Nom du pack (sinon celui du dossier).")] = "",
-    role: RoleOption = "active",
+    use: UseOption = "active",
     since: FromOption = "",
     until: UntilOption = "",
+    reason: WhyOption = "",
     *,
     as_json: AsJson = False,
 ) -> None:
     """Installe un pack de schémas, sans arrêter la plateforme."""
     with reporting(as_json=as_json), _api() as api:
         pack = _read(path, pack_id)
-        params = _given({"role": role, "effective_from": since, "effective_until": until})
+        params = _given({"use": use, "effective_from": since, "effective_until": until, "reason": reason})
         url = f"{api.url('validation')}/v1/schemas/{pack.pack_id}"
         content = pack.archive()
         answer = api.send("validation", lambda client: client.post(url, params=params, content=content))
@@ -79,20 +81,21 @@ def install_pack(
 @schemas.command("activate", cls=FrenchCommand)
 def activate_pack(
     pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
-    role: RoleOption = "",
+    use: UseOption = "",
     since: FromOption = "",
     until: UntilOption = "",
+    reason: WhyOption = "",
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change le rôle ou la période d'un pack installé."""
+    """Change l'usage ou la période d'un pack installé."""
     with reporting(as_json=as_json), _api() as api:
-        body = _given({"role": role, "effective_from": since, "effective_until": until})
+        body = _given({"use": use, "effective_from": since, "effective_until": until, "reason": reason})
         url = f"{api.url('validation')}/v1/schemas/{pack_id}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
         _told(
             answer,
-            f"Pack {pack_id} : {answer.get('role')}, à partir du {answer.get('effective_from')}.",
+            f"Pack {pack_id} : {answer.get('use')}, à partir du {answer.get('effective_from')}.",
             as_json=as_json,
         )
 
@@ -162,10 +165,10 @@ def _given(values: Mapping[str, str]) -> dict[str, str]:
     """Return what is given, having seen that it can be.
 
     Raises:
-        UsageProblemError: a role or a day that is none.
+        UsageProblemError: a use or a day that is none.
     """
-    if values.get("role") and values["role"] not in _ROLES:
-        raise UsageProblemError("Rôle inconnu", f"« {values['role']} » : écrivez {', '.join(_ROLES)}.")
+    if values.get("use") and values["use"] not in _USES:
+        raise UsageProblemError("Usage inconnu", f"« {values['use']} » : écrivez {', '.join(_USES)}.")
     for name in ("effective_from", "effective_until"):
         try:
             date.fromisoformat(values.get(name) or "2000-01-01")

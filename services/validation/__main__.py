@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> None:
         bounds = Bounds(settings.file_bytes_max, settings.files_max)
         app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=bounds))
         app.include_router(flux_routes(reports, caller=caller))
-        administration = Administration(judges.packs, judges.policies, pool, utc_now)
+        administration = Administration(parts.history, judges.packs, judges.policies, pool, utc_now)
         app.include_router(administration_routes(administration, caller=caller))
         handler = partial(
             on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history

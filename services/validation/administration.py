@@ -1,7 +1,7 @@
 """The HTTP API for those who run `validation`: schema packs, and how serious each control is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
@@ -10,14 +10,22 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, model_validator
 
-from pes.controls.catalogue import ALL, BY_CODE
+from pes.controls.catalogue import ALL
 from pes.judge import SCHEMA
-from pes.schemas.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, read_archive
+from pes.schemas.packs import ARCHIVE_BYTES_MAX, PackError, PackFiles, built_in, read_archive
 from pes.tasks import compile_files
-from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Role, Workers
+from services.validation import rules
+from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Workers
 from shared.errors import RequestRefusedError, Why
+from shared.facts.collectivite import PolicySet
+from shared.facts.events import Fact
+from shared.facts.lifecycles.platform import fold
+from shared.facts.platform import PackInstalled, PackUse
+from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.journal.decisions import decide_in
+from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
-from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
+from shared.web.auth import Caller, Right
 from shared.web.bodies import read_whole
 from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
@@ -28,9 +36,18 @@ WhoDependency = Callable[..., Awaitable[Caller]]
 class PackChange(BaseModel):
     """When and how a pack applies from now on."""
 
-    role: Role | None = None
+    use: PackUse | None = None
     effective_from: date | None = None
     effective_until: date | None = None
+    reason: Reason | Literal[""] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _was_called_role(cls, given: object) -> object:
+        """Take `role`, as `use` was called in 0.1: ignoring it would put a pack on trial in service."""
+        if isinstance(given, dict) and "role" in given:
+            return {"use": given["role"], **given}
+        return given
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
@@ -49,8 +66,9 @@ class ControlChange(BaseModel):
 
 @dataclass(frozen=True)
 class Administration:
-    """Installs packs and changes policies."""
+    """Installs packs and changes policies: each is a fact, and is read back from what follows from it."""
 
+    history: History
     packs: Packs
     policies: Policies
     workers: Workers
@@ -71,40 +89,34 @@ class Administration:
             raise _no_pack(f"Sa compilation échoue ({error}).") from error
         if fault:
             raise _no_pack(fault)
-        installed = InstalledPack(
-            pack.pack_id,
-            pack.digest,
-            change.role or "active",
-            change.effective_from or self.now().date(),
-            change.effective_until,
-            self.now(),
-            who.subject,
+        wanted = PackInstalled(
+            pack=pack.pack,
+            use=change.use or "active",
+            effective_from=change.effective_from or self.now().date(),
+            effective_until=change.effective_until,
+            reason=change.reason,
         )
-        if not await self.packs.install(pack, installed):
-            return await self._already(pack)
-        return _shown(installed)
+        await self._decide_on_packs(
+            lambda past: rules.install(fold(past), wanted, built_in().pack), pack=pack, who=who
+        )
+        return await self._shown(pack_id)
 
     async def archive(self, pack_id: str) -> bytes:
         """Return the files of a pack, as the archive that `install` takes."""
         for pack in await self.packs.all():
             if pack.pack_id == pack_id:
                 return (await self.packs.files(pack.digest)).archive()
-        raise _unknown(pack_id)
+        raise rules.unknown_pack(pack_id)
 
-    async def change(self, pack_id: str, change: PackChange) -> dict[str, object]:
+    async def change(self, pack_id: str, change: PackChange, who: Caller) -> dict[str, object]:
         """Change when and how a pack applies."""
-        known = next((pack for pack in await self.packs.all() if pack.pack_id == pack_id), None)
-        since = change.effective_from or (known and known.effective_from)
-        if since and change.effective_until and change.effective_until <= since:
-            raise RequestRefusedError(
-                Why.UNUSABLE,
-                "dates-invalid",
-                "Période impossible",
-                f"La fin ({change.effective_until}) précède le début ({since}).",
-            )
-        if not await self.packs.change(pack_id, change.role, change.effective_from, change.effective_until):
-            raise _unknown(pack_id)
-        return next(_shown(pack) for pack in await self.packs.all() if pack.pack_id == pack_id)
+        ours = built_in()
+        await self._decide_on_packs(
+            lambda past: rules.change(fold(past), pack_id, built_in=ours.pack, **change.model_dump()),
+            pack=ours,
+            who=who,
+        )
+        return await self._shown(pack_id)
 
     async def controls(self, collectivite: str) -> dict[str, object]:
         """Return every control, and how serious it is for a collectivité."""
@@ -138,33 +150,41 @@ class Administration:
         if change.collectivite == EVERY_COLLECTIVITE:
             who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
         who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
-        control = BY_CODE.get(code)
-        if control is None and code != SCHEMA:
-            raise RequestRefusedError(
-                Why.NOT_FOUND, "control-not-found", "Contrôle inconnu", f"Aucun contrôle « {code} »."
-            )
-        if control is not None and control.is_fixed:
-            raise RequestRefusedError(
-                Why.AS_THINGS_STAND,
-                "control-fixed",
-                "Contrôle obligatoire",
-                f"Le contrôle « {code} » ne peut pas être assoupli.",
-            )
+        is_for_all = change.collectivite == EVERY_COLLECTIVITE
+        stream = platform_stream("defaults") if is_for_all else collectivite_stream(change.collectivite)
         severity = None if change.severity == "default" else change.severity
-        recorded = PolicyChange(change.collectivite, code, severity, change.reason.strip(), who.subject, self.now())
-        await self.policies.record(recorded)
-        return asdict(recorded)
 
-    async def _already(self, pack: PackFiles) -> dict[str, object]:
-        for one in await self.packs.all():
-            if (one.pack_id, one.digest) == (pack.pack_id, pack.digest):
-                return _shown(one)  # asked twice
-        raise RequestRefusedError(
-            Why.AS_THINGS_STAND,
-            "pack-id-taken",
-            "Nom déjà pris",
-            f"Un autre pack porte déjà le nom « {pack.pack_id} ». Donnez-en un autre : un pack ne change jamais.",
+        async def decide(past: Sequence[Fact]) -> list[Fact]:
+            return rules.set_severity(past, change.collectivite, code, severity, change.reason)
+
+        told = await decide_in(
+            stream, decide, collectivite=change.collectivite, actor=who.subject, history=self.history, now=self.now
         )
+        said = next(one for one in reversed(told) if isinstance(one.data, PolicySet) and one.data.code == code)
+        return asdict(PolicyChange(change.collectivite, code, severity, change.reason, said.actor, said.occurred_at))
+
+    async def _decide_on_packs(
+        self, decide: Callable[[Sequence[Fact]], list[Fact]], *, pack: PackFiles, who: Caller
+    ) -> None:
+        """Record what is decided on packs; the files of `pack` are kept first if it is to be installed."""
+
+        async def decide_and_keep(past: Sequence[Fact]) -> list[Fact]:
+            facts = decide(past)
+            if any(isinstance(fact, PackInstalled) for fact in facts):
+                await self.packs.keep(pack)
+            return facts
+
+        await decide_in(
+            platform_stream("packs"),
+            decide_and_keep,
+            collectivite=EVERY_COLLECTIVITE,
+            actor=who.subject,
+            history=self.history,
+            now=self.now,
+        )
+
+    async def _shown(self, pack_id: str) -> dict[str, object]:
+        return next(_shown(pack) for pack in await self.packs.all() if pack.pack_id == pack_id)
 
 
 def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
@@ -202,12 +222,12 @@ def _add_packs(router: APIRouter, administration: Administration, caller: WhoDep
         )
         return await administration.install(content, change, _checked_id(pack_id), who)
 
-    @router.put("/schemas/{pack_id}", summary="Changer la période ou le rôle d'un pack")
+    @router.put("/schemas/{pack_id}", summary="Changer la période ou l'usage d'un pack")
     async def change_pack(
         pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
         who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un pack de schémas")
-        return await administration.change(pack_id, change)
+        return await administration.change(pack_id, change, who)
 
 
 def _add_controls(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
@@ -237,11 +257,6 @@ def _checked_id(pack_id: str) -> str:
             "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / ».",
         )
     return pack_id
-
-
-def _unknown(pack_id: str) -> RequestRefusedError:
-    detail = f"Aucun pack de schémas « {pack_id} » n'est installé. Voyez la liste des packs."
-    return RequestRefusedError(Why.NOT_FOUND, "pack-not-found", "Pack inconnu", detail)
 
 
 def _no_pack(reason: str) -> RequestRefusedError:

@@ -140,8 +140,8 @@ class Judges:
             shadows: tuple[str, ...] = ()
         else:
             in_force = [pack for pack in packs if pack.is_in_force(today)]
-            active = tuple(pack.digest for pack in in_force if pack.role == "active")
-            shadows = tuple(pack.digest for pack in in_force if pack.role == "shadow")
+            active = tuple(pack.digest for pack in in_force if pack.use == "active")
+            shadows = tuple(pack.digest for pack in in_force if pack.use == "shadow")
         installed = {pack.digest for pack in packs if pack.pack_id != BUILT_IN}  # a worker has that one itself
         wanted = installed & {*active, *shadows}
         return active, shadows, {digest: await self.packs.files(digest) for digest in wanted}

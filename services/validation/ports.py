@@ -5,15 +5,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pes.schemas.packs import PackFiles
 from pes.vocabulary import Severity
 from shared.facts.events import Document
+from shared.facts.platform import PackUse
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
-Role = Literal["active", "shadow", "inactive"]
 
 
 class Documents(Protocol):
@@ -62,14 +62,14 @@ class InstalledPack:
 
     pack_id: str
     digest: str
-    role: Role
+    use: PackUse
     effective_from: date
     effective_until: date | None
     installed_at: datetime | None = None
     installed_by: str = ""
 
     def is_in_force(self, today: date) -> bool:
-        """Say whether it applies on a day; its role says how."""
+        """Say whether it applies on a day; its use says how."""
         return self.effective_from <= today and (self.effective_until is None or today < self.effective_until)
 
 
@@ -94,11 +94,8 @@ class Packs(Protocol):
     async def files(self, digest: str) -> PackFiles:
         """Return the files of a pack."""
 
-    async def install(self, pack: PackFiles, installed: InstalledPack) -> bool:
-        """Keep a pack; False when another has its id."""
-
-    async def change(self, pack_id: str, role: Role | None, effective_from: date | None, until: date | None) -> bool:
-        """Change when and how a pack applies (None: as before); False when there is none of that id."""
+    async def keep(self, pack: PackFiles) -> None:
+        """Keep the files of a pack, before a fact names it; they may be there already."""
 
 
 class Policies(Protocol):
@@ -109,6 +106,3 @@ class Policies(Protocol):
 
     async def changes(self, collectivite: str) -> Sequence[PolicyChange]:
         """Return every change that concerns a collectivité, the last first."""
-
-    async def record(self, change: PolicyChange) -> None:
-        """Record a change."""

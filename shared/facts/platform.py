@@ -32,14 +32,14 @@ class PackInstalled(Fact):
 
 
 class PackChanged(Fact):
-    """A schema pack applies otherwise from now on; what is not said stays as it was."""
+    """A schema pack applies so from now on, whatever was said before."""
 
     kind: Literal["pack.changed.v1"] = "pack.changed.v1"
     pack_id: str
-    use: PackUse | None = None
-    effective_from: date | None = None
+    use: PackUse
+    effective_from: date
     effective_until: date | None = None
-    reason: str
+    reason: str = ""
 
 
 class MessageReleased(Fact):

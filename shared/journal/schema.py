@@ -1,6 +1,7 @@
-"""Creates and upgrades the database: each SQL step once, in the order of its number, in one transaction each.
+"""Creates and upgrades the database: each SQL step once, in the order of its number, then what becomes facts.
 
-The steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
+All that is missing is done in one transaction: a database is of one version or of the other, never in between. The
+steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from importlib.resources.abc import Traversable
 
 import asyncpg
 
+from shared.journal import upgrade
+
 _LOCK = 0x48454C31  # one migration at a time, whoever starts it
 
 _LEDGER = """
@@ -16,6 +19,7 @@ create table if not exists schema_step (
     name text primary key, applied_at timestamptz not null default now()
 )
 """
+_APPLIED = "insert into schema_step (name) values ($1)"
 
 
 async def migrate(dsn: str) -> list[str]:
@@ -32,14 +36,15 @@ async def migrate(dsn: str) -> list[str]:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
         await connection.execute(_LEDGER)
         known = {row["name"] for row in await connection.fetch("select name from schema_step")}
-        applied = []
-        for step in sorted(steps(), key=lambda file: file.name):
-            if step.name in known:
-                continue
-            async with connection.transaction():
+        missing = [step for step in sorted(steps(), key=lambda file: file.name) if step.name not in known]
+        async with connection.transaction():
+            for step in missing:
                 await connection.execute(step.read_text("utf-8"))
-                await connection.execute("insert into schema_step (name) values ($1)", step.name)
-            applied.append(step.name)
+            applied = [step.name for step in missing]
+            if upgrade.STEP not in known:
+                await upgrade.decisions_into_facts(connection)
+                applied.append(upgrade.STEP)
+            await connection.executemany(_APPLIED, [(name,) for name in applied])
         return applied
     finally:
         await connection.close()

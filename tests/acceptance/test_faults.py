@@ -130,7 +130,7 @@ def test_a_message_that_cannot_be_read_is_parked_shown_and_released(platform: Ru
     assert parked[0]["group"] in {"validation", "signature", "gateway"}
     assert "not an event we can read" in parked[0]["error"]
 
-    released = platform.heliotrope("bus", "parked", "release", parked[0]["parked_id"])
+    released = platform.heliotrope("bus", "parked", "release", parked[0]["parked_id"], "--reason", "corrigé")
 
     assert released.returncode == 0, released.stderr
     assert_acknowledged_once(platform, platform.send_until_taken(sample(next(NUMBERS)), "after-release"))

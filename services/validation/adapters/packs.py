@@ -1,37 +1,31 @@
-"""The schema packs of the platform, in PostgreSQL; the one that comes with the code stands beside them."""
+"""The schema packs of the platform: a projection and, beside the facts, their files under their digest.
 
-from datetime import date
+The pack that comes with the code stands beside them.
+"""
+
 from functools import cached_property
 
 import asyncpg
 
 from pes.schemas.packs import BUILT_IN, PackFiles, built_in, read_archive
-from services.validation.ports import InstalledPack, Role
+from services.validation.ports import InstalledPack
+from services.validation.rules import BUILT_IN_FROM
+from shared.errors import CorruptDocumentError
 from shared.journal.postgres import Database
 
-BUILT_IN_FROM = date(2020, 1, 1)
-
 _ALL = """
-select pack_id, digest, role, effective_from, effective_until, installed_at, installed_by
+select pack_id, digest, use, effective_from, effective_until, installed_at, installed_by
 from schema_pack order by effective_from desc, pack_id desc
 """
-_FILES = "select pack_id, archive from schema_pack where digest = $1 limit 1"
-_INSTALL = """
-insert into schema_pack (pack_id, digest, archive, role, effective_from, effective_until, installed_by)
-values ($1, $2, $3, $4, $5, $6, $7)
-on conflict (pack_id) do nothing returning pack_id
-"""
-_CHANGE = """
-update schema_pack set role = coalesce($2, role), effective_from = coalesce($3, effective_from), effective_until = $4
-where pack_id = $1 returning pack_id
-"""
+_FILES = "select pack_id, archive from schema_archive join schema_pack using (digest) where digest = $1 limit 1"
+_KEEP = "insert into schema_archive (digest, archive) values ($1, $2) on conflict (digest) do nothing"
 
 
 class PostgresPacks:
     """See `services.validation.ports.Packs`."""
 
     def __init__(self, database: Database) -> None:
-        """Keep packs in this database."""
+        """Read packs in this database, and keep their files there."""
         self._database = database
         self._files: dict[str, PackFiles] = {}
 
@@ -52,30 +46,15 @@ class PostgresPacks:
             return self._built_in
         if digest not in self._files:
             (row,) = await self._database.fetch(_FILES, digest)
-            self._files[digest] = read_archive(row["archive"], row["pack_id"])
+            files = read_archive(row["archive"], row["pack_id"])
+            if files.digest != digest:
+                raise CorruptDocumentError(digest)
+            self._files[digest] = files
         return self._files[digest]
 
-    async def install(self, pack: PackFiles, installed: InstalledPack) -> bool:
-        """See `Packs.install`."""
-        if pack.pack_id == BUILT_IN and pack.digest != self._built_in.digest:
-            return False
-        rows = await self._database.fetch(
-            _INSTALL,
-            pack.pack_id,
-            pack.digest,
-            pack.archive(),
-            installed.role,
-            installed.effective_from,
-            installed.effective_until,
-            installed.installed_by,
-        )
-        return bool(rows)
-
-    async def change(self, pack_id: str, role: Role | None, effective_from: date | None, until: date | None) -> bool:
-        """See `Packs.change`."""
-        if pack_id == BUILT_IN:
-            await self.install(self._built_in, self._built_in_pack())
-        return bool(await self._database.fetch(_CHANGE, pack_id, role, effective_from, until))
+    async def keep(self, pack: PackFiles) -> None:
+        """See `Packs.keep`."""
+        await self._database.execute(_KEEP, pack.digest, pack.archive())
 
     def _built_in_pack(self) -> InstalledPack:
         return InstalledPack(BUILT_IN, self._built_in.digest, "active", BUILT_IN_FROM, None, None, "heliotrope")

@@ -1,4 +1,4 @@
-"""How serious each control is for each collectivité, in PostgreSQL: every change, the last of which counts."""
+"""How serious each control is for each collectivité, from the projection: every change, the last of which counts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,17 +21,13 @@ _CHANGES = """
 select collectivite, code, severity, reason, changed_by, changed_at from control_policy
 where collectivite in ($1, '*') order by position desc limit 1000
 """
-_RECORD = """
-insert into control_policy (collectivite, code, severity, reason, changed_by, changed_at)
-values ($1, $2, $3, $4, $5, $6)
-"""
 
 
 class PostgresPolicies:
     """See `services.validation.ports.Policies`."""
 
     def __init__(self, database: Database) -> None:
-        """Keep changes in this database."""
+        """Read changes in this database."""
         self._database = database
 
     async def of(self, collectivite: str) -> Mapping[str, Severity]:
@@ -42,15 +38,3 @@ class PostgresPolicies:
     async def changes(self, collectivite: str) -> Sequence[PolicyChange]:
         """See `Policies.changes`."""
         return [PolicyChange(**dict(row)) for row in await self._database.fetch(_CHANGES, collectivite)]
-
-    async def record(self, change: PolicyChange) -> None:
-        """See `Policies.record`."""
-        await self._database.execute(
-            _RECORD,
-            change.collectivite,
-            change.code,
-            change.severity,
-            change.reason,
-            change.changed_by,
-            change.changed_at,
-        )

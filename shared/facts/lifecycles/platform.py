@@ -40,7 +40,7 @@ class Platform:
     """A stream of the platform as its facts tell it.
 
     Attributes:
-        packs: the packs installed, by their id.
+        packs: the packs installed, by their id, each as it applies now.
         has_seal: the platform's seal signs for whoever has not left it.
     """
 
@@ -62,6 +62,10 @@ class Platform:
         match fact:
             case PackInstalled():
                 return replace(after, packs={**self.packs, fact.pack.pack_id: fact})
+            case PackChanged() if fact.pack_id in self.packs:
+                now = fact.model_dump(include={"use", "effective_from", "effective_until"})
+                changed = self.packs[fact.pack_id].model_copy(update=now)
+                return replace(after, packs={**self.packs, fact.pack_id: changed})
             case SealChosen() | SealLeft():
                 return replace(after, has_seal=isinstance(fact, SealChosen))
             case _:

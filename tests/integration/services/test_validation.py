@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 
@@ -26,7 +27,8 @@ from services.validation.api import check_routes, flux_routes
 from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
-from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
+from shared.errors import CorruptDocumentError, MalformedMessageError, UnavailableError, VersionConflictError
+from shared.facts.collectivite import CollectiviteOpened, PolicySet
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import (
     DuplicateAccepted,
@@ -38,7 +40,7 @@ from shared.facts.events import (
     FluxValidated,
 )
 from shared.facts.lifecycle import State, fold
-from shared.facts.streams import flux_stream
+from shared.facts.streams import collectivite_stream, flux_stream, platform_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -135,7 +137,7 @@ async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> Asyn
         caller = caller_dependency(checker())
         app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=Bounds(MEBIBYTE, 3)))
         app.include_router(flux_routes(reports, caller=caller))
-        administration = Administration(packs, policies, pool, lambda: datetime.now(UTC))
+        administration = Administration(history, packs, policies, pool, lambda: datetime.now(UTC))
         app.include_router(administration_routes(administration, caller=caller))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://validation", headers=bearer()) as http:
@@ -274,7 +276,7 @@ async def test_a_pack_of_the_ministry_installs_without_restart_and_applies(bench
     _, fact = await bench.judged(sample(1))
     assert isinstance(fact, FluxValidated)
     assert fact.pack == built_in().pack  # the new one refuses it, the old one is still in force
-    answer = await bench.http.put(f"/v1/schemas/{BUILT_IN}", json={"role": "inactive"}, headers=OPERATOR)
+    answer = await bench.http.put(f"/v1/schemas/{BUILT_IN}", json={"use": "inactive"}, headers=OPERATOR)
     assert answer.status_code == 200, answer.text
     _, fact = await bench.judged(sample(2))
     assert isinstance(fact, FluxInvalidated)
@@ -285,7 +287,7 @@ async def test_a_pack_on_trial_only_warns(bench: Bench) -> None:
     stricter = PackFiles(
         "pes-6.0", {path: content.replace(b'"03"', b'"93"') for path, content in built_in().files.items()}
     )
-    answer = await bench.http.post("/v1/schemas/pes-6.0?role=shadow", content=stricter.archive(), headers=OPERATOR)
+    answer = await bench.http.post("/v1/schemas/pes-6.0?use=shadow", content=stricter.archive(), headers=OPERATOR)
     assert answer.status_code == 201
     _, fact = await bench.judged(sample(1))
     assert isinstance(fact, FluxValidated)
@@ -320,9 +322,9 @@ async def test_a_pack_whose_schema_does_not_compile_is_refused(bench: Bench) -> 
 
 
 async def test_a_pack_never_changes_under_its_name(bench: Bench) -> None:
-    for role, status in (("active", 201), ("active", 201)):
-        answer = await bench.http.post(f"/v1/schemas/p?role={role}", content=built_in().archive(), headers=OPERATOR)
-        assert answer.status_code == status
+    for _ in range(2):
+        answer = await bench.http.post("/v1/schemas/p?use=active", content=built_in().archive(), headers=OPERATOR)
+        assert answer.status_code == 201
     other = PackFiles("p", {path: content + b"\n" for path, content in built_in().files.items()})
     answer = await bench.http.post("/v1/schemas/p", content=other.archive(), headers=OPERATOR)
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:pack-id-taken")
@@ -340,7 +342,7 @@ async def test_a_pack_is_handed_out_as_it_was_installed(bench: Bench) -> None:
 async def test_only_an_operator_touches_packs(bench: Bench) -> None:
     for method, path in (("POST", "/v1/schemas/x"), ("PUT", f"/v1/schemas/{BUILT_IN}")):
         for who in (bearer(), bearer("*", role=Role.ADMINISTRATEUR), bearer(role=Role.OPERATOR)):
-            answer = await bench.http.request(method, path, json={"role": "inactive"}, headers=who)
+            answer = await bench.http.request(method, path, json={"use": "inactive"}, headers=who)
             assert answer.status_code == 403
 
 
@@ -639,8 +641,102 @@ async def test_a_collectivite_that_takes_back_its_policy_has_that_of_all(bench: 
 
 
 async def test_the_dates_of_a_pack_follow_each_other(bench: Bench) -> None:
-    dates = {"role": "active", "effective_from": "2026-02-01", "effective_until": "2026-01-01"}
+    dates = {"use": "active", "effective_from": "2026-02-01", "effective_until": "2026-01-01"}
     assert (await bench.http.put(f"/v1/schemas/{BUILT_IN}", json=dates, headers=OPERATOR)).status_code == 422
+
+
+async def test_what_is_said_of_packs_is_a_fact_with_its_author_and_its_reason(
+    bench: Bench, database: Database
+) -> None:
+    content = built_in().archive()
+    for _ in range(2):
+        await bench.http.post("/v1/schemas/p?use=shadow&reason=essai", content=content, headers=OPERATOR)
+    for change in ({"use": "active", "reason": "essai concluant"}, {"use": "active"}):
+        await bench.http.put("/v1/schemas/p", json=change, headers=OPERATOR)
+    await bench.http.put(f"/v1/schemas/{BUILT_IN}", json={"effective_until": "2999-01-01"}, headers=OPERATOR)
+    told = await bench.history.load(platform_stream("packs").id)
+    assert {event.actor for event in told} == {"amina"}
+    assert [(event.kind, event.data.model_dump()["reason"]) for event in told] == [
+        ("pack.installed.v1", "essai"),
+        ("pack.changed.v1", "essai concluant"),
+        ("pack.installed.v1", "Pack livré avec la plateforme"),
+        ("pack.changed.v1", ""),
+    ]
+    shown = await bench.judges.packs.all()
+    assert {(pack.pack_id, pack.use, str(pack.effective_until)) for pack in shown} == {
+        ("p", "active", "None"),
+        (BUILT_IN, "active", "2999-01-01"),
+    }
+    await database.execute("select rebuild_projection('packs')")
+    assert await bench.judges.packs.all() == shown
+
+
+async def test_a_pack_that_calls_its_use_a_role_is_still_put_on_trial(bench: Bench) -> None:
+    await bench.http.post("/v1/schemas/p?role=shadow", content=built_in().archive(), headers=OPERATOR)
+    assert [pack.use for pack in await bench.judges.packs.all() if pack.pack_id == "p"] == ["shadow"]
+    answer = await bench.http.put("/v1/schemas/p", json={"role": "inactive"}, headers=OPERATOR)
+    assert answer.json()["use"] == "inactive"
+
+
+async def test_a_pack_that_would_end_before_it_begins_is_not_installed(bench: Bench) -> None:
+    path = "/v1/schemas/p?effective_until=2020-01-01"
+    answer = await bench.http.post(path, content=built_in().archive(), headers=OPERATOR)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:heliotrope:problem:dates-invalid")
+    assert (await bench.http.put("/v1/schemas/p", json={}, headers=OPERATOR)).status_code == 404
+
+
+async def test_files_that_do_not_have_their_digest_are_not_used(bench: Bench, database: Database) -> None:
+    await bench.judges.packs.keep(PackFiles("p", {"a.xsd": b"<a/>"}))
+    await database.execute(
+        "insert into schema_archive select $1, archive from schema_archive", an.pack_installed.pack.digest
+    )
+    installed = Event.first(
+        an.pack_installed,
+        stream=platform_stream("packs"),
+        collectivite="*",
+        actor="amina",
+        correlation_id=new_id(),
+        at=datetime.now(UTC),
+    )
+    await bench.history.append([installed], expected_version=0)
+    with pytest.raises(CorruptDocumentError):
+        await bench.judges.packs.files(an.pack_installed.pack.digest)
+
+
+async def test_what_is_said_of_a_control_is_a_fact_once(bench: Bench, database: Database) -> None:
+    change = {"collectivite": COMMUNE, "severity": "warning", "reason": "pour voir"}
+    for collectivite in (COMMUNE, COMMUNE, "*"):
+        body = change | {"collectivite": collectivite}
+        answer = await bench.http.put("/v1/controls/pes.siret", json=body, headers=OPERATOR)
+        assert (answer.json()["changed_by"], answer.json()["reason"]) == ("amina", "pour voir")
+    said = PolicySet(code="pes.siret", severity="warning", reason="pour voir")
+    ours = await bench.history.load(collectivite_stream(COMMUNE).id)
+    assert [event.data for event in ours] == [CollectiviteOpened(siren=COMMUNE, reason="pour voir"), said]
+    assert {(event.actor, event.collectivite) for event in ours} == {("amina", COMMUNE)}
+    (of_all,) = await bench.history.load(platform_stream("defaults").id)
+    assert (of_all.data, of_all.collectivite) == (said, "*")
+    listed = await bench.judges.policies.changes(COMMUNE)
+    assert [one.collectivite for one in listed] == ["*", COMMUNE]
+    await database.execute("select rebuild_projection('policies')")
+    assert await bench.judges.policies.changes(COMMUNE) == listed
+
+
+async def test_only_facts_change_what_packs_and_controls_are(bench: Bench, test_database: TestDatabase) -> None:
+    await bench.judges.packs.keep(built_in())
+    async with Database(test_database.dsn("heliotrope_service")) as service:
+        for statement in (
+            "insert into control_policy select * from control_policy",
+            "insert into schema_pack select * from schema_pack",
+            "update schema_pack set use = 'active'",
+            "delete from control_policy",
+            "update schema_archive set archive = ''",
+            "select rebuild_projection('packs')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await service.execute(statement)
+    async with Database(test_database.dsn()) as owner:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await owner.execute("delete from schema_archive")
 
 
 async def test_an_order_that_is_given_up_leaves_no_worker_behind() -> None:
