@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
@@ -16,6 +17,7 @@ from shared.facts.collectivite import (
     SealChosen,
     SealLeft,
 )
+from shared.facts.envelope import Event
 from shared.facts.streams import EVERY_COLLECTIVITE
 from tests.fakes.memory_history import MemoryHistory
 
@@ -79,9 +81,7 @@ class MemoryRegistries:
         for event in self.history.log:
             match event.data:
                 case MandateGranted() as fact:
-                    members = fact.model_dump(exclude={"kind"})
-                    recorded = {"recorded_by": event.actor, "recorded_at": event.occurred_at}
-                    known[fact.mandate_id] = Mandate(collectivite=event.collectivite, **members, **recorded)
+                    known[fact.mandate_id] = Mandate(**_recorded(event))
                 case MandateEnded() as end:
                     ended = known[end.mandate_id]
                     if ended.ended_at is None or end.ended_at < ended.ended_at:
@@ -93,9 +93,7 @@ class MemoryRegistries:
         for event in self.history.log:
             match event.data:
                 case DelegationGiven() as fact:
-                    members = fact.model_dump(exclude={"kind"})
-                    recorded = {"recorded_by": event.actor, "recorded_at": event.occurred_at}
-                    known[fact.delegation_id] = Delegation(collectivite=event.collectivite, **members, **recorded)
+                    known[fact.delegation_id] = Delegation(**_recorded(event))
                 case DelegationEnded() as end:
                     ended = known[end.delegation_id]
                     first = min(end.ended_at, ended.ended_at or end.ended_at)
@@ -107,3 +105,13 @@ class MemoryRegistries:
             if isinstance(fact := event.data, CircuitSet):
                 steps = tuple(Step(**step.model_dump()) for step in fact.steps)
                 yield Circuit(event.collectivite, fact.flux_kind, steps, fact.reason, event.actor, event.occurred_at)
+
+
+def _recorded(event: Event) -> dict[str, Any]:
+    """Return the members of what an event adds to a registry."""
+    members = event.data.model_dump(exclude={"kind"})
+    return members | {
+        "collectivite": event.collectivite,
+        "recorded_by": event.actor,
+        "recorded_at": event.occurred_at,
+    }

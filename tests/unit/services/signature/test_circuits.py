@@ -11,13 +11,13 @@ from cli.errors import UsageProblemError
 from services.signature.circuits import (
     Circuit,
     Delegation,
-    FluxKind,
     Step,
     choose,
     fault_of,
     kind_of_flux,
     whom_they_replace,
 )
+from shared.facts.collectivite import FluxKind
 
 NOW = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)
