@@ -1,5 +1,6 @@
 """The HTTP API for those who run a collectivité's signatures: mandates, circuits, delegations, the seal."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from services.signature.granting import Asked, adopt, decide, id_taken
 from services.signature.mandates import Mandate
 from services.signature.ports import Registries
 from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
-from shared.errors import NameTakenError, RequestRefusedError, Why
+from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.envelope import Event
 from shared.facts.events import Fact
@@ -21,6 +22,8 @@ from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platfo
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_in
+
+logger = logging.getLogger(__name__)
 
 ACTOR: Final = Caller("signature", {})  # who adopts a setting
 _ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
@@ -194,7 +197,10 @@ class Administration:
     async def adopt_seal(self, collectivites: frozenset[str]) -> None:
         """Record what a setting said of the seal before facts did, for those that never said anything of it."""
         for collectivite in sorted(collectivites):
-            await self._record(collectivite, SealChosen(reason=_ADOPTED), ACTOR, adopt)
+            try:
+                await self._record(collectivite, SealChosen(reason=_ADOPTED), ACTOR, adopt)
+            except UnknownFactError:  # a newer version works there, and has read the setting before us
+                logger.warning("seal.not_adopted", extra={"collectivite": collectivite})
 
     async def _record(
         self,

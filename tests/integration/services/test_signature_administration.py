@@ -1,6 +1,7 @@
 """The registries for real, through their API: PostgreSQL below, tokens above."""
 
 import asyncio
+import logging
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from services.history.api import stream_routes
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
 from services.signature.mandates import Mandate, mandate_of
@@ -751,6 +753,21 @@ async def test_what_is_decided_is_a_fact_with_who_decided_it_and_why(bench: Benc
     assert all(one.occurred_at == NOW for one in [*events, of_all])
 
 
+async def test_whoever_reads_in_the_collectivite_is_shown_its_stream(bench: Bench) -> None:
+    await fill(bench)
+    app = service_app("history", "", checks={})
+    app.include_router(stream_routes(caller=caller_dependency(checker()), history=bench.history))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://history", headers=ADMINISTRATOR) as http:
+        path = f"/v1/streams/collectivite:{COMMUNE}/events"
+        shown = (await http.get(path)).json()["items"]
+        assert [(one["kind"], one["actor"]) for one in shown[:2]] == [
+            ("collectivite.opened.v1", "amina"),
+            ("mandate.granted.v1", "amina"),
+        ]
+        assert refusal(await http.get(path, headers=ELSEWHERE)) == (404, "stream-not-found")
+
+
 async def test_no_certificate_is_in_a_fact_for_its_subject_may_name_a_person(bench: Bench) -> None:
     await bench.recorded("/v1/mandates", {**MANDATE, "certificate": pem(certificate())})
     (_, granted) = await bench.history.recorded(collectivite_stream(COMMUNE).id)
@@ -869,6 +886,23 @@ async def test_the_setting_is_recorded_once_for_those_that_never_said_anything_o
     await choose_seal(bench, has_seal=False, collectivite="*", headers=OPERATOR)
     await administration.adopt_seal(frozenset({"*"}))
     assert not await sealed(bench, "*")
+
+
+async def test_a_stream_that_a_newer_version_has_written_in_stops_no_start(
+    bench: Bench, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_circuit(bench, SIGNATURE)
+    await database.execute("alter table journal disable trigger user")
+    await database.execute(
+        """update journal set kind = 'circuit.set.v9', body = replace(body, 'circuit.set.v1', 'circuit.set.v9')
+        where kind = 'circuit.set.v1'"""
+    )
+    await database.execute("alter table journal enable trigger user")
+    administration = Administration(bench.history, bench.registries, lambda: NOW, has_key=True)
+    with caplog.at_level(logging.WARNING):
+        await administration.adopt_seal(frozenset({COMMUNE, "211111111"}))
+    assert ("seal.not_adopted", COMMUNE) in [(one.message, vars(one).get("collectivite")) for one in caplog.records]
+    assert [await sealed(bench, one) for one in (COMMUNE, "211111111")] == [False, True]
 
 
 # --- What follows can be made again ------------------------------------------------------------------------------
