@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from local.postgres.server import LocalPostgres
 from services.history.api import stream_routes
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
@@ -35,6 +36,7 @@ from shared.facts.envelope import new_id
 from shared.facts.streams import collectivite_stream, platform_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
+from shared.journal.schema import steps
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
 from tests import examples as an
@@ -951,3 +953,32 @@ async def test_who_reads_while_a_registry_is_made_again_sees_the_old_rows_then_t
         assert [one["person"] for one in await bench.mandates()] == ["camille"]
     finally:
         await rebuilding.close()
+
+
+async def test_what_was_in_the_tables_before_they_followed_from_facts_stays_and_comes_first(
+    postgres: LocalPostgres,
+) -> None:
+    owner = await asyncpg.connect(postgres.dsn())
+    await owner.execute("create database before_facts")
+    await owner.close()
+    dsn = postgres.dsn("before_facts")
+    old = await asyncpg.connect(dsn)
+    for step in sorted(steps(), key=lambda file: file.name):
+        if step.name < "009":
+            await old.execute(step.read_text("utf-8"))
+    for reason in ("d'abord", "ensuite"):
+        await old.execute(
+            """insert into circuit (collectivite, flux_kind, steps, reason, changed_by, changed_at)
+            values ($1, '*', '[{"kind": "seal", "any_of": [], "domain": "", "name": ""}]', $2, 'amina', now())""",
+            COMMUNE,
+            reason,
+        )
+    for step in sorted(steps(), key=lambda file: file.name):
+        if step.name >= "009":
+            await old.execute(step.read_text("utf-8"))
+    await old.close()
+    async with Database(dsn) as database:
+        registries = PostgresRegistries(database)
+        await say(PostgresHistory(database), an.circuit_set)
+        changes = await registries.circuit_changes(COMMUNE)
+        assert [one.reason for one in changes] == [an.circuit_set.reason, "ensuite", "d'abord"]
