@@ -19,13 +19,13 @@ from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded,
 from shared.facts.envelope import Event
 from shared.facts.events import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.journal.decisions import decide_in
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
-from shared.web.deciding import decide_in
 
 logger = logging.getLogger(__name__)
 
-ACTOR: Final = Caller("signature", {})  # who adopts a setting
+ACTOR: Final = "signature"  # who adopts a setting
 _ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
 
 Item = dict[str, object]
@@ -79,7 +79,7 @@ class Administration:
                 "caractères).",
             )
         granted = new.granted()
-        await self._record(new.collectivite, granted, who)
+        await self._record(new.collectivite, granted, who.subject)
         return self._shown(_visible(await self.registries.mandate(granted.mandate_id), who, granted.mandate_id))
 
     async def end_mandate(self, mandate_id: UUID, end: NewEnd, who: Caller) -> Item:
@@ -91,7 +91,7 @@ class Administration:
         mandate = _visible(await self.registries.mandate(mandate_id), who, mandate_id)
         who.require(Right.ADMINISTER, mandate.collectivite, "mettre fin à un mandat")
         ended = MandateEnded(mandate_id=mandate_id, ended_at=end.ended_at(self.now()), reason=end.reason)
-        await self._record(mandate.collectivite, ended, who)
+        await self._record(mandate.collectivite, ended, who.subject)
         return self._shown(_visible(await self.registries.mandate(mandate_id), who, mandate_id))
 
     async def circuits(self, collectivite: str) -> Item:
@@ -117,7 +117,7 @@ class Administration:
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
-        said = (await self._record(collectivite, asked, who))[-1]
+        said = (await self._record(collectivite, asked, who.subject))[-1]
         return asdict(Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, said.occurred_at))
 
     async def delegations(self, collectivite: str) -> Item:
@@ -150,7 +150,7 @@ class Administration:
                 "vous les délègue.",
             )
         given = new.given()
-        await self._record(new.collectivite, given, who)
+        await self._record(new.collectivite, given, who.subject)
         known = await self.registries.delegation(given.delegation_id)
         return self._shown(_visible(known, who, given.delegation_id))
 
@@ -165,7 +165,7 @@ class Administration:
         who.require(Right.DELEGATE, delegation.collectivite, "mettre fin à une délégation")
         _require_own(who, delegation.absent, delegation.collectivite)
         ended = DelegationEnded(delegation_id=delegation_id, ended_at=end.ended_at(self.now()), reason=end.reason)
-        await self._record(delegation.collectivite, ended, who)
+        await self._record(delegation.collectivite, ended, who.subject)
         return self._shown(_visible(await self.registries.delegation(delegation_id), who, delegation_id))
 
     async def seal(self, collectivite: str) -> Item:
@@ -191,7 +191,7 @@ class Administration:
                 "Aucun cachet",
                 "L'hébergeur n'a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n'est changé.",
             )
-        await self._record(collectivite, change.said(), who)
+        await self._record(collectivite, change.said(), who.subject)
         return await self.seal(collectivite)
 
     async def adopt_seal(self, collectivites: frozenset[str]) -> None:
@@ -206,7 +206,7 @@ class Administration:
         self,
         collectivite: str,
         asked: Asked,
-        who: Caller,
+        actor: str,
         decision: Callable[[Sequence[Fact], str, Asked], list[Fact]] = decide,
     ) -> list[Event]:
         is_for_all = collectivite == EVERY_COLLECTIVITE
@@ -217,7 +217,7 @@ class Administration:
 
         try:
             return await decide_in(
-                stream, decided, collectivite=collectivite, who=who, history=self.history, now=self.now
+                stream, decided, collectivite=collectivite, actor=actor, history=self.history, now=self.now
             )
         except NameTakenError as taken:  # by another collectivité: here it would have been found
             raise id_taken() from taken

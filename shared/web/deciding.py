@@ -1,17 +1,17 @@
-"""What a person asks of one flux, or of another stream: load, decide, append; again if someone appended first.
+"""What a person asks of one flux: load it if they may see it, decide, append; again if someone appended first.
 
 One way for every API. What one may not see does not exist (404); what one sees and may not do is refused (403).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.events import Fact, FluxImported
 from shared.facts.lifecycle import Flux, fold
-from shared.facts.streams import Stream, StreamKind
+from shared.facts.streams import StreamKind
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
@@ -105,44 +105,5 @@ async def decide_on(
             return Decided(known.flux)
         recorded = await history.append(events, expected_version=known.flux.version)
         return Decided(fold(event.data for event in [*known.past, *recorded]), tuple(recorded))
-
-    return await until_no_conflict(attempt)
-
-
-async def decide_in(
-    stream: Stream,
-    decide: Callable[[Sequence[Fact]], Awaitable[Sequence[Fact]]],
-    *,
-    collectivite: str,
-    who: Caller,
-    history: History,
-    now: Callable[[], datetime],
-) -> list[Event]:
-    """Record what `decide` makes of the facts of a stream that is no flux's; return all its events.
-
-    The caller may do it: that was seen before. `decide` may be asked again, each time of the stream as it is.
-
-    Raises:
-        RequestRefusedError: as `decide` says.
-        VersionConflictError: the stream moves faster than we can follow.
-    """
-
-    async def attempt() -> list[Event]:
-        past = await history.load(stream.id)
-        told: list[Event] = []
-        for fact in await decide([event.data for event in past]):
-            told.append(
-                told[-1].follow(fact, actor=who.subject, at=now())
-                if told
-                else Event.first(
-                    fact,
-                    stream=stream,
-                    collectivite=collectivite,
-                    actor=who.subject,
-                    correlation_id=new_id(),
-                    at=now(),
-                )
-            )
-        return [*past, *await history.append(told, expected_version=len(past))] if told else past
 
     return await until_no_conflict(attempt)

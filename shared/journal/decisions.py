@@ -1,0 +1,43 @@
+"""What is decided in a stream that is no flux's: load, decide, append; again if someone appended first."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Fact
+from shared.facts.streams import Stream
+from shared.journal.history import History
+from shared.retrying import until_no_conflict
+
+
+async def decide_in(
+    stream: Stream,
+    decide: Callable[[Sequence[Fact]], Awaitable[Sequence[Fact]]],
+    *,
+    collectivite: str,
+    actor: str,
+    history: History,
+    now: Callable[[], datetime],
+) -> list[Event]:
+    """Record what `decide` makes of the facts of a stream; return all its events.
+
+    `decide` may be asked again, each time of the stream as it is. Whether `actor` may decide was seen before.
+
+    Raises:
+        VersionConflictError: the stream moves faster than we can follow.
+    """
+
+    async def attempt() -> list[Event]:
+        past = await history.load(stream.id)
+        told: list[Event] = []
+        for fact in await decide([event.data for event in past]):
+            told.append(
+                told[-1].follow(fact, actor=actor, at=now())
+                if told
+                else Event.first(
+                    fact, stream=stream, collectivite=collectivite, actor=actor, correlation_id=new_id(), at=now()
+                )
+            )
+        return [*past, *await history.append(told, expected_version=len(past))] if told else past
+
+    return await until_no_conflict(attempt)
