@@ -60,7 +60,8 @@ class NameTakenError(PesError):
     """Another stream holds a name that only one may hold (see `shared.facts.reservations`). Answer with that stream.
 
     Attributes:
-        kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau", "budget", "siret".
+        kind: which rule: "document", "idempotency-key", "reply", "nomfic", "bordereau", "budget", "siret", "mandate",
+            "delegation".
         stream_id: the stream that holds the name.
     """
 

@@ -25,6 +25,7 @@ from signing.xades import Stated
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.memory_registries import MemoryRegistries
+from tests.granting import grant
 from tests.judging import judged
 from tests.pki import Holder, crl, intermediate, root, signer
 from tests.real.platform import COLLECTIVITE
@@ -161,7 +162,7 @@ class Bench:
             **changes,
         }
         mandate = Mandate(**values)  # type: ignore[arg-type]
-        await self.registries.record_mandate(mandate, "")
+        await grant(self.registries.history, mandate)
         return mandate
 
     async def prepare(
@@ -214,6 +215,6 @@ def refusal(item: Item) -> str:
     return str(problem["type"]).rpartition(":")[2]
 
 
-def sealed_by(holder: Holder, *collectivites: str) -> KeySeal:
-    """Return a seal that these collectivités chose."""
-    return KeySeal(HeldKey(holder), STATED, frozenset(collectivites))  # type: ignore[arg-type]
+def sealed_by(holder: Holder) -> KeySeal:
+    """Return a seal."""
+    return KeySeal(HeldKey(holder), STATED)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Commands for those who run a collectivité's signatures: mandates, circuits, delegations."""
+"""Commands for those who run a collectivité's signatures: mandates, circuits, delegations, the seal."""
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -17,13 +17,14 @@ from cli.options import AsJson, environ, moment_of
 from cli.output import Table, emit, reason_of, reporting, say, show
 from cli.timeline import time_of
 from shared.facts.envelope import new_id
+from shared.facts.streams import EVERY_COLLECTIVITE
 
 mandates = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui peut signer pour une collectivité, et quand.")
 circuits = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les étapes entre un flux valide et son envoi.")
 delegations = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui supplée qui, le temps d'une absence.")
+seal = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Pour qui signe le cachet de la plateforme.")
 
 SERVICE = "signature"
-EVERYONE = "*"
 CERTIFICATE_BYTES_MAX = 15_000
 # In the words of the screens, or of the API.
 _STEP_KINDS = {"visa": "visa", "signature": "signature", "cachet": "seal", "seal": "seal"}
@@ -48,23 +49,20 @@ At = Annotated[str, typer.Option("--at", metavar=MOMENT, help="À partir de quan
 @mandates.command("list", cls=FrenchCommand)
 def list_mandates(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
     """Liste les mandats de signature d'une collectivité."""
-    with reporting(as_json=as_json):
-        answer = _read("/v1/mandates", collectivite)
-        if as_json:
-            emit(answer)
-            return
-        table = _table("Mandat", "Personne", "Nom", "Acte", "Du", "Au", "Certificat", "En vigueur")
-        for one in _members(answer.get("mandates")):
-            ends_at = _when(one["ends_at"]) + (f"\n({one['ended_because']})" if one["ended_because"] else "")
-            certificate = f"{str(one['certificate_sha256'])[:16]}…\nexpire le {_when(one['certificate_until'])}"
-            table.add_row(
-                *(str(one[name]) for name in ("mandate_id", "person", "name", "act")),
-                _when(one["valid_from"]),
-                ends_at,
-                certificate if one["certificate_sha256"] else "",
-                _yes(one["is_in_force"]),
-            )
-        show(table)
+
+    def row(one: Mapping[str, object]) -> list[str]:
+        ends_at = _when(one["ends_at"]) + (f"\n({one['ended_because']})" if one["ended_because"] else "")
+        certificate = f"{str(one['certificate_sha256'])[:16]}…\nexpire le {_when(one['certificate_until'])}"
+        return [
+            *(str(one[name]) for name in ("mandate_id", "person", "name", "act")),
+            _when(one["valid_from"]),
+            ends_at,
+            certificate if one["certificate_sha256"] else "",
+            _yes(one["is_in_force"]),
+        ]
+
+    columns = ("Mandat", "Personne", "Nom", "Acte", "Du", "Au", "Certificat", "En vigueur")
+    _list("mandates", collectivite, _table(*columns), row, as_json=as_json)
 
 
 @mandates.command("add", cls=FrenchCommand)
@@ -100,40 +98,23 @@ def add_mandate(
         _told(answer, f"Mandat {answer.get('mandate_id')} enregistré pour {name}.", as_json=as_json)
 
 
-@mandates.command("end", cls=FrenchCommand)
-def end_mandate(
-    mandate_id: Annotated[str, typer.Argument(metavar="ID", help="Identifiant du mandat.")],
-    reason: Reason,
-    at: At = "",
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Met fin à un mandat. Ce qui est déjà signé le reste."""
-    with reporting(as_json=as_json):
-        answer = _send("POST", f"/v1/mandates/{_id_of(mandate_id)}/end", _end(reason, at))
-        _told(answer, f"Le mandat {mandate_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
-
-
 @circuits.command("list", cls=FrenchCommand)
 def list_circuits(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
     """Liste les circuits qui s'appliquent à une collectivité."""
-    with reporting(as_json=as_json):
-        answer = _read("/v1/circuits", collectivite)
-        if as_json:
-            emit(answer)
-            return
-        table = _table("Flux", "Étapes, dans l'ordre", "Réglé pour", "Motif", "Par", "Le")
-        for one in _members(answer.get("circuits")):
-            table.add_row(
-                str(one["flux_kind"]),
-                "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(_members(one["steps"]), start=1)),
-                "toutes" if one["collectivite"] == EVERYONE else str(one["collectivite"]),
-                str(one["reason"]),
-                str(one["changed_by"]),
-                _when(one["changed_at"]),
-            )
-        table.caption = "Les autres flux suivent le circuit d'origine de la plateforme."
-        show(table)
+
+    def row(one: Mapping[str, object]) -> list[str]:
+        return [
+            str(one["flux_kind"]),
+            "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(_members(one["steps"]), start=1)),
+            "toutes" if one["collectivite"] == EVERY_COLLECTIVITE else str(one["collectivite"]),
+            str(one["reason"]),
+            str(one["changed_by"]),
+            _when(one["changed_at"]),
+        ]
+
+    table = _table("Flux", "Étapes, dans l'ordre", "Réglé pour", "Motif", "Par", "Le")
+    table.caption = "Les autres flux suivent le circuit d'origine de la plateforme."
+    _list("circuits", collectivite, table, row, as_json=as_json)
 
 
 @circuits.command("set", cls=FrenchCommand)
@@ -144,7 +125,7 @@ def set_circuit(
         typer.Option(metavar="ÉTAPE", help="Dans l'ordre : visa, signature ou cachet ; puis /domaine :sub,sub =Nom."),
     ],
     reason: Reason,
-    kind: FluxKind = EVERYONE,
+    kind: FluxKind = "*",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -158,9 +139,7 @@ def set_circuit(
 
 
 @circuits.command("reset", cls=FrenchCommand)
-def reset_circuit(
-    collectivite: SirenOrAll, reason: Reason, kind: FluxKind = EVERYONE, *, as_json: AsJson = False
-) -> None:
+def reset_circuit(collectivite: SirenOrAll, reason: Reason, kind: FluxKind = "*", *, as_json: AsJson = False) -> None:
     """Reprend ce qui avait été réglé : le circuit de toutes, ou celui d'origine, s'applique."""
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [], reason)
@@ -171,21 +150,18 @@ def reset_circuit(
 @delegations.command("list", cls=FrenchCommand)
 def list_delegations(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
     """Liste les délégations d'une collectivité."""
-    with reporting(as_json=as_json):
-        answer = _read("/v1/delegations", collectivite)
-        if as_json:
-            emit(answer)
-            return
-        table = _table("Délégation", "Absent", "Suppléant", "Du", "Au", "Motif", "En vigueur")
-        for one in _members(answer.get("delegations")):
-            table.add_row(
-                *(str(one[name]) for name in ("delegation_id", "absent", "substitute")),
-                _when(one["valid_from"]),
-                _when(one["ends_at"]),
-                str(one["reason"]),
-                _yes(one["is_in_force"]),
-            )
-        show(table)
+
+    def row(one: Mapping[str, object]) -> list[str]:
+        return [
+            *(str(one[name]) for name in ("delegation_id", "absent", "substitute")),
+            _when(one["valid_from"]),
+            _when(one["ends_at"]),
+            str(one["reason"]),
+            _yes(one["is_in_force"]),
+        ]
+
+    table = _table("Délégation", "Absent", "Suppléant", "Du", "Au", "Motif", "En vigueur")
+    _list("delegations", collectivite, table, row, as_json=as_json)
 
 
 @delegations.command("add", cls=FrenchCommand)
@@ -214,19 +190,62 @@ def add_delegation(
         _told(answer, f"Délégation {answer.get('delegation_id')} enregistrée.", as_json=as_json)
 
 
-@delegations.command("end", cls=FrenchCommand)
-def end_delegation(
-    delegation_id: Annotated[str, typer.Argument(metavar="ID", help="Identifiant de la délégation.")],
-    reason: Reason,
-    at: At = "",
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Met fin à une délégation avant l'heure."""
+def _add_end(registry: typer.Typer, name: str, what: str, said: str) -> None:
+    """Add the command that ends an entry of a registry; `what` and `said` are for people."""
+
+    @registry.command("end", cls=FrenchCommand, help=said)
+    def end(
+        entry_id: Annotated[str, typer.Argument(metavar="ID", help="L'identifiant que montre la commande list.")],
+        reason: Reason,
+        at: At = "",
+        *,
+        as_json: AsJson = False,
+    ) -> None:
+        with reporting(as_json=as_json):
+            body = {"reason": _checked(reason), "at": moment_of(at).isoformat() if at else None}
+            answer = _send("POST", f"/v1/{name}/{_id_of(entry_id)}/end", body)
+            _told(answer, f"{what} {entry_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
+
+
+_add_end(mandates, "mandates", "Le mandat", "Met fin à un mandat. Ce qui est déjà signé le reste.")
+_add_end(delegations, "delegations", "La délégation", "Met fin à une délégation avant l'heure.")
+
+
+@seal.command("show", cls=FrenchCommand)
+def show_seal(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
+    """Dit si le cachet de la plateforme signe pour une collectivité, et qui l'a choisi."""
     with reporting(as_json=as_json):
-        answer = _send("POST", f"/v1/delegations/{_id_of(delegation_id)}/end", _end(reason, at))
-        sentence = f"La délégation {delegation_id} prend fin le {_when(answer.get('ends_at'))}."
-        _told(answer, sentence, as_json=as_json)
+        answer = _read("seal", collectivite)
+        if as_json:
+            emit(answer)
+            return
+        signs = "signe" if answer.get("has_seal") else "ne signe pas"
+        show(f"Le cachet de la plateforme {signs} pour {_whom(str(answer.get('collectivite')))}.")
+        for one in _members([answer.get("choice")]):
+            of_all = f"Réglé pour {_whom(str(one['collectivite']))}"
+            show(f"{of_all} par {one['changed_by']}, le {_when(one['changed_at'])} : {one['reason']}")
+        if not answer.get("is_available"):
+            show("L'hébergeur n'a pas installé de cachet.")
+
+
+@seal.command("choose", cls=FrenchCommand)
+def choose_seal(collectivite: SirenOrAll, reason: Reason, *, as_json: AsJson = False) -> None:
+    """Fait signer par le cachet de la plateforme ce qu'aucun circuit ne donne à des personnes."""
+    _choose(collectivite, reason, has_seal=True, as_json=as_json)
+
+
+@seal.command("leave", cls=FrenchCommand)
+def leave_seal(collectivite: SirenOrAll, reason: Reason, *, as_json: AsJson = False) -> None:
+    """Renonce au cachet de la plateforme. Ce qu'il a signé le reste."""
+    _choose(collectivite, reason, has_seal=False, as_json=as_json)
+
+
+def _choose(collectivite: str, reason: str, *, has_seal: bool, as_json: bool) -> None:
+    with reporting(as_json=as_json):
+        body = {"has_seal": has_seal, "reason": _checked(reason)}
+        answer = _send("PUT", "/v1/seal", body, {"collectivite": collectivite})
+        signs = "signe" if answer.get("has_seal") else "ne signe plus"
+        _told(answer, f"Le cachet de la plateforme {signs} pour {_whom(collectivite)}.", as_json=as_json)
 
 
 def step_of(text: str) -> dict[str, object]:
@@ -248,12 +267,26 @@ def step_of(text: str) -> dict[str, object]:
     return {"kind": kind, "any_of": persons, "domain": domain, "name": (found["name"] or "").strip()}
 
 
-def _read(path: str, collectivite: str) -> dict[str, object]:
+def _list(
+    name: str, collectivite: str, table: Table, row: Callable[[Mapping[str, object]], list[str]], *, as_json: bool
+) -> None:
+    """Show a registry of a collectivité: the entries that the API answers under its name."""
+    with reporting(as_json=as_json):
+        answer = _read(name, collectivite)
+        if as_json:
+            emit(answer)
+            return
+        for one in _members(answer.get(name)):
+            table.add_row(*row(one))
+        show(table)
+
+
+def _read(name: str, collectivite: str) -> dict[str, object]:
     config = read_client_config(environ())
     chosen = collectivite or environ().get(COLLECTIVITE_VARIABLE, "") or config.collectivite
     params = {"collectivite": chosen} if chosen else {}
     with Api(config) as api:
-        url = api.url(SERVICE) + path
+        url = f"{api.url(SERVICE)}/v1/{name}"
         return api.send(SERVICE, lambda client: client.get(url, params=params))
 
 
@@ -268,19 +301,14 @@ def _send(
 def _set(collectivite: str, kind: str, steps: Sequence[Mapping[str, object]], reason: str) -> dict[str, object]:
     if kind not in _FLUX_KINDS:
         raise UsageProblemError("Sorte de flux inconnue", f"« {kind} » : écrivez {', '.join(_FLUX_KINDS)}.")
-    _check_reason(reason)
-    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": reason}
+    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": _checked(reason)}
     return _send("PUT", "/v1/circuits", body, {"collectivite": collectivite})
 
 
-def _end(reason: str, at: str) -> dict[str, object]:
-    _check_reason(reason)
-    return {"reason": reason, "at": moment_of(at).isoformat() if at else None}
-
-
-def _check_reason(reason: str) -> None:
+def _checked(reason: str) -> str:
     if not 3 <= len(reason.strip()) <= 500:
         raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+    return reason
 
 
 def _id_of(text: str) -> UUID:
@@ -338,7 +366,7 @@ def _step(step: Mapping[str, object]) -> str:
 
 
 def _whom(collectivite: str) -> str:
-    return "toutes les collectivités" if collectivite == EVERYONE else collectivite
+    return "toutes les collectivités" if collectivite == EVERY_COLLECTIVITE else collectivite
 
 
 def _when(moment: object) -> str:

@@ -16,6 +16,7 @@ from services.signature.parapheur import Parapheur
 from services.signature.settings import Settings
 from shared.bus.consumer import Handler, Subscription
 from shared.facts.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
+from shared.retrying import until_it_answers
 from shared.runtime.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app
 from signing.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
@@ -47,14 +48,19 @@ async def serve(settings: Settings, seal: KeySeal | None) -> None:
         )
         caller = caller_dependency(parts.tokens)
         app.include_router(signature_routes(parapheur, expiry, caller=caller))
-        administration = Administration(registries, utc_now, settings.sealed_collectivites)
+        administration = Administration(parts.history, registries, utc_now, has_key=seal is not None)
         app.include_router(administration_routes(administration, caller=caller))
         handlers: dict[type[Fact], Handler] = {
             **dict.fromkeys(BEGINS_WITH, partial(on_validated, signing=signing)),
             **dict.fromkeys(GOES_ON_WITH, partial(on_step_taken, signing=signing)),
         }
-        tasks = [parts.bus.run(Subscription("signature", handlers)), expiry.watch()]
-        await run_service(app, settings, tasks)
+
+        async def hear() -> None:
+            adopting = partial(administration.adopt_seal, settings.sealed_collectivites)
+            await until_it_answers(adopting, outage="seal.unknown")  # before any flux asks who chose it
+            await parts.bus.run(Subscription("signature", handlers))
+
+        await run_service(app, settings, [hear(), expiry.watch()])
 
 
 def seal_of(settings: Settings, keys: ExitStack) -> KeySeal | None:
@@ -63,7 +69,7 @@ def seal_of(settings: Settings, keys: ExitStack) -> KeySeal | None:
     if key is None:
         return None
     stated = Stated(settings.seal_role, settings.seal_city, settings.seal_postal_code)
-    return KeySeal(key, stated, settings.sealed_collectivites)
+    return KeySeal(key, stated)
 
 
 def _seal_key(settings: Settings, keys: ExitStack) -> SigningKey | None:

@@ -1,161 +1,59 @@
-"""The HTTP API for those who run a collectivité's signatures: mandates, circuits, delegations."""
+"""The HTTP API for those who run a collectivité's signatures: mandates, circuits, delegations, the seal."""
 
-from base64 import b64decode
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Annotated, Self
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
 
-from pes.text import in_paris
-from services.signature.circuits import Circuit, Delegation, Domain, FluxKind, Step, StepKind, fault_of
+from services.signature.circuits import Circuit, Delegation, fault_of
+from services.signature.granting import Asked, adopt, decide, id_taken
 from services.signature.mandates import Mandate
-from services.signature.registries import EVERYONE, Registries
-from shared.errors import RequestRefusedError, Why
-from shared.facts.envelope import new_id
+from services.signature.ports import Registries
+from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
+from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
+from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
+from shared.facts.envelope import Event
+from shared.facts.events import Fact
+from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.journal.decisions import decide_in
+from shared.journal.history import History
 from shared.web.auth import Caller, Right
-from shared.web.texts import Comment, Name, Person, Reason
-from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 
-CERTIFICATE_CHARACTERS_MAX = 20_000
-STEPS_MAX = 20
-PERSONS_MAX = 50
-FIRST_YEAR, LAST_YEAR = 2000, 2199
+logger = logging.getLogger(__name__)
 
+ACTOR: Final = "signature"  # who adopts a setting
+_ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
 
-StepName = Annotated[Comment, Field(max_length=200)]
-Siren = Annotated[str, Field(pattern=r"^[0-9]{9}$")]
-
-
-class NewMandate(BaseModel):
-    """A mandate to record; the same `mandate_id` again, with the same content, records nothing more."""
-
-    mandate_id: UUID | None = None
-    collectivite: Siren
-    person: Person
-    name: Name
-    act: Reason
-    valid_from: datetime
-    valid_until: datetime | None = None
-    certificate: str = Field(default="", max_length=CERTIFICATE_CHARACTERS_MAX)
-    reason: Reason | None = None
-
-
-class NewDelegation(BaseModel):
-    """A delegation to record; the same `delegation_id` again, with the same content, records nothing more."""
-
-    delegation_id: UUID | None = None
-    collectivite: Siren
-    absent: Person
-    substitute: Person
-    valid_from: datetime
-    valid_until: datetime
-    reason: Reason
-
-
-class End(BaseModel):
-    """From when something no longer holds: at once unless told otherwise."""
-
-    at: datetime | None = None
-    reason: Reason
-
-
-class WantedStep(BaseModel):
-    """One step of a circuit; see `services.signature.circuits.Step`."""
-
-    kind: StepKind
-    any_of: list[Person] = Field(default_factory=list, max_length=PERSONS_MAX)
-    domain: Domain = ""
-    name: StepName = ""
-
-    def step(self) -> Step:
-        """Return it; who is named twice counts once."""
-        return Step(self.kind, tuple(dict.fromkeys(self.any_of)), self.domain, self.name)
-
-
-class CircuitChange(BaseModel):
-    """The steps for a kind of flux from now on; none takes back what was set before."""
-
-    flux_kind: FluxKind = "*"
-    steps: list[WantedStep] = Field(max_length=STEPS_MAX)
-    reason: Reason
-
-
-@dataclass(frozen=True)
-class GivenCertificate:
-    """The certificate that a mandate names; all empty when it names none."""
-
-    sha256: str = ""
-    until: datetime | None = None
-    pem: str = ""
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read the certificate that a request carries: PEM, or the base64 of its DER. What is kept is written by us.
-
-        Raises:
-            RequestRefusedError: it is no certificate, several, or one that cannot sign for Hélios.
-        """
-        if not text.strip():
-            return cls()
-        if "PRIVATE KEY" in text:
-            raise _bad_certificate(
-                "Ce texte contient une clé privée : ne la confiez à personne. Elle n'est pas conservée ; donnez le "
-                "certificat seul."
-            )
-        try:
-            found = _certificates_in(text)
-            keys = [certificate.public_key() for certificate in found]
-        except (ValueError, x509.InvalidVersion) as error:
-            raise _bad_certificate(
-                "Ce texte n'est pas un certificat lisible : donnez-le au format PEM, ou son DER en base64."
-            ) from error
-        if len(found) != 1:
-            raise _bad_certificate(
-                f"Ce texte contient {len(found)} certificats : donnez seulement celui du signataire, sans sa chaîne."
-            )
-        if not isinstance(keys[0], RSAPublicKey) or keys[0].key_size < RSA_BITS_MIN:
-            raise _bad_certificate(
-                f"La clé de ce certificat n'est pas une clé RSA d'au moins {RSA_BITS_MIN} bits, seule admise pour "
-                "signer ici. Choisissez un autre certificat."
-            )
-        return cls(
-            fingerprint(found[0]),
-            found[0].not_valid_after_utc,
-            found[0].public_bytes(Encoding.PEM).decode("ascii"),
-        )
+Item = dict[str, object]
+Entry = TypeVar("Entry", Mandate, Delegation)
+WhoDependency = Callable[..., Awaitable[Caller]]
 
 
 @dataclass(frozen=True)
 class Administration:
-    """Records mandates, circuits and delegations, for those who may.
+    """Records what is decided about signatures, for those who may; shows it.
 
     Attributes:
-        registries: where they are kept.
+        registries: what follows from what was recorded.
         now: aware.
-        seal_collectivites: those that chose to have their flux sealed here; "*" for all.
+        has_key: this host has a seal to sign with.
     """
 
+    history: History
     registries: Registries
     now: Callable[[], datetime]
-    seal_collectivites: frozenset[str]
+    has_key: bool
 
-    async def mandates(self, collectivite: str) -> dict[str, object]:
+    async def mandates(self, collectivite: str) -> Item:
         """Return the mandates of a collectivité, and which are in force."""
-        reasons = await self.registries.mandate_reasons(collectivite)
         listed = await self.registries.mandates(collectivite)
-        return {
-            "collectivite": collectivite,
-            "mandates": [self._shown_mandate(one, reasons.get(one.mandate_id, "")) for one in listed],
-        }
+        return {"collectivite": collectivite, "mandates": [self._shown(one) for one in listed]}
 
-    async def record_mandate(self, new: NewMandate, who: Caller) -> dict[str, object]:
+    async def record_mandate(self, new: NewMandate, who: Caller) -> Item:
         """Record a mandate, once.
 
         Raises:
@@ -180,55 +78,23 @@ class Administration:
                 "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, 3 à 500 "
                 "caractères).",
             )
-        valid_from = _in_utc("valid_from", new.valid_from)
-        valid_until = None if new.valid_until is None else _end_after(valid_from, new.valid_until)
-        named = GivenCertificate.read(new.certificate)
-        if named.until is not None and named.until <= valid_from:
-            raise _bad_certificate(
-                f"Ce certificat expire le {in_paris(named.until)}, avant le début du mandat : il ne "
-                "servirait jamais. Donnez celui qui le remplace."
-            )
-        mandate = Mandate(
-            new.mandate_id or new_id(),
-            new.collectivite,
-            new.person,
-            new.name,
-            new.act,
-            valid_from,
-            valid_until,
-            named.sha256,
-            named.until,
-            who.subject,
-            self.now(),
-        )
-        reason = new.reason or ""
-        if await self.registries.record_mandate(mandate, named.pem, reason):
-            return self._shown_mandate(mandate, reason)
-        known = await self.registries.mandate(mandate.mandate_id)
-        if known is None or _content(known) != _content(mandate):
-            raise _id_taken(mandate.mandate_id)
-        reasons = await self.registries.mandate_reasons(known.collectivite)
-        return self._shown_mandate(known, reasons.get(known.mandate_id, ""))  # asked twice
+        granted = new.granted()
+        await self._record(new.collectivite, granted, who.subject)
+        return self._shown(_visible(await self.registries.mandate(granted.mandate_id), who, granted.mandate_id))
 
-    async def end_mandate(self, mandate_id: UUID, end: End, who: Caller) -> dict[str, object]:
+    async def end_mandate(self, mandate_id: UUID, end: NewEnd, who: Caller) -> Item:
         """End a mandate early. What was signed before stays signed.
 
         Raises:
             RequestRefusedError: the caller does not see it, or it ends before that anyway.
         """
-        mandate = await self.registries.mandate(mandate_id)
-        if mandate is None or not who.may(Right.READ, mandate.collectivite):
-            raise _not_found("Aucun mandat", mandate_id)
+        mandate = _visible(await self.registries.mandate(mandate_id), who, mandate_id)
         who.require(Right.ADMINISTER, mandate.collectivite, "mettre fin à un mandat")
-        at = self._end_of(end)
-        if mandate.ended_at is None or at < mandate.ended_at:
-            _check_end(at, mandate.valid_until)
-            await self.registries.end_mandate(mandate_id, at, end.reason, who.subject)
-        ended = await self.registries.mandate(mandate_id)
-        reasons = await self.registries.mandate_reasons(mandate.collectivite)
-        return self._shown_mandate(ended or mandate, reasons.get(mandate_id, ""))
+        ended = MandateEnded(mandate_id=mandate_id, ended_at=end.ended_at(self.now()), reason=end.reason)
+        await self._record(mandate.collectivite, ended, who.subject)
+        return self._shown(_visible(await self.registries.mandate(mandate_id), who, mandate_id))
 
-    async def circuits(self, collectivite: str) -> dict[str, object]:
+    async def circuits(self, collectivite: str) -> Item:
         """Return the circuits that apply to a collectivité, and every change that led there."""
         return {
             "collectivite": collectivite,
@@ -236,29 +102,30 @@ class Administration:
             "changes": [asdict(one) for one in await self.registries.circuit_changes(collectivite)],
         }
 
-    async def set_circuit(self, collectivite: str, change: CircuitChange, who: Caller) -> dict[str, object]:
+    async def set_circuit(self, collectivite: str, change: CircuitChange, who: Caller) -> Item:
         """Set the circuit of a collectivité for a kind of flux. A flux that is under way keeps its own.
 
         Raises:
             RequestRefusedError: these steps make no circuit.
         """
         steps = tuple(wanted.step() for wanted in change.steps)
-        has_seal = bool({collectivite, EVERYONE} & self.seal_collectivites)
-        fault = fault_of(steps, has_seal=has_seal) if steps else ""
+        choice = await self.registries.seal_choice(collectivite)
+        fault = fault_of(steps, has_seal=choice is not None and choice.has_seal) if steps else ""
         if fault:
             raise RequestRefusedError(
                 Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n'est changé."
             )
-        circuit = Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, self.now())
-        await self.registries.set_circuit(circuit)
-        return asdict(circuit)
+        wanted = tuple(StepSet(**asdict(step)) for step in steps)
+        asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
+        said = (await self._record(collectivite, asked, who.subject))[-1]
+        return asdict(Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, said.occurred_at))
 
-    async def delegations(self, collectivite: str) -> dict[str, object]:
+    async def delegations(self, collectivite: str) -> Item:
         """Return the delegations of a collectivité, and which are in force."""
         listed = await self.registries.delegations(collectivite)
-        return {"collectivite": collectivite, "delegations": [self._shown_delegation(one) for one in listed]}
+        return {"collectivite": collectivite, "delegations": [self._shown(one) for one in listed]}
 
-    async def record_delegation(self, new: NewDelegation, who: Caller) -> dict[str, object]:
+    async def record_delegation(self, new: NewDelegation, who: Caller) -> Item:
         """Record a delegation, once.
 
         Raises:
@@ -282,122 +149,156 @@ class Administration:
                 "Personne ne se donne les étapes d'un autre : la personne absente, ou un autre administrateur, "
                 "vous les délègue.",
             )
-        valid_from = _in_utc("valid_from", new.valid_from)
-        delegation = Delegation(
-            new.delegation_id or new_id(),
-            new.collectivite,
-            new.absent,
-            new.substitute,
-            valid_from,
-            _end_after(valid_from, new.valid_until),
-            new.reason,
-            who.subject,
-            self.now(),
-        )
-        if await self.registries.record_delegation(delegation):
-            return self._shown_delegation(delegation)
-        known = await self.registries.delegation(delegation.delegation_id)
-        if known is None or _content(known) != _content(delegation):
-            raise _id_taken(delegation.delegation_id)
-        return self._shown_delegation(known)  # asked twice
+        given = new.given()
+        await self._record(new.collectivite, given, who.subject)
+        known = await self.registries.delegation(given.delegation_id)
+        return self._shown(_visible(known, who, given.delegation_id))
 
-    async def end_delegation(self, delegation_id: UUID, end: End, who: Caller) -> dict[str, object]:
+    async def end_delegation(self, delegation_id: UUID, end: NewEnd, who: Caller) -> Item:
         """End a delegation early.
 
         Raises:
             RequestRefusedError: the caller does not see it, it is another's, or it ends before
                 that anyway.
         """
-        delegation = await self.registries.delegation(delegation_id)
-        if delegation is None or not who.may(Right.READ, delegation.collectivite):
-            raise _not_found("Aucune délégation", delegation_id)
+        delegation = _visible(await self.registries.delegation(delegation_id), who, delegation_id)
         who.require(Right.DELEGATE, delegation.collectivite, "mettre fin à une délégation")
         _require_own(who, delegation.absent, delegation.collectivite)
-        at = self._end_of(end)
-        if delegation.ended_at is None or at < delegation.ended_at:
-            _check_end(at, delegation.valid_until)
-            await self.registries.end_delegation(delegation_id, at, end.reason, who.subject)
-        return self._shown_delegation(await self.registries.delegation(delegation_id) or delegation)
+        ended = DelegationEnded(delegation_id=delegation_id, ended_at=end.ended_at(self.now()), reason=end.reason)
+        await self._record(delegation.collectivite, ended, who.subject)
+        return self._shown(_visible(await self.registries.delegation(delegation_id), who, delegation_id))
 
-    def _end_of(self, end: End) -> datetime:
-        return self.now() if end.at is None else _in_utc("at", end.at)
-
-    def _shown_mandate(self, mandate: Mandate, reason: str) -> dict[str, object]:
+    async def seal(self, collectivite: str) -> Item:
+        """Return whether the seal signs for a collectivité, by which choice, and whether there is one here."""
+        choice = await self.registries.seal_choice(collectivite)
         return {
-            **asdict(mandate),
-            "reason": reason,
-            "ends_at": mandate.last,
-            "is_in_force": mandate.holds(self.now()),
+            "collectivite": collectivite,
+            "has_seal": choice is not None and choice.has_seal,
+            "is_available": self.has_key,
+            "choice": choice and asdict(choice),
         }
 
-    def _shown_delegation(self, delegation: Delegation) -> dict[str, object]:
-        ends_at = min(delegation.valid_until, delegation.ended_at or delegation.valid_until)
-        return {**asdict(delegation), "ends_at": ends_at, "is_in_force": delegation.holds(self.now())}
+    async def choose_seal(self, collectivite: str, change: SealChange, who: Caller) -> Item:
+        """Have the seal sign for a collectivité from now on, or no more. What waits already stays as it waits.
+
+        Raises:
+            RequestRefusedError: there is no seal to choose.
+        """
+        if change.has_seal and not self.has_key:
+            raise RequestRefusedError(
+                Why.AS_THINGS_STAND,
+                "no-seal",
+                "Aucun cachet",
+                "L'hébergeur n'a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n'est changé.",
+            )
+        await self._record(collectivite, change.said(), who.subject)
+        return await self.seal(collectivite)
+
+    async def adopt_seal(self, collectivites: frozenset[str]) -> None:
+        """Record what a setting said of the seal before facts did, for those that never said anything of it."""
+        for collectivite in sorted(collectivites):
+            try:
+                await self._record(collectivite, SealChosen(reason=_ADOPTED), ACTOR, adopt)
+            except UnknownFactError:  # a newer version works there, and has read the setting before us
+                logger.warning("seal.not_adopted", extra={"collectivite": collectivite})
+
+    async def _record(
+        self,
+        collectivite: str,
+        asked: Asked,
+        actor: str,
+        decision: Callable[[Sequence[Fact], str, Asked], list[Fact]] = decide,
+    ) -> list[Event]:
+        is_for_all = collectivite == EVERY_COLLECTIVITE
+        stream = platform_stream("defaults") if is_for_all else collectivite_stream(collectivite)
+
+        async def decided(past: Sequence[Fact]) -> list[Fact]:
+            return decision(past, collectivite, asked)
+
+        try:
+            return await decide_in(
+                stream, decided, collectivite=collectivite, actor=actor, history=self.history, now=self.now
+            )
+        except NameTakenError as taken:  # by another collectivité: here it would have been found
+            raise id_taken() from taken
+
+    def _shown(self, entry: Mandate | Delegation) -> Item:
+        return {**asdict(entry), "ends_at": entry.last, "is_in_force": entry.holds(self.now())}
 
 
-def administration_routes(administration: Administration, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
-    """Return the routes for mandates, circuits and delegations."""
+def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
+    """Return the routes for mandates, circuits, delegations and the seal."""
     router = APIRouter(prefix="/v1", tags=["administration"])
     _add_mandates(router, administration, caller)
-    _add_circuits(router, administration, caller)
     _add_delegations(router, administration, caller)
+    _add_circuits(router, administration, caller)
+    _add_seal(router, administration, caller)
     return router
 
 
-def _add_mandates(
-    router: APIRouter, administration: Administration, caller: Callable[..., Awaitable[Caller]]
-) -> None:
+def _add_mandates(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
     @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
-    async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
+    async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
 
     @router.post("/mandates", status_code=201, summary="Enregistrer un mandat de signature")
-    async def record_mandate(new: NewMandate, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def record_mandate(new: NewMandate, who: Annotated[Caller, Depends(caller)]) -> Item:
         return await administration.record_mandate(new, who)
 
     @router.post("/mandates/{mandate_id}/end", summary="Mettre fin à un mandat de signature")
-    async def end_mandate(mandate_id: UUID, end: End, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def end_mandate(mandate_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
         return await administration.end_mandate(mandate_id, end, who)
 
 
-def _add_circuits(
-    router: APIRouter, administration: Administration, caller: Callable[..., Awaitable[Caller]]
-) -> None:
+def _add_delegations(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
+    async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
+
+    @router.post("/delegations", status_code=201, summary="Enregistrer une délégation")
+    async def record_delegation(new: NewDelegation, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.record_delegation(new, who)
+
+    @router.post("/delegations/{delegation_id}/end", summary="Mettre fin à une délégation")
+    async def end_delegation(delegation_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.end_delegation(delegation_id, end, who)
+
+
+def _add_circuits(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
     @router.get("/circuits", summary="Lister les circuits d'une collectivité")
-    async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
-        action = "consulter les circuits"
-        if collectivite == EVERYONE:
-            who.require_somewhere(Right.READ, action)
-            return await administration.circuits(EVERYONE)
-        return await administration.circuits(_chosen(who, collectivite, Right.READ, action))
+    async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.circuits(_one_or_all(who, collectivite, Right.READ, "consulter les circuits"))
 
     @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
     async def set_circuit(
         change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
-    ) -> dict[str, object]:
-        if collectivite == EVERYONE:
-            who.require(Right.OPERATE, EVERYONE, "changer un circuit pour toutes les collectivités")
-            return await administration.set_circuit(EVERYONE, change, who)
-        chosen = _chosen(who, collectivite, Right.ADMINISTER, "changer un circuit")
+    ) -> Item:
+        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "changer un circuit")
         return await administration.set_circuit(chosen, change, who)
 
 
-def _add_delegations(
-    router: APIRouter, administration: Administration, caller: Callable[..., Awaitable[Caller]]
-) -> None:
-    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
-    async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> dict[str, object]:
-        return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
+def _add_seal(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/seal", summary="Dire si le cachet de la plateforme signe pour une collectivité")
+    async def show_seal(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.seal(_one_or_all(who, collectivite, Right.READ, "consulter le choix du cachet"))
 
-    @router.post("/delegations", status_code=201, summary="Enregistrer une délégation")
-    async def record_delegation(new: NewDelegation, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await administration.record_delegation(new, who)
+    @router.put("/seal", summary="Choisir le cachet de la plateforme, ou y renoncer")
+    async def choose_seal(
+        change: SealChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
+    ) -> Item:
+        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "choisir le cachet")
+        return await administration.choose_seal(chosen, change, who)
 
-    @router.post("/delegations/{delegation_id}/end", summary="Mettre fin à une délégation")
-    async def end_delegation(
-        delegation_id: UUID, end: End, who: Annotated[Caller, Depends(caller)]
-    ) -> dict[str, object]:
-        return await administration.end_delegation(delegation_id, end, who)
+
+def _one_or_all(who: Caller, asked: str, right: Right, action: str) -> str:
+    """As `_chosen`, or `*`: what is set for all is read by everyone, and changed by who operates the platform."""
+    if asked != EVERY_COLLECTIVITE:
+        return _chosen(who, asked, right, action)
+    if right is Right.READ:
+        who.require_somewhere(right, action)
+    else:
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, f"{action} pour toutes les collectivités")
+    return EVERY_COLLECTIVITE
 
 
 def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
@@ -415,6 +316,19 @@ def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
     return who.choose(asked, right, action)
 
 
+def _visible(entry: Entry | None, who: Caller, sought: UUID) -> Entry:
+    """Return an entry of a registry; what does not exist and what the caller may not see are refused alike."""
+    if entry is None or not who.may(Right.READ, entry.collectivite):
+        raise RequestRefusedError(
+            Why.NOT_FOUND,
+            "registry-entry-not-found",
+            "Introuvable",
+            f"Rien sous l'identifiant {sought} n'est visible avec votre compte. Vérifiez cet identifiant et votre "
+            "collectivité.",
+        )
+    return entry
+
+
 def _require_own(who: Caller, absent: str, collectivite: str) -> None:
     """Return when the caller is the absent person, or administers the collectivité."""
     if not who.may(Right.ADMINISTER, collectivite) and who.subject != absent:
@@ -425,71 +339,3 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
             "Vous pouvez déléguer vos propres étapes, pas celles d'une autre personne : demandez-le-lui, ou à "
             "l'administrateur de la collectivité.",
         )
-
-
-def _in_utc(name: str, moment: datetime) -> datetime:
-    if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise RequestRefusedError(
-            Why.UNUSABLE,
-            "moment-invalid",
-            "Instant mal écrit",
-            f"« {name} » : donnez un instant avec son fuseau, entre {FIRST_YEAR} et {LAST_YEAR}, par exemple "
-            "2026-03-28T09:00:00+01:00.",
-        )
-    return moment.astimezone(UTC)
-
-
-def _end_after(valid_from: datetime, until: datetime) -> datetime:
-    """Return the end of what begins at an instant."""
-    valid_until = _in_utc("valid_until", until)
-    if valid_until <= valid_from:
-        raise RequestRefusedError(
-            Why.UNUSABLE,
-            "period-invalid",
-            "Période impossible",
-            f"La fin ({in_paris(valid_until)}) ne vient pas après le début ({in_paris(valid_from)}, en "
-            "temps universel). Corrigez l'une ou l'autre.",
-        )
-    return valid_until
-
-
-def _check_end(at: datetime, valid_until: datetime | None) -> None:
-    if valid_until is not None and at >= valid_until:
-        raise RequestRefusedError(
-            Why.AS_THINGS_STAND,
-            "ends-before",
-            "Fin déjà prévue",
-            f"La fin est déjà prévue le {in_paris(valid_until)} : une fin plus tardive n'y change rien.",
-        )
-
-
-def _content(recorded: Mandate | Delegation) -> Mandate | Delegation:
-    """Return what its author said of it, without who recorded it, when, and how it ended."""
-    if isinstance(recorded, Mandate):
-        return replace(recorded, recorded_by="", recorded_at=None, ended_at=None, ended_because="")
-    return replace(recorded, recorded_by="", recorded_at=None, ended_at=None)
-
-
-def _certificates_in(text: str) -> list[x509.Certificate]:
-    if "-----BEGIN" in text:
-        return [readable(one) for one in x509.load_pem_x509_certificates(text.encode())]
-    return [read_der(b64decode("".join(text.split()), validate=True))]
-
-
-def _bad_certificate(detail: str) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.UNUSABLE, "certificate-invalid", "Certificat refusé", f"{detail} Rien n'est enregistré."
-    )
-
-
-def _id_taken(taken: UUID) -> RequestRefusedError:
-    detail = (
-        f"{taken} désigne déjà autre chose, et ce qui est enregistré ne change jamais. Donnez un autre identifiant."
-    )
-    return RequestRefusedError(Why.AS_THINGS_STAND, "id-taken", "Identifiant déjà pris", detail)
-
-
-def _not_found(none: str, sought: UUID) -> RequestRefusedError:
-    """Return the refusal of what does not exist, or that the caller may not see: nobody can tell which."""
-    detail = f"{none} {sought} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
-    return RequestRefusedError(Why.NOT_FOUND, "registry-entry-not-found", "Introuvable", detail)

@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from shared.facts.collectivite import FluxKind
+from shared.facts.streams import EVERY_COLLECTIVITE
+
 StepKind = Literal["visa", "signature", "seal"]
 Domain = Literal["", "depense", "recette"]
-FluxKind = Literal["*", "depense", "recette", "mixte"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,17 @@ class Circuit:
 
 
 @dataclass(frozen=True)
+class SealChoice:
+    """Whether the platform's seal signs for a collectivité; `*`: for those that said nothing of it."""
+
+    collectivite: str
+    has_seal: bool
+    reason: str
+    changed_by: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
 class Delegation:
     """Someone takes the steps of another, for a while. To sign, a mandate of their own is needed all the same."""
 
@@ -61,9 +74,14 @@ class Delegation:
     recorded_at: datetime | None = None
     ended_at: datetime | None = None
 
+    @property
+    def last(self) -> datetime:
+        """From when it no longer applies, whether foreseen or ended early."""
+        return min(self.valid_until, self.ended_at or self.valid_until)
+
     def holds(self, at: datetime) -> bool:
         """Say whether it applies at an instant."""
-        return self.valid_from <= at < min(self.valid_until, self.ended_at or self.valid_until)
+        return self.valid_from <= at < self.last
 
 
 def fault_of(steps: Sequence[Step], *, has_seal: bool) -> str:
@@ -87,7 +105,7 @@ def fault_of(steps: Sequence[Step], *, has_seal: bool) -> str:
     if any(step.kind == "seal" and step.any_of for step in steps):
         return "Une étape seal est faite par la plateforme : elle ne désigne personne."
     if any(step.kind == "seal" for step in steps) and not has_seal:
-        return "Cette collectivité n'a pas choisi le cachet de la plateforme (SEAL_COLLECTIVITES, chez l'hébergeur)."
+        return "Cette collectivité n'a pas choisi le cachet de la plateforme (heliotrope seal choose)."
     return ""
 
 
@@ -97,6 +115,23 @@ def kind_of_flux(domains: Iterable[str]) -> FluxKind:
     if held == {"depense"}:
         return "depense"
     return "recette" if held == {"recette"} else "mixte"
+
+
+def applying(collectivite: str, last_set: Iterable[Circuit]) -> list[Circuit]:
+    """Return the circuits that apply to a collectivité, by kind of flux.
+
+    Its own come before those of all. One of its own for every kind of flux leaves no room for those of all: a circuit
+    that the host sets for one kind does not take the place of what a collectivité decided for all of its flux.
+
+    Args:
+        collectivite: whose flux.
+        last_set: the last circuit set for each kind of flux, for it and for all; without steps: taken back.
+    """
+    kept = [circuit for circuit in last_set if circuit.steps]
+    own = {circuit.flux_kind: circuit for circuit in kept if circuit.collectivite == collectivite}
+    of_all = {circuit.flux_kind: circuit for circuit in kept if circuit.collectivite == EVERY_COLLECTIVITE}
+    chosen = own if "*" in own else of_all | own
+    return [chosen[kind] for kind in sorted(chosen)]
 
 
 def choose(circuits: Iterable[Circuit], flux_kind: FluxKind) -> Circuit | None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NoReturn
 
-from services.signature.ports import Seal, Trust
-from services.signature.registries import Registries
+from services.signature.ports import Registries, Seal, Trust
 from shared import metrics
 from shared.facts.envelope import format_time
 from shared.retrying import for_ever

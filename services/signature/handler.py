@@ -8,8 +8,7 @@ from datetime import datetime
 from services.signature.circuits import Step, choose, kind_of_flux
 from services.signature.decide import conclude, recorded, rejected, request, unsignable
 from services.signature.examination import Examiner
-from services.signature.ports import Documents, Seal
-from services.signature.registries import Registries
+from services.signature.ports import Documents, Registries, Seal
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event
 from shared.facts.events import BordereauxSigned, Fact
@@ -33,9 +32,10 @@ class Signing:
     seal: Seal | None
     now: Callable[[], datetime]
 
-    def seal_of(self, collectivite: str) -> Seal | None:
+    async def seal_of(self, collectivite: str) -> Seal | None:
         """Return the seal, if there is one and the collectivité chose it."""
-        return self.seal if self.seal is not None and self.seal.serves(collectivite) else None
+        choice = await self.registries.seal_choice(collectivite)
+        return self.seal if choice is not None and choice.has_seal else None
 
 
 async def on_validated(event: Event, _: Fact, *, signing: Signing) -> None:
@@ -87,14 +87,14 @@ async def _steps(flux: Flux, collectivite: str, signing: Signing) -> tuple[Step,
     circuit = choose(await signing.registries.circuits(collectivite), kind)
     if circuit is not None:
         return circuit.steps
-    return BY_THE_SEAL if signing.seal_of(collectivite) else BY_WHOEVER_MAY
+    return BY_THE_SEAL if await signing.seal_of(collectivite) else BY_WHOEVER_MAY
 
 
 async def _go_on(flux: Flux, imported: Event, signing: Signing) -> list[Fact]:
     """Take the steps that the platform takes by itself, as far as they go."""
     facts: list[Fact] = []
     while flux.step is not None and flux.step.kind == "seal":
-        seal = signing.seal_of(imported.collectivite)
+        seal = await signing.seal_of(imported.collectivite)
         if seal is None:
             return facts  # taken away since: the flux waits; the circuit can be begun again
         sealed = await _sealed(flux, seal, signing)

@@ -8,6 +8,7 @@ impossible. Where a mandate names a certificate, only that certificate signs und
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from pes.text import in_paris
@@ -26,6 +27,7 @@ class Mandate:
         valid_until: the instant from which it no longer holds; None: until it is ended.
         certificate_sha256: of the DER of the only certificate to sign with, in lower-case hexadecimal; empty for any.
         certificate_until: when that certificate expires, if one is named.
+        reason: why an operator recorded it in place of the collectivité; empty when its administrator did.
         ended_at: from when it was ended early, and `ended_because` why.
     """
 
@@ -38,6 +40,7 @@ class Mandate:
     valid_until: datetime | None
     certificate_sha256: str = ""
     certificate_until: datetime | None = None
+    reason: str = ""
     recorded_by: str = ""
     recorded_at: datetime | None = None
     ended_at: datetime | None = None
@@ -56,6 +59,15 @@ class Mandate:
     def allows(self, certificate_sha256: str) -> bool:
         """Say whether one may sign under it with a certificate."""
         return self.certificate_sha256 in ("", certificate_sha256)
+
+
+class NamedCertificate(NamedTuple):
+    """A certificate that a mandate names, and when it expires."""
+
+    collectivite: str
+    name: str
+    certificate_sha256: str
+    certificate_until: datetime
 
 
 @dataclass(frozen=True)
@@ -93,21 +105,23 @@ def mandate_of(
         )
     in_force = [mandate for mandate in own if mandate.holds(at)]
     if not in_force:
-        latest = max(own, key=lambda mandate: mandate.valid_from)
-        if at < latest.valid_from:
-            return Refusal(
-                "mandate.not-yet",
-                f"Votre mandat ({latest.act}) ne commence que le {in_paris(latest.valid_from)}.",
-            )
-        when = f" le {in_paris(latest.last)}" if latest.last else ""
-        return Refusal(
-            "mandate.ended",
-            f"Votre mandat ({latest.act}) a pris fin{when} : vous ne pouvez plus signer pour cette collectivité. Son "
-            "administrateur peut en enregistrer un nouveau.",
-        )
+        return _out_of_its_time(max(own, key=lambda mandate: mandate.valid_from), at)
     then = [mandate for mandate in in_force if signing_time is None or mandate.holds(signing_time)]
     others = {one.person for one in everyone if one.certificate_sha256 == certificate_sha256 and one.holds(at)}
     return _with_certificate(then, set() if person in others else others, certificate_sha256)
+
+
+def _out_of_its_time(mandate: Mandate, at: datetime) -> Refusal:
+    if at < mandate.valid_from:
+        return Refusal(
+            "mandate.not-yet", f"Votre mandat ({mandate.act}) ne commence que le {in_paris(mandate.valid_from)}."
+        )
+    when = f" le {in_paris(mandate.last)}" if mandate.last else ""
+    return Refusal(
+        "mandate.ended",
+        f"Votre mandat ({mandate.act}) a pris fin{when} : vous ne pouvez plus signer pour cette collectivité. Son "
+        "administrateur peut en enregistrer un nouveau.",
+    )
 
 
 def _with_certificate(mandates: Sequence[Mandate], others: set[str], certificate_sha256: str) -> Mandate | Refusal:

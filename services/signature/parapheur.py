@@ -24,8 +24,7 @@ from services.signature.circuits import whom_they_replace
 from services.signature.decide import NotYoursError, Turn, recorded, turn_of
 from services.signature.examination import Examiner
 from services.signature.mandates import Mandate, Refusal, mandate_of
-from services.signature.ports import Documents
-from services.signature.registries import Registries
+from services.signature.ports import Documents, Registries
 from shared.errors import (
     CorruptDocumentError,
     DocumentMissingError,

@@ -20,7 +20,8 @@ class Settings(ServiceSettings):
         seal_pkcs11_token: the label of that token.
         seal_pkcs11_pin_file: the file that holds its PIN.
         seal_pkcs11_certificate: the label or the SHA-256 of the certificate, when the token holds several.
-        seal_collectivites: who chose the seal: SIRENs separated by commas, or `*` for all.
+        seal_collectivites: deprecated, read for one version more: SIRENs separated by commas, or `*`, for which the
+            seal is chosen at the start, unless they said anything of it (`heliotrope seal`).
         seal_role: the role that the signature stated (helios.md 5.3).
         seal_city: where it is produced.
         seal_postal_code: the postal code of that place.

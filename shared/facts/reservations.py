@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from pes.numbers import number_of, year_of
 from pes.vocabulary import Bordereau, Header
-from shared.facts.collectivite import Budget, IdentifierRegistered, IdentifierWithdrawn
+from shared.facts.collectivite import (
+    Budget,
+    DelegationGiven,
+    IdentifierRegistered,
+    IdentifierWithdrawn,
+    MandateGranted,
+)
 from shared.facts.events import (
     Fact,
     FluxCancelled,
@@ -27,8 +33,11 @@ REPLY = "reply"
 NOMFIC = "nomfic"
 BORDEREAU = "bordereau"
 BUDGET = "budget"
+MANDATE = "mandate"
+DELEGATION = "delegation"
 
-DGFIP = "dgfip"  # the scope of what is unique for the whole platform
+DGFIP = "dgfip"  # the scope of what is unique for the whole platform, as DGFiP sees it
+EVERYWHERE = "*"  # the scope of ids that people choose, and name without saying of which collectivité
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,8 @@ def reservations_of(fact: Fact, collectivite: str) -> tuple[Reservation, ...]:
         case ReplyReceived():
             # Replies are told apart by content, never by name (helios.md 6.5); DGFiP is one for the platform.
             return (Reservation(DGFIP, REPLY, fact.document.sha256),)
-        case IdentifierRegistered(identifier=Budget() as budget):
-            return (budget_reservation(budget),)
         case _:
-            return ()
+            return tuple(_reservations_of_a_collectivite(fact))
 
 
 def nomfic_reservation(collectivite: str, header: Header) -> Reservation:
@@ -107,6 +114,16 @@ def releases_of(fact: Fact) -> tuple[Release, ...]:
             return (Release(BUDGET, budget_reservation(budget).value),)
         case _:
             return ()
+
+
+def _reservations_of_a_collectivite(fact: Fact) -> Iterator[Reservation]:
+    match fact:
+        case IdentifierRegistered(identifier=Budget() as budget):
+            yield budget_reservation(budget)
+        case MandateGranted():
+            yield Reservation(EVERYWHERE, MANDATE, str(fact.mandate_id))
+        case DelegationGiven():
+            yield Reservation(EVERYWHERE, DELEGATION, str(fact.delegation_id))
 
 
 def _business_reservations(fact: FluxValidated, collectivite: str) -> Iterator[Reservation]:

@@ -1,105 +1,117 @@
-"""The registries of `signature` in memory."""
+"""The registries of `signature` in memory: what follows from the facts of a journal in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from services.signature.circuits import Circuit, Delegation
-from services.signature.mandates import Mandate
-from services.signature.registries import EVERYONE, NamedCertificate, applying
+from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
+from services.signature.mandates import Mandate, NamedCertificate
+from shared.facts.collectivite import (
+    CircuitSet,
+    DelegationEnded,
+    DelegationGiven,
+    MandateEnded,
+    MandateGranted,
+    SealChosen,
+    SealLeft,
+)
+from shared.facts.envelope import Event
+from shared.facts.streams import EVERY_COLLECTIVITE
+from tests.fakes.memory_history import MemoryHistory
 
 
 @dataclass
 class MemoryRegistries:
     """Same promises as `services.signature.adapters.registries.PostgresRegistries`."""
 
-    recorded_mandates: dict[UUID, Mandate] = field(default_factory=dict)
-    recorded_delegations: dict[UUID, Delegation] = field(default_factory=dict)
-    circuits_set: list[Circuit] = field(default_factory=list)
-    certificate_pems: dict[UUID, str] = field(default_factory=dict)
-    reasons: dict[UUID, str] = field(default_factory=dict)
+    history: MemoryHistory = field(default_factory=MemoryHistory)
 
     async def mandates(self, collectivite: str) -> list[Mandate]:
         """See `Registries.mandates`."""
-        own = [one for one in self.recorded_mandates.values() if one.collectivite == collectivite]
-        return sorted(own, key=lambda one: (_instant(one.recorded_at), one.mandate_id))
+        own = [one for one in self._mandates().values() if one.collectivite == collectivite]
+        return sorted(own, key=lambda one: (one.recorded_at, one.mandate_id))
 
     async def mandate(self, mandate_id: UUID) -> Mandate | None:
         """See `Registries.mandate`."""
-        return self.recorded_mandates.get(mandate_id)
-
-    async def record_mandate(self, mandate: Mandate, certificate_pem: str, reason: str = "") -> bool:
-        """See `Registries.record_mandate`."""
-        if mandate.mandate_id in self.recorded_mandates:
-            return False
-        self.recorded_mandates[mandate.mandate_id] = mandate
-        self.certificate_pems[mandate.mandate_id] = certificate_pem
-        if reason:
-            self.reasons[mandate.mandate_id] = reason
-        return True
-
-    async def end_mandate(self, mandate_id: UUID, at: datetime, reason: str, by: str) -> bool:  # noqa: ARG002
-        """See `Registries.end_mandate`."""
-        known = self.recorded_mandates.get(mandate_id)
-        if known is None:
-            return False
-        if known.ended_at is None or at < known.ended_at:
-            self.recorded_mandates[mandate_id] = replace(known, ended_at=at, ended_because=reason)
-        return True
-
-    async def mandate_reasons(self, collectivite: str) -> Mapping[UUID, str]:
-        """See `Registries.mandate_reasons`."""
-        own = {one.mandate_id for one in await self.mandates(collectivite)}
-        return {mandate_id: reason for mandate_id, reason in self.reasons.items() if mandate_id in own}
+        return self._mandates().get(mandate_id)
 
     async def certificates(self, at: datetime) -> list[NamedCertificate]:
         """See `Registries.certificates`."""
         named = [
             NamedCertificate(one.collectivite, one.name, one.certificate_sha256, one.certificate_until)
-            for one in self.recorded_mandates.values()
+            for one in self._mandates().values()
             if one.certificate_until is not None and (one.last is None or at < one.last)
         ]
         return sorted(named, key=lambda one: one.certificate_until)
 
     async def circuits(self, collectivite: str) -> list[Circuit]:
         """See `Registries.circuits`."""
-        last_set = {(one.collectivite, one.flux_kind): one for one in self.circuits_set}
+        last_set = {(one.collectivite, one.flux_kind): one for one in self._circuits()}
         return applying(collectivite, last_set.values())
 
     async def circuit_changes(self, collectivite: str) -> list[Circuit]:
         """See `Registries.circuit_changes`."""
-        return [one for one in reversed(self.circuits_set) if one.collectivite in (collectivite, EVERYONE)][:1000]
-
-    async def set_circuit(self, circuit: Circuit) -> None:
-        """See `Registries.set_circuit`."""
-        self.circuits_set.append(circuit)
+        concerned = (collectivite, EVERY_COLLECTIVITE)
+        return [one for one in self._circuits() if one.collectivite in concerned][::-1][:1000]
 
     async def delegations(self, collectivite: str) -> list[Delegation]:
         """See `Registries.delegations`."""
-        own = [one for one in self.recorded_delegations.values() if one.collectivite == collectivite]
-        return sorted(own, key=lambda one: (_instant(one.recorded_at), one.delegation_id))
+        own = [one for one in self._delegations().values() if one.collectivite == collectivite]
+        return sorted(own, key=lambda one: (one.recorded_at, one.delegation_id))
 
     async def delegation(self, delegation_id: UUID) -> Delegation | None:
         """See `Registries.delegation`."""
-        return self.recorded_delegations.get(delegation_id)
+        return self._delegations().get(delegation_id)
 
-    async def record_delegation(self, delegation: Delegation) -> bool:
-        """See `Registries.record_delegation`."""
-        if delegation.delegation_id in self.recorded_delegations:
-            return False
-        self.recorded_delegations[delegation.delegation_id] = delegation
-        return True
+    async def seal_choice(self, collectivite: str) -> SealChoice | None:
+        """See `Registries.seal_choice`."""
+        said = {
+            event.collectivite: SealChoice(
+                event.collectivite, isinstance(fact, SealChosen), fact.reason, event.actor, event.occurred_at
+            )
+            for event in self.history.log
+            if isinstance(fact := event.data, SealChosen | SealLeft)
+        }
+        return said.get(collectivite) or said.get(EVERY_COLLECTIVITE)
 
-    async def end_delegation(self, delegation_id: UUID, at: datetime, reason: str, by: str) -> bool:  # noqa: ARG002
-        """See `Registries.end_delegation`."""
-        known = self.recorded_delegations.get(delegation_id)
-        if known is None:
-            return False
-        if known.ended_at is None or at < known.ended_at:
-            self.recorded_delegations[delegation_id] = replace(known, ended_at=at)
-        return True
+    def _mandates(self) -> dict[UUID, Mandate]:
+        known: dict[UUID, Mandate] = {}
+        for event in self.history.log:
+            match event.data:
+                case MandateGranted() as fact:
+                    known[fact.mandate_id] = Mandate(**_recorded(event))
+                case MandateEnded() as end:
+                    ended = known[end.mandate_id]
+                    if ended.ended_at is None or end.ended_at < ended.ended_at:
+                        known[end.mandate_id] = replace(ended, ended_at=end.ended_at, ended_because=end.reason)
+        return known
+
+    def _delegations(self) -> dict[UUID, Delegation]:
+        known: dict[UUID, Delegation] = {}
+        for event in self.history.log:
+            match event.data:
+                case DelegationGiven() as fact:
+                    known[fact.delegation_id] = Delegation(**_recorded(event))
+                case DelegationEnded() as end:
+                    ended = known[end.delegation_id]
+                    first = min(end.ended_at, ended.ended_at or end.ended_at)
+                    known[end.delegation_id] = replace(ended, ended_at=first)
+        return known
+
+    def _circuits(self) -> Iterator[Circuit]:
+        for event in self.history.log:
+            if isinstance(fact := event.data, CircuitSet):
+                steps = tuple(Step(**step.model_dump()) for step in fact.steps)
+                yield Circuit(event.collectivite, fact.flux_kind, steps, fact.reason, event.actor, event.occurred_at)
 
 
-def _instant(recorded_at: datetime | None) -> datetime:
-    return recorded_at or datetime.min.replace(tzinfo=UTC)
+def _recorded(event: Event) -> dict[str, Any]:
+    """Return the members of what an event adds to a registry."""
+    members = event.data.model_dump(exclude={"kind"})
+    return members | {
+        "collectivite": event.collectivite,
+        "recorded_by": event.actor,
+        "recorded_at": event.occurred_at,
+    }

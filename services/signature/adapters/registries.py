@@ -1,22 +1,19 @@
-"""The registries, in PostgreSQL: rows are added, never changed."""
+"""The registries, in PostgreSQL: tables that follow from facts (`sql/009_registries_are_projections.sql`)."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from services.signature.circuits import Circuit, Delegation, Step
-from services.signature.mandates import Mandate
-from services.signature.registries import NamedCertificate, applying
+from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
+from services.signature.mandates import Mandate, NamedCertificate
 from shared.journal.postgres import Database
 
 # Mandates with their earliest end: those of a collectivité, or the one of an id (the other is null).
 _MANDATES = """
 select mandate.mandate_id, collectivite, person, name, act, valid_from, valid_until, certificate_sha256,
-    certificate_until, mandate.recorded_by, mandate.recorded_at, earliest.ended_at,
+    certificate_until, mandate.reason, mandate.recorded_by, mandate.recorded_at, earliest.ended_at,
     coalesce(earliest.reason, '') as ended_because
 from mandate left join lateral (
     select ended_at, reason from mandate_end where mandate_end.mandate_id = mandate.mandate_id
@@ -25,17 +22,6 @@ from mandate left join lateral (
 where collectivite = $1 or mandate.mandate_id = $2
 order by mandate.recorded_at, mandate.mandate_id
 """
-_RECORD_MANDATE = """
-insert into mandate (mandate_id, collectivite, person, name, act, valid_from, valid_until, certificate_sha256,
-    certificate_until, certificate_pem, reason, recorded_by, recorded_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-on conflict (mandate_id) do nothing returning mandate_id
-"""
-_END_MANDATE = """
-insert into mandate_end (mandate_id, ended_at, reason, recorded_by)
-select mandate_id, $2, $3, $4 from mandate where mandate_id = $1 returning mandate_id
-"""
-_MANDATE_REASONS = "select mandate_id, reason from mandate where collectivite = $1 and reason <> ''"
 # Certificates named by mandates that have not ended, foreseen or early.
 _CERTIFICATES = """
 select collectivite, name, certificate_sha256, certificate_until from mandate
@@ -55,10 +41,6 @@ _CIRCUIT_CHANGES = """
 select collectivite, flux_kind, steps, reason, changed_by, changed_at from circuit
 where collectivite in ($1, '*') order by position desc limit 1000
 """
-_SET_CIRCUIT = """
-insert into circuit (collectivite, flux_kind, steps, reason, changed_by, changed_at)
-values ($1, $2, $3, $4, $5, $6)
-"""
 
 # As `_MANDATES`, for delegations.
 _DELEGATIONS = """
@@ -70,116 +52,55 @@ from delegation
 where collectivite = $1 or delegation.delegation_id = $2
 order by recorded_at, delegation.delegation_id
 """
-_RECORD_DELEGATION = """
-insert into delegation (delegation_id, collectivite, absent, substitute, valid_from, valid_until, reason, recorded_by,
-    recorded_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-on conflict (delegation_id) do nothing returning delegation_id
-"""
-_END_DELEGATION = """
-insert into delegation_end (delegation_id, ended_at, reason, recorded_by)
-select delegation_id, $2, $3, $4 from delegation where delegation_id = $1 returning delegation_id
+
+# What a collectivité said of the seal comes before what was said for all.
+_SEAL_CHOICE = """
+select collectivite, has_seal, reason, changed_by, changed_at from seal_choice where collectivite in ($1, '*')
+order by collectivite = '*' limit 1
 """
 
 
 class PostgresRegistries:
-    """See `services.signature.registries.Registries`."""
+    """See `services.signature.ports.Registries`."""
 
     def __init__(self, database: Database) -> None:
-        """Keep the registries in this database."""
+        """Read the registries in this database."""
         self._database = database
 
     async def mandates(self, collectivite: str) -> list[Mandate]:
         """See `Registries.mandates`."""
-        return [Mandate(**dict(row)) for row in await self._database.fetch(_MANDATES, collectivite, None)]
+        return [Mandate(**row) for row in await self._database.fetch(_MANDATES, collectivite, None)]
 
     async def mandate(self, mandate_id: UUID) -> Mandate | None:
         """See `Registries.mandate`."""
         rows = await self._database.fetch(_MANDATES, None, mandate_id)
-        return next((Mandate(**dict(row)) for row in rows), None)
-
-    async def record_mandate(self, mandate: Mandate, certificate_pem: str, reason: str = "") -> bool:
-        """See `Registries.record_mandate`."""
-        rows = await self._database.fetch(
-            _RECORD_MANDATE,
-            mandate.mandate_id,
-            mandate.collectivite,
-            mandate.person,
-            mandate.name,
-            mandate.act,
-            mandate.valid_from,
-            mandate.valid_until,
-            mandate.certificate_sha256,
-            mandate.certificate_until,
-            certificate_pem,
-            reason,
-            mandate.recorded_by,
-            mandate.recorded_at,
-        )
-        return bool(rows)
-
-    async def end_mandate(self, mandate_id: UUID, at: datetime, reason: str, by: str) -> bool:
-        """See `Registries.end_mandate`."""
-        return bool(await self._database.fetch(_END_MANDATE, mandate_id, at, reason, by))
-
-    async def mandate_reasons(self, collectivite: str) -> Mapping[UUID, str]:
-        """See `Registries.mandate_reasons`."""
-        rows = await self._database.fetch(_MANDATE_REASONS, collectivite)
-        return {row["mandate_id"]: row["reason"] for row in rows}
+        return Mandate(**rows[0]) if rows else None
 
     async def certificates(self, at: datetime) -> list[NamedCertificate]:
         """See `Registries.certificates`."""
-        return [NamedCertificate(**dict(row)) for row in await self._database.fetch(_CERTIFICATES, at)]
+        return [NamedCertificate(**row) for row in await self._database.fetch(_CERTIFICATES, at)]
 
     async def circuits(self, collectivite: str) -> list[Circuit]:
         """See `Registries.circuits`."""
-        rows = await self._database.fetch(_LAST_SET, collectivite)
-        return applying(collectivite, map(_circuit, rows))
+        return applying(collectivite, map(_circuit, await self._database.fetch(_LAST_SET, collectivite)))
 
     async def circuit_changes(self, collectivite: str) -> list[Circuit]:
         """See `Registries.circuit_changes`."""
         return [_circuit(row) for row in await self._database.fetch(_CIRCUIT_CHANGES, collectivite)]
 
-    async def set_circuit(self, circuit: Circuit) -> None:
-        """See `Registries.set_circuit`."""
-        await self._database.execute(
-            _SET_CIRCUIT,
-            circuit.collectivite,
-            circuit.flux_kind,
-            json.dumps([asdict(step) for step in circuit.steps]),
-            circuit.reason,
-            circuit.changed_by,
-            circuit.changed_at,
-        )
-
     async def delegations(self, collectivite: str) -> list[Delegation]:
         """See `Registries.delegations`."""
-        return [Delegation(**dict(row)) for row in await self._database.fetch(_DELEGATIONS, collectivite, None)]
+        return [Delegation(**row) for row in await self._database.fetch(_DELEGATIONS, collectivite, None)]
 
     async def delegation(self, delegation_id: UUID) -> Delegation | None:
         """See `Registries.delegation`."""
         rows = await self._database.fetch(_DELEGATIONS, None, delegation_id)
-        return next((Delegation(**dict(row)) for row in rows), None)
+        return Delegation(**rows[0]) if rows else None
 
-    async def record_delegation(self, delegation: Delegation) -> bool:
-        """See `Registries.record_delegation`."""
-        rows = await self._database.fetch(
-            _RECORD_DELEGATION,
-            delegation.delegation_id,
-            delegation.collectivite,
-            delegation.absent,
-            delegation.substitute,
-            delegation.valid_from,
-            delegation.valid_until,
-            delegation.reason,
-            delegation.recorded_by,
-            delegation.recorded_at,
-        )
-        return bool(rows)
-
-    async def end_delegation(self, delegation_id: UUID, at: datetime, reason: str, by: str) -> bool:
-        """See `Registries.end_delegation`."""
-        return bool(await self._database.fetch(_END_DELEGATION, delegation_id, at, reason, by))
+    async def seal_choice(self, collectivite: str) -> SealChoice | None:
+        """See `Registries.seal_choice`."""
+        rows = await self._database.fetch(_SEAL_CHOICE, collectivite)
+        return SealChoice(**rows[0]) if rows else None
 
 
 def _circuit(row: asyncpg.Record) -> Circuit:

@@ -1,4 +1,4 @@
-"""The seal: a key that signs by itself, for the collectivités that chose it. In a file, or in a token (PKCS#11)."""
+"""The seal: a key that signs by itself. In a file, or in a token (PKCS#11)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,26 +10,19 @@ from signing import xades
 from signing.keys import KeyUnusableError, SigningKey
 from signing.outline import Target
 
-EVERYONE = "*"
-
 
 class KeySeal:
     """See `services.signature.ports.Seal`."""
 
-    def __init__(self, key: SigningKey, stated: xades.Stated, collectivites: frozenset[str]) -> None:
-        """Sign with this key, claiming this role and place, for these collectivités (`*` for all)."""
+    def __init__(self, key: SigningKey, stated: xades.Stated) -> None:
+        """Sign with this key, claiming this role and place."""
         self._key = key
         self._stated = stated
-        self._collectivites = collectivites
 
     @property
     def certificate(self) -> x509.Certificate:
         """See `Seal.certificate`."""
         return self._key.certificate
-
-    def serves(self, collectivite: str) -> bool:
-        """See `Seal.serves`."""
-        return EVERYONE in self._collectivites or collectivite in self._collectivites
 
     def sign(self, document: bytes, chosen: Sequence[Target], at: datetime) -> bytes:
         """See `Seal.sign`."""

@@ -41,13 +41,13 @@ class Platform:
 
     Attributes:
         packs: the packs installed, by their id, each as it applies now.
-        has_seal: the platform's seal signs for whoever has not left it.
+        has_seal: the platform's seal signs for whoever said nothing of it; None while nobody said whether it does.
     """
 
     state: State | None = None
     version: int = 0
     packs: Mapping[str, PackInstalled] = field(default_factory=dict)
-    has_seal: bool = False
+    has_seal: bool | None = None
 
     def evolve(self, fact: Fact) -> Self:
         """Return the stream after `fact`.

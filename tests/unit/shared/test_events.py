@@ -58,6 +58,7 @@ def test_every_kind_has_its_topic() -> None:
 def test_which_facts_take_names_and_which_give_them_up() -> None:
     takers = {type(fact).__name__ for fact in FACTS if reservations_of(fact, an.collectivite)}
     givers = {type(fact).__name__ for fact in FACTS if releases_of(fact)}
-    assert takers == {"FluxImported", "FluxValidated", "ReplyReceived", "IdentifierRegistered"}
+    registered = {"IdentifierRegistered", "MandateGranted", "DelegationGiven"}
+    assert takers == {"FluxImported", "FluxValidated", "ReplyReceived"} | registered
     # A partial rejection gives up the bordereaux that it names; the example names none that can be told.
     assert givers == {"FluxCancelled", "FluxRejected", "SignaturesRejected", "IdentifierWithdrawn"}

@@ -5,8 +5,10 @@ import pytest
 from shared.facts.events import RefusedBordereau
 from shared.facts.reservations import (
     BORDEREAU,
+    DELEGATION,
     DOCUMENT,
     IDEMPOTENCY_KEY,
+    MANDATE,
     NOMFIC,
     REPLY,
     Release,
@@ -44,6 +46,15 @@ def test_a_reply_is_one_for_the_whole_platform_whatever_its_name() -> None:
     renamed = an.reply_received.model_copy(update={"remote_name": "another"})
     expected = (Reservation("dgfip", REPLY, an.reply.sha256),)
     assert reservations_of(an.reply_received, an.collectivite) == reservations_of(renamed, OTHER) == expected
+
+
+def test_the_id_of_a_mandate_or_of_a_delegation_is_one_for_the_whole_platform() -> None:
+    for fact, kind, taken in (
+        (an.mandate_granted, MANDATE, an.mandate_granted.mandate_id),
+        (an.delegation_given, DELEGATION, an.delegation_given.delegation_id),
+    ):
+        assert reservations_of(fact, an.collectivite) == (Reservation("*", kind, str(taken)),)
+        assert reservations_of(fact, an.collectivite) == reservations_of(fact, OTHER)
 
 
 def test_a_valid_flux_takes_its_nomfic_and_its_bordereaux_in_its_collectivite() -> None:

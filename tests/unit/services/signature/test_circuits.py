@@ -11,13 +11,13 @@ from cli.errors import UsageProblemError
 from services.signature.circuits import (
     Circuit,
     Delegation,
-    FluxKind,
     Step,
     choose,
     fault_of,
     kind_of_flux,
     whom_they_replace,
 )
+from shared.facts.collectivite import FluxKind
 
 NOW = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)
@@ -67,7 +67,7 @@ def test_what_is_no_circuit_says_why(steps: list[Step], said: str) -> None:
 
 def test_a_seal_is_for_those_who_chose_it() -> None:
     assert fault_of([VISA, SEAL], has_seal=True) == ""
-    assert "SEAL_COLLECTIVITES" in fault_of([VISA, SEAL], has_seal=False)
+    assert "n'a pas choisi le cachet" in fault_of([VISA, SEAL], has_seal=False)
 
 
 def test_a_seal_may_sign_one_domain_and_a_person_the_other() -> None:

@@ -11,6 +11,7 @@ import pytest
 from services.signature.circuits import Circuit, Delegation, Step
 from services.signature.parapheur import Signer
 from shared.errors import RequestRefusedError, Why
+from shared.facts.collectivite import MandateEnded
 from shared.facts.envelope import new_id
 from shared.facts.events import (
     BordereauxSigned,
@@ -24,6 +25,8 @@ from shared.facts.lifecycle import State
 from shared.web.auth import Role
 from signing.certificates import whole_name
 from signing.verification import verify
+from tests import examples as an
+from tests.granting import delegate, say, set_circuit
 from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, Bench, by_flux, caller, refusal, sealed_by, values_of
 from tests.pki import Holder, crl, intermediate, issue, rsa_key, signer
 from tests.real.platform import COLLECTIVITE, sample
@@ -41,13 +44,18 @@ async def bench() -> Bench:
 
 
 async def circuit(bench: Bench, *steps: Step) -> None:
-    await bench.registries.set_circuit(Circuit(COLLECTIVITE, "*", steps))
+    await set_circuit(bench.registries.history, Circuit(COLLECTIVITE, "*", steps))
 
 
 async def absence(bench: Bench, absent: str, substitute: str, begin: datetime, end: datetime) -> None:
-    await bench.registries.record_delegation(
-        Delegation(new_id(), COLLECTIVITE, absent, substitute, begin, end, "Congés", recorded_at=NOW)
+    await delegate(
+        bench.registries.history,
+        Delegation(new_id(), COLLECTIVITE, absent, substitute, begin, end, "Congés", recorded_at=NOW),
     )
+
+
+async def end_mandate(bench: Bench, mandate_id: UUID, at: datetime, reason: str) -> None:
+    await say(bench.registries.history, MandateEnded(mandate_id=mandate_id, ended_at=at, reason=reason))
 
 
 # --- Signing -------------------------------------------------------------------------------------------------
@@ -188,7 +196,7 @@ async def test_a_mandate_that_ended_between_the_two_requests_is_refused_at_the_s
     flux_id = await bench.waiting(sample(1))
     prepared = await bench.prepare([flux_id])
     (mandate,) = await bench.registries.mandates(COLLECTIVITE)
-    await bench.registries.end_mandate(mandate.mandate_id, NOW + timedelta(minutes=1), "Démission", "admin")
+    await end_mandate(bench, mandate.mandate_id, NOW + timedelta(minutes=1), "Démission")
     bench.now += timedelta(minutes=2)
     assert refusal((await bench.complete(prepared))[flux_id]) == "mandate.ended"
     assert isinstance(await bench.last(flux_id), SignatureRequested)
@@ -197,7 +205,7 @@ async def test_a_mandate_that_ended_between_the_two_requests_is_refused_at_the_s
 async def test_a_mandate_that_ended_in_this_very_second_is_refused_at_the_first(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
     (mandate,) = await bench.registries.mandates(COLLECTIVITE)
-    await bench.registries.end_mandate(mandate.mandate_id, NOW, "Démission", "admin")
+    await end_mandate(bench, mandate.mandate_id, NOW, "Démission")
     assert NOW.microsecond
     assert refusal(by_flux(await bench.prepare([flux_id]))[flux_id]) == "mandate.ended"
 
@@ -206,7 +214,7 @@ async def test_a_new_mandate_does_not_cover_a_date_before_it(bench: Bench) -> No
     flux_id = await bench.waiting(sample(1))
     prepared = await bench.prepare([flux_id])
     (mandate,) = await bench.registries.mandates(COLLECTIVITE)
-    await bench.registries.end_mandate(mandate.mandate_id, NOW + timedelta(minutes=1), "Réélection", "admin")
+    await end_mandate(bench, mandate.mandate_id, NOW + timedelta(minutes=1), "Réélection")
     await bench.mandate(MAYOR, valid_from=NOW + timedelta(minutes=1))
     bench.now += timedelta(minutes=2)
     assert refusal((await bench.complete(prepared))[flux_id]) == "mandate.ended"
@@ -425,7 +433,8 @@ async def test_a_flux_that_waited_for_a_person_is_sealed_once_the_seal_was_chose
     bench: Bench,
 ) -> None:
     flux_id = await bench.waiting(sample(1))
-    bench.seal = sealed_by(signer(), COLLECTIVITE)
+    bench.seal = sealed_by(signer())
+    await say(bench.registries.history, an.seal_chosen)
     await bench.parapheur.restart(flux_id, "Le cachet est choisi", caller("amina", Role.GESTIONNAIRE))
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.READY

@@ -13,13 +13,14 @@ from prometheus_client import REGISTRY
 from services.signature import expiry
 from services.signature.adapters.seal import KeySeal
 from services.signature.expiry import Expiry
-from services.signature.mandates import Mandate
-from services.signature.registries import NamedCertificate
+from services.signature.mandates import Mandate, NamedCertificate
 from shared.errors import UnavailableError
+from shared.facts.collectivite import MandateEnded
 from shared.facts.envelope import new_id
 from shared.web.auth import Role
 from signing.trust import TrustList
 from tests.fakes.memory_registries import MemoryRegistries
+from tests.granting import grant, say
 from tests.parapheur import DEPUTY, MAYOR, caller, sealed_by
 from tests.pki import Holder, intermediate, issue, root, rsa_key, signer
 from tests.real.platform import COLLECTIVITE
@@ -68,13 +69,13 @@ class Bench:
             "act": "Procès-verbal d'élection",
             "valid_from": NOW - 30 * DAY,
             "valid_until": None,
-            "certificate_sha256": "" if until is None else f"{len(self.registries.recorded_mandates):064x}",
+            "certificate_sha256": "" if until is None else f"{len(self.registries.history.log):064x}",
             "certificate_until": until,
             "recorded_at": NOW,
             **changes,
         }
         mandate = Mandate(**values)  # type: ignore[arg-type]
-        await self.registries.record_mandate(mandate, "")
+        await grant(self.registries.history, mandate)
         return mandate
 
     async def names(self, *collectivites: str) -> list[str]:
@@ -188,7 +189,10 @@ async def test_a_mandate_counts_while_it_holds_and_when_it_names_a_certificate()
     await bench.mandate("fini", NOW + DAY, valid_until=NOW)
     ended = await bench.mandate("arrete", NOW + DAY)
     await bench.mandate("en cours", NOW + DAY, valid_until=NOW + DAY)
-    await bench.registries.end_mandate(ended.mandate_id, NOW - SECOND, "Démission", "karim")
+    await say(
+        bench.registries.history,
+        MandateEnded(mandate_id=ended.mandate_id, ended_at=NOW - SECOND, reason="Démission"),
+    )
     assert await bench.names() == ["En Cours"]
 
 
@@ -231,7 +235,10 @@ async def test_what_was_replaced_is_counted_no_more(monkeypatch: pytest.MonkeyPa
     old = await bench.mandate(MAYOR, NOW + 10 * DAY)
     async with bench.watched():
         assert expiring("mandate") == 1
-        await bench.registries.end_mandate(old.mandate_id, NOW - SECOND, "Carte renouvelée", "karim")
+        await say(
+            bench.registries.history,
+            MandateEnded(mandate_id=old.mandate_id, ended_at=NOW - SECOND, reason="Carte renouvelée"),
+        )
         await bench.mandate(MAYOR, NOW + LASTING)
         await turns()
         assert expiring("mandate") == 0

@@ -16,6 +16,7 @@ from shared.facts.lifecycle import State, fold
 from signing import xades
 from signing.certificates import fingerprint
 from tests import examples as an
+from tests.granting import say, set_circuit
 from tests.parapheur import MAYOR, STATED, Bench, HeldKey, caller, sealed_by
 from tests.pki import Holder, crl, hostile_holder, intermediate, issue, rsa_key, signer
 from tests.real.platform import COLLECTIVITE, sample
@@ -23,14 +24,16 @@ from tests.signing import NOW, signed_after, verify_both
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(seal=sealed_by(signer(), COLLECTIVITE))
+async def bench() -> Bench:
+    made = Bench(seal=sealed_by(signer()))
+    await say(made.registries.history, an.seal_chosen)
+    return made
 
 
 @pytest.fixture
 def people() -> Bench:
-    """Nobody chose the seal."""
-    return Bench()
+    """There is a seal, and nobody chose it."""
+    return Bench(seal=sealed_by(signer()))
 
 
 def signed_elsewhere(content: bytes, holder: Holder | None = None) -> bytes:
@@ -64,13 +67,21 @@ async def test_a_redelivery_signs_nothing_again(bench: Bench) -> None:
     assert bench.documents.contents == stored
 
 
-async def test_the_seal_is_for_those_who_chose_it(bench: Bench) -> None:
-    bench.seal = sealed_by(signer(), "219900017")
-    (requested,) = await bench.hear(await bench.validated(sample(1)))
+async def test_the_seal_is_for_those_who_chose_it(people: Bench) -> None:
+    await say(people.registries.history, an.seal_chosen, collectivite="219900017")
+    (requested,) = await people.hear(await people.validated(sample(1)))
     assert isinstance(requested, SignatureRequested)
     assert [step.kind for step in requested.circuit] == ["signature"]
-    bench.seal = sealed_by(signer(), "*")
-    assert len(await bench.hear(await bench.validated(sample(2)))) == 3
+    await say(people.registries.history, an.seal_chosen, collectivite="*")
+    assert len(await people.hear(await people.validated(sample(2)))) == 3
+
+
+async def test_the_seal_that_was_chosen_for_all_signs_for_nobody_who_left_it(people: Bench) -> None:
+    await say(people.registries.history, an.seal_chosen, collectivite="*")
+    await say(people.registries.history, an.seal_left)
+    (requested,) = await people.hear(await people.validated(sample(1)))
+    assert isinstance(requested, SignatureRequested)
+    assert [step.kind for step in requested.circuit] == ["signature"]
 
 
 async def test_a_seal_out_of_date_waits_and_loses_nothing(bench: Bench) -> None:
@@ -83,16 +94,16 @@ async def test_a_seal_out_of_date_waits_and_loses_nothing(bench: Bench) -> None:
 
 
 async def test_a_seal_that_nobody_trusts_waits_for_the_host_and_blames_no_flux(bench: Bench) -> None:
-    bench.seal = sealed_by(issue("Cachet inconnu", rsa_key(9)), COLLECTIVITE)
+    bench.seal = sealed_by(issue("Cachet inconnu", rsa_key(9)))
     event = await bench.validated(sample(1))
     with pytest.raises(UnavailableError, match="Cachet inconnu"):
         await bench.hear(event)
-    bench.seal = sealed_by(signer(), COLLECTIVITE)
+    bench.seal = sealed_by(signer())
     assert len(await bench.hear(event)) == 3
 
 
 async def test_after_the_last_visa_the_seal_signs(bench: Bench) -> None:
-    await bench.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
+    await set_circuit(bench.registries.history, Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
     flux_id = await bench.waiting(sample(1))
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
     await bench.parapheur.give_visa([flux_id], "", caller("amina"))
@@ -101,9 +112,9 @@ async def test_after_the_last_visa_the_seal_signs(bench: Bench) -> None:
 
 
 async def test_a_seal_taken_away_leaves_the_flux_waiting(bench: Bench) -> None:
-    await bench.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
+    await set_circuit(bench.registries.history, Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("seal"))))
     flux_id = await bench.waiting(sample(1))
-    bench.seal = None
+    await say(bench.registries.history, an.seal_left)
     await bench.parapheur.give_visa([flux_id], "", caller("amina"))
     await bench.hear_all(flux_id)
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
@@ -138,20 +149,23 @@ async def test_a_cancelled_flux_is_not_signed(bench: Bench) -> None:
 
 
 async def test_the_circuit_of_the_kind_of_flux_applies_and_is_written_down(people: Bench) -> None:
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("signature"),)))
-    await people.registries.set_circuit(
-        Circuit(COLLECTIVITE, "mixte", (Step("signature", ("camille",), "depense"), Step("signature", (), "recette")))
+    await set_circuit(people.registries.history, Circuit(COLLECTIVITE, "*", (Step("signature"),)))
+    await set_circuit(
+        people.registries.history,
+        Circuit(
+            COLLECTIVITE, "mixte", (Step("signature", ("camille",), "depense"), Step("signature", (), "recette"))
+        ),
     )
     (requested,) = await people.hear(await people.validated(sample(1, depense_bordereaux=2, recette_bordereaux=1)))
     assert isinstance(requested, SignatureRequested)
     assert [(len(step.elements), step.any_of) for step in requested.circuit] == [(2, ("camille",)), (1, ())]
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "mixte", (Step("signature", ("autre",)),)))
+    await set_circuit(people.registries.history, Circuit(COLLECTIVITE, "mixte", (Step("signature", ("autre",)),)))
     assert fold(one.data for one in people.history.log).circuit == requested.circuit
 
 
 async def test_a_step_that_would_sign_nothing_is_left_out(people: Bench) -> None:
     steps = (Step("signature", (), "depense"), Step("signature", (), "recette"))
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", steps))
+    await set_circuit(people.registries.history, Circuit(COLLECTIVITE, "*", steps))
     (requested,) = await people.hear(await people.validated(sample(1)))
     assert isinstance(requested, SignatureRequested)
     assert len(requested.circuit) == 1
@@ -159,7 +173,7 @@ async def test_a_step_that_would_sign_nothing_is_left_out(people: Bench) -> None
 
 async def test_a_flux_signed_as_a_whole_is_signed_at_the_last_signing_step(people: Bench) -> None:
     steps = (Step("signature", (), "depense"), Step("visa"), Step("signature", (), "recette"), Step("visa"))
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", steps))
+    await set_circuit(people.registries.history, Circuit(COLLECTIVITE, "*", steps))
     (requested,) = await people.hear(await people.validated(sample(1, has_bordereau_ids=False)))
     assert isinstance(requested, SignatureRequested)
     assert [step.kind for step in requested.circuit] == ["visa", "signature", "visa"]
@@ -177,7 +191,9 @@ async def test_a_flux_that_comes_signed_is_verified_and_kept_as_it_is(people: Be
 
 
 async def test_a_flux_that_comes_signed_still_needs_the_visas_of_its_circuit(people: Bench) -> None:
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("signature"))))
+    await set_circuit(
+        people.registries.history, Circuit(COLLECTIVITE, "*", (Step("visa", ("amina",)), Step("signature")))
+    )
     content = signed_elsewhere(sample(1))
     flux_id = await people.waiting(content)
     flux = await people.flux(flux_id)
@@ -250,7 +266,9 @@ async def test_a_signature_that_does_not_hold_is_refused_with_its_reason(people:
 
 async def test_a_certificate_revoked_meanwhile_stops_what_was_about_to_leave(people: Bench) -> None:
     await people.mandate(MAYOR)
-    await people.registries.set_circuit(Circuit(COLLECTIVITE, "*", (Step("signature"), Step("visa", ("amina",)))))
+    await set_circuit(
+        people.registries.history, Circuit(COLLECTIVITE, "*", (Step("signature"), Step("visa", ("amina",))))
+    )
     flux_id = await people.waiting(sample(1))
     await people.sign(flux_id)
     revoking = crl(intermediate(), [(signer(), NOW - timedelta(hours=1), None)])
