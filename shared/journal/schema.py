@@ -1,6 +1,7 @@
 """Creates and upgrades the database: each SQL step once, in the order of its number, in one transaction each.
 
 The steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
+No step grants anything: what each login may do is made what `shared.journal.grants` declares at the end of each run.
 """
 
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 import asyncpg
+
+from shared.journal.logins import apply_grants
 
 _LOCK = 0x48454C31  # one migration at a time, whoever starts it
 
@@ -19,7 +22,7 @@ create table if not exists schema_step (
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply the steps that this database has not seen.
+    """Apply the steps that this database has not seen, then what each login may do.
 
     Args:
         dsn: a login that owns the schema.
@@ -40,6 +43,7 @@ async def migrate(dsn: str) -> list[str]:
                 await connection.execute(step.read_text("utf-8"))
                 await connection.execute("insert into schema_step (name) values ($1)", step.name)
             applied.append(step.name)
+        await apply_grants(connection)
         return applied
     finally:
         await connection.close()

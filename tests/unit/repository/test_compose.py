@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 from prometheus_client.metrics import MetricWrapperBase
 
 from local.ports import APIS, SERVICES
-from local.postgres.database import login_of
 from shared import metrics
-from shared.bus.topics import SERVICES_THAT_CONSUME
+from shared.facts.recorders import SERVICES_THAT_CONSUME
+from shared.journal.grants import login_of
 from shared.runtime.settings import HttpSettings
 
 ROOT = Path(__file__).parents[3]
