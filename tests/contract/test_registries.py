@@ -29,7 +29,7 @@ async def registries(request: pytest.FixtureRequest) -> AsyncIterator[Registries
             yield MemoryRegistries()
             return
         test_database: TestDatabase = request.getfixturevalue("test_database")
-        dsn = test_database.dsn("heliotrope_service")
+        dsn = test_database.dsn("heliotrope_signature")
         yield PostgresRegistries(await stack.enter_async_context(Database(dsn)))
 
 

@@ -185,7 +185,7 @@ class Bench:
 @pytest.fixture
 async def database(test_database: TestDatabase) -> AsyncIterator[Database]:
     """Lend a fresh database, as the role that the services have."""
-    async with Database(test_database.dsn("heliotrope_service")) as opened:
+    async with Database(test_database.dsn("heliotrope_ack")) as opened:
         yield opened
 
 

@@ -172,7 +172,7 @@ async def to_openssh(folder: Path) -> AsyncIterator[tuple[object, ...]]:
 @asynccontextmanager
 async def bench_on(test_database: TestDatabase, folder: Path, far: object) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(test_database.dsn("heliotrope_service")))
+        database = await stack.enter_async_context(Database(test_database.dsn("heliotrope_gateway")))
         documents = InterruptedDocuments(open_store(f"file://{folder / 'documents'}"))
         parts = await stack.enter_async_context(far)  # type: ignore[arg-type,var-annotated]
         bench = Bench(DyingHistory(database), documents, *parts)

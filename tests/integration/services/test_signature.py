@@ -226,7 +226,7 @@ class Bench:
 async def bench(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[Bench]:
     """The mayor and the deputy have a mandate; nobody set a circuit."""
     async with (
-        Database(test_database.dsn("heliotrope_service"), timeout_seconds=5) as database,
+        Database(test_database.dsn("heliotrope_signature"), timeout_seconds=5) as database,
         opened(database, tmp_path) as made,
     ):
         await made.mandate(MAYOR)

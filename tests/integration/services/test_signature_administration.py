@@ -97,7 +97,7 @@ class Bench:
 @pytest.fixture
 async def bench(test_database: TestDatabase) -> AsyncIterator[Bench]:
     """The caller administers the commune, unless a request says otherwise; the other commune chose the seal."""
-    async with Database(test_database.dsn("heliotrope_service"), timeout_seconds=5) as database:
+    async with Database(test_database.dsn("heliotrope_signature"), timeout_seconds=5) as database:
         registries = PostgresRegistries(database)
         app = service_app("signature", "", checks={})
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -715,7 +715,7 @@ async def test_a_service_has_no_right_to_change_a_registry(
     bench: Bench, test_database: TestDatabase, table: str, change: str
 ) -> None:
     await fill(bench)
-    async with Database(test_database.dsn("heliotrope_service")) as service:
+    async with Database(test_database.dsn("heliotrope_signature")) as service:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match=f"permission denied for table {table}"):
             await service.execute(change)
 

@@ -124,7 +124,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> AsyncIterator[Bench]:
-    async with Database(test_database.dsn("heliotrope_service"), timeout_seconds=5) as database:
+    async with Database(test_database.dsn("heliotrope_validation"), timeout_seconds=5) as database:
         history = PostgresHistory(database)
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
         scratch = ScratchFolder(tmp_path)
