@@ -1,19 +1,12 @@
 """The platform's database in the server: its name, who connects to it, its schema."""
 
-from collections.abc import Mapping
-
 import asyncpg
 
 from local.postgres.server import LocalPostgres
+from shared.journal.grants import login_of
 from shared.journal.schema import migrate
 
 DATABASE = "heliotrope"
-_LOGINS: Mapping[str, str] = {"relay": "heliotrope_relay", "history": "heliotrope_history"}
-
-
-def login_of(service: str) -> str:
-    """Return the role that a service connects as."""
-    return _LOGINS.get(service, "heliotrope_service")
 
 
 def dsn_of(service: str, postgres: LocalPostgres, database: str = DATABASE) -> str:

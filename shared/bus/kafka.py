@@ -30,9 +30,10 @@ from aiokafka.errors import (
 )
 
 from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription
-from shared.bus.topics import MESSAGE_BYTES_MAX, SERVICES_THAT_CONSUME, Topic, parked_topic_of, topic_of
+from shared.bus.topics import MESSAGE_BYTES_MAX, Topic, parked_topic_of, topic_of
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
+from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.journal.order import OrderedFact
 from shared.retrying import PAUSE_SECONDS, for_ever
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shared.facts.events import Fact, kind_of
+from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.facts.streams import ALL_FACTS
 
 _DAY_MS = 24 * 3600 * 1000
@@ -10,8 +11,6 @@ PARTITIONS = 6
 # Facts are bounded where they are decided, far below this; Kafka's own limit of 1 MiB would leave little margin.
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 RETENTION_DAYS = 30  # the journal is the truth; a topic only has to outlive the longest outage of a consumer
-
-SERVICES_THAT_CONSUME = ("validation", "signature", "gateway")
 
 
 @dataclass(frozen=True)

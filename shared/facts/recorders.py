@@ -1,4 +1,4 @@
-"""Who records which fact: the one place that says it, from which the database's grants and the documents follow."""
+"""Who records facts, and who hears of them: said here alone; the database's grants and the documents follow."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -98,3 +98,5 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
     ),
     OPERATOR: (MessageReleased,),
 }
+
+SERVICES_THAT_CONSUME: Final = ("validation", "signature", "gateway")

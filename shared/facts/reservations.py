@@ -4,8 +4,9 @@ The journal writes these in the same transaction as the fact, so two requests at
 They can be rebuilt from the facts by this one rule.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pes.numbers import number_of, year_of
 from pes.vocabulary import Bordereau, Header
@@ -38,6 +39,22 @@ DELEGATION = "delegation"
 
 DGFIP = "dgfip"  # the scope of what is unique for the whole platform, as DGFiP sees it
 EVERYWHERE = "*"  # the scope of ids that people choose, and name without saying of which collectivité
+
+# Which kinds of names a fact takes, and gives up: what `reservations_of` and `releases_of` may return. The grants of
+# the database follow from it: a name is released only by a service that records such a fact.
+TAKEN_BY: Final[Mapping[type[Fact], tuple[str, ...]]] = {
+    FluxImported: (DOCUMENT, IDEMPOTENCY_KEY),
+    FluxValidated: (BORDEREAU, NOMFIC),
+    ReplyReceived: (REPLY,),
+    IdentifierRegistered: (BUDGET,),
+}
+RELEASED_BY: Final[Mapping[type[Fact], tuple[str, ...]]] = {
+    FluxCancelled: (DOCUMENT, NOMFIC, BORDEREAU),
+    SignaturesRejected: (NOMFIC, BORDEREAU),
+    FluxRejected: (BORDEREAU,),
+    FluxPartiallyRejected: (BORDEREAU,),
+    IdentifierWithdrawn: (BUDGET,),
+}
 
 
 @dataclass(frozen=True)

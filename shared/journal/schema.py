@@ -1,7 +1,8 @@
 """Creates and upgrades the database: each SQL step once, in the order of its number, then what becomes facts.
 
 All that is missing is done in one transaction: a database is of one version or of the other, never in between. The
-steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
+steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`. At the end
+of each run, what each login may do is made what `shared.journal.grants` declares.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from importlib.resources.abc import Traversable
 import asyncpg
 
 from shared.journal import upgrade
+from shared.journal.logins import apply_grants
 
 _LOCK = 0x48454C31  # one migration at a time, whoever starts it
 
@@ -23,7 +25,7 @@ _APPLIED = "insert into schema_step (name) values ($1)"
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply the steps that this database has not seen.
+    """Apply the steps that this database has not seen, then what each login may do.
 
     Args:
         dsn: a login that owns the schema.
@@ -45,6 +47,7 @@ async def migrate(dsn: str) -> list[str]:
                 await upgrade.decisions_into_facts(connection)
                 applied.append(upgrade.STEP)
             await connection.executemany(_APPLIED, [(name,) for name in applied])
+        await apply_grants(connection)
         return applied
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""The journal: the same promises by the stand-in in memory and by PostgreSQL, with the role that services have."""
+"""The journal: the same promises by the stand-in in memory and by PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
     if request.param == "memory":
         yield MemoryHistory()
         return
-    dsn = request.getfixturevalue("test_database").dsn_of("ingest")
+    dsn = request.getfixturevalue("test_database").dsn()
     async with Database(dsn) as database:
         yield PostgresHistory(database)
 

@@ -1,4 +1,4 @@
-"""The database of a deployment: its logins are made with their passwords, then the schema finds them."""
+"""The database of a deployment: its logins are made with their passwords, and the schema finds them."""
 
 import asyncio
 import os
@@ -10,26 +10,30 @@ import asyncpg
 
 from local.postgres.binaries import find_binaries
 from local.postgres.server import LocalPostgres
+from shared.journal.grants import SERVICES_WITH_A_LOGIN, login_of
 from shared.journal.schema import migrate
 
 ROLES = Path(__file__).parents[3] / "deploy/postgres/roles.sh"
-LOGINS = ("heliotrope_service", "heliotrope_relay", "heliotrope_history")
+LOGINS = [login_of(service) for service in SERVICES_WITH_A_LOGIN]
 
 
-def test_the_logins_have_their_passwords_and_what_each_may_do(tmp_path: Path) -> None:
+def test_each_login_has_its_own_password_before_and_after_the_schema(tmp_path: Path) -> None:
     with LocalPostgres(tmp_path / "postgres") as server:
-        subprocess.run([str(ROLES)], env=environment(server), check=True)
+        make_logins(server, "one")
         asyncio.run(migrate(server.dsn()))
-        passwords, rights = asyncio.run(what_is_known(server.dsn()))
+        first = asyncio.run(passwords(server.dsn()))
+        make_logins(server, "two")
+        second = asyncio.run(passwords(server.dsn()))
     if not server.sockets.is_relative_to(server.folder):
         shutil.rmtree(server.sockets, ignore_errors=True)
-    assert all(passwords[login].startswith("SCRAM-SHA-256$") for login in LOGINS)
-    assert len(set(passwords.values())) == len(LOGINS)
-    assert rights == [
-        ("heliotrope_service", True, False),
-        ("heliotrope_relay", False, True),
-        ("heliotrope_history", False, False),
-    ]
+    assert all(password.startswith("SCRAM-SHA-256$") for password in (*first.values(), *second.values()))
+    assert len({*first.values(), *second.values()}) == 2 * len(LOGINS)
+    assert first.keys() == second.keys() == set(LOGINS)
+
+
+def make_logins(server: LocalPostgres, password: str) -> None:
+    given = {f"{service.upper()}_DB_PASSWORD": f"{password}'s {service}" for service in SERVICES_WITH_A_LOGIN}
+    subprocess.run([str(ROLES)], env=environment(server) | given, check=True)
 
 
 def environment(server: LocalPostgres) -> dict[str, str]:
@@ -38,23 +42,14 @@ def environment(server: LocalPostgres) -> dict[str, str]:
         "PGHOST": str(server.sockets),
         "POSTGRES_USER": "postgres",
         "POSTGRES_DB": "postgres",
-        "SERVICE_DB_PASSWORD": "one",
-        "RELAY_DB_PASSWORD": "two's",
-        "HISTORY_DB_PASSWORD": "three",
     }
 
 
-async def what_is_known(dsn: str) -> tuple[dict[str, str], list[tuple[str, bool, bool]]]:
-    """Return the password of each login, as it is kept, and whether it may append facts and order them."""
+async def passwords(dsn: str) -> dict[str, str]:
+    """Return the password of each login, as it is kept."""
     connection = await asyncpg.connect(dsn)
     try:
-        kept = await connection.fetch("select rolname, rolpassword from pg_authid where rolname = any($1)", LOGINS)
-        may = await connection.fetch(
-            "select name, has_table_privilege(name, 'journal', 'insert') as appends,"
-            " has_table_privilege(name, 'journal_order', 'insert') as orders from unnest($1::text[]) as name",
-            LOGINS,
-        )
+        kept = await connection.fetch("select rolname, rolpassword from pg_authid where rolname like 'heliotrope%'")
     finally:
         await connection.close()
-    rights = [(row["name"], row["appends"], row["orders"]) for row in may]
-    return {row["rolname"]: row["rolpassword"] for row in kept}, rights
+    return {row["rolname"]: row["rolpassword"] for row in kept}

@@ -84,9 +84,15 @@ class WatchedHistory(PostgresHistory):
 
 @dataclass
 class Bench:
-    """An `ack`, a `gateway`, and a local Hélios to which both are connected."""
+    """An `ack`, a `gateway`, and a local Hélios to which both are connected.
+
+    Attributes:
+        history: what `ack` records, as itself; `sending`: what `gateway` does; `others`: what any service does.
+    """
 
     history: WatchedHistory
+    sending: WatchedHistory
+    others: PostgresHistory
     documents: DocumentStore
     helios: Helios
     server: SftpServer
@@ -112,7 +118,7 @@ class Bench:
         channel = SftpChannel(self.server)
         self._opened.append(channel)
         return Sender(
-            history=self.history,
+            history=self.sending,
             documents=self.documents,
             channel=channel,
             now=lambda: NOON,
@@ -139,7 +145,7 @@ class Bench:
             actor="validation",
             at=NOON,
         )
-        return (await self.history.append([first, validated], expected_version=0))[-1]
+        return (await self.others.append([first, validated], expected_version=0))[-1]
 
     async def in_flight(self, pes: bytes = PES) -> Event:
         """Record a flux whose sending is under way, and return its last event."""
@@ -148,14 +154,14 @@ class Bench:
         attempt = an.attempted.model_copy(update={"document": document})
         events = [ready.follow(TransmissionRequested(document=document), actor="gateway", at=NOON)]
         events.append(events[0].follow(attempt, actor="gateway", at=NOON))
-        return (await self.history.append(events, expected_version=2))[-1]
+        return (await self.others.append(events, expected_version=2))[-1]
 
     async def sent(self, pes: bytes = PES) -> UUID:
         """Record a flux that was sent, and return its id."""
         attempted = await self.in_flight(pes)
         assert isinstance(attempted.data, TransmissionAttempted)
         transmitted = FluxTransmitted(remote_name=an.remote_name, document=attempted.data.document)
-        await self.history.append([attempted.follow(transmitted, actor="gateway", at=NOON)], expected_version=4)
+        await self.others.append([attempted.follow(transmitted, actor="gateway", at=NOON)], expected_version=4)
         return attempted.flux_id
 
     def put(self, name: str, content: bytes, modified_at: int | None = None) -> None:
@@ -183,15 +189,10 @@ class Bench:
 
 
 @pytest.fixture
-async def database(test_database: TestDatabase) -> AsyncIterator[Database]:
-    """Lend a fresh database, as the role that the services have."""
-    async with Database(test_database.dsn_of("ack")) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def bench(database: Database, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(test_database: TestDatabase, database: Database, tmp_path: Path) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
+        logins = [Database(test_database.dsn(login)) for login in ("heliotrope_ack", "heliotrope_gateway")]
+        own, sending = [WatchedHistory(await stack.enter_async_context(login)) for login in logins]
         helios = await stack.enter_async_context(Helios(tmp_path / "dgfip"))
         server = SftpServer(
             host="127.0.0.1",
@@ -202,7 +203,7 @@ async def bench(database: Database, tmp_path: Path) -> AsyncIterator[Bench]:
             operation_seconds_max=5,
         )
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
-        bench = Bench(WatchedHistory(database), documents, helios, server)
+        bench = Bench(own, sending, PostgresHistory(database), documents, helios, server)
         stack.push_async_callback(bench.aclose)
         yield bench
 
@@ -236,7 +237,7 @@ async def test_a_reply_may_come_before_its_sending_is_recorded(bench: Bench) -> 
         await bench.helios.next_replies()
         await collect(collector)
 
-    bench.history.before_transmitted = let_the_answer_be_first
+    bench.sending.before_transmitted = let_the_answer_be_first
     gateway = Attempts(Subscription("gateway", {FluxValidated: bench.sender().on_ready}))
     assert (await gateway.attempt("message", event.to_bytes())).outcome is Outcome.DONE
     kinds = [type(past.data) for past in await bench.history.load(event.flux_id)]

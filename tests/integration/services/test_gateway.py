@@ -85,9 +85,11 @@ class Bench:
         server: where the gateway finds it.
         far: the server itself, which can go and come back.
         arrived: what lies at the other end, or was taken there: each file's name and bytes.
+        others: where other services record.
     """
 
     history: DyingHistory
+    others: PostgresHistory
     documents: InterruptedDocuments
     server: SftpServer
     far: Helios | OpenSsh
@@ -117,7 +119,7 @@ class Bench:
         )
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
         signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
-        return (await self.history.append([first, validated, signed], expected_version=0))[-1]
+        return (await self.others.append([first, validated, signed], expected_version=0))[-1]
 
     async def sent(self, flux_id: UUID) -> list[Fact]:
         """Return what the gateway recorded of a flux."""
@@ -172,10 +174,11 @@ async def to_openssh(folder: Path) -> AsyncIterator[tuple[object, ...]]:
 @asynccontextmanager
 async def bench_on(test_database: TestDatabase, folder: Path, far: object) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(test_database.dsn_of("gateway")))
+        owner = await stack.enter_async_context(Database(test_database.dsn()))
+        database = await stack.enter_async_context(Database(test_database.dsn("heliotrope_gateway")))
         documents = InterruptedDocuments(open_store(f"file://{folder / 'documents'}"))
         parts = await stack.enter_async_context(far)  # type: ignore[arg-type,var-annotated]
-        bench = Bench(DyingHistory(database), documents, *parts)
+        bench = Bench(DyingHistory(database), PostgresHistory(owner), documents, *parts)
         stack.push_async_callback(bench.kill)
         yield bench
 

@@ -56,7 +56,7 @@ class Ingest:
 
 @pytest.fixture
 async def ingest(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[Ingest]:
-    async with Database(test_database.dsn_of("ingest"), timeout_seconds=5) as database:
+    async with Database(test_database.dsn("heliotrope_ingest"), timeout_seconds=5) as database:
         history = PostgresHistory(database)
         documents = DocumentStore(open_store(f"file://{tmp_path}"))
         app = service_app("ingest", "", checks={})

@@ -125,7 +125,10 @@ class FailingTrust(FixedTrust):
 
 @dataclass
 class Bench:
-    """The service, the time it is there, and the people around it. The caller is the mayor, unless told otherwise."""
+    """The service, the time it is there, and the people around it. The caller is the mayor, unless told otherwise.
+
+    `history` is open to what any service records.
+    """
 
     http: httpx.AsyncClient
     database: Database
@@ -223,11 +226,11 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(test_database: TestDatabase, database: Database, tmp_path: Path) -> AsyncIterator[Bench]:
     """The mayor and the deputy have a mandate; nobody set a circuit."""
     async with (
-        Database(test_database.dsn_of("signature"), timeout_seconds=5) as database,
-        opened(database, tmp_path) as made,
+        Database(test_database.dsn("heliotrope_signature"), timeout_seconds=5) as own,
+        opened(own, database, tmp_path) as made,
     ):
         await made.mandate(MAYOR)
         await made.mandate(DEPUTY)
@@ -235,8 +238,8 @@ async def bench(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[Be
 
 
 @asynccontextmanager
-async def opened(database: Database, folder: Path) -> AsyncIterator[Bench]:
-    history, registries = PostgresHistory(database), PostgresRegistries(database)
+async def opened(own: Database, database: Database, folder: Path) -> AsyncIterator[Bench]:
+    history, registries = PostgresHistory(own), PostgresRegistries(own)
     documents = MeetingDocuments(open_store(f"file://{folder / 'documents'}"))
     trust, seal = FailingTrust(), sealed_by(issue("Cachet d'essai", rsa_key(3), intermediate()))
 
@@ -253,7 +256,7 @@ async def opened(database: Database, folder: Path) -> AsyncIterator[Bench]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://signature", headers=CAMILLE) as http:
         signing = Signing(history, documents, registries, examiner, None, now)
-        made = Bench(http, database, history, documents, signing, trust, folder)
+        made = Bench(http, database, PostgresHistory(database), documents, signing, trust, folder)
         yield made
 
 

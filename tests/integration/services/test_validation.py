@@ -71,7 +71,7 @@ def pool() -> Iterator[Pool]:
 
 @dataclass
 class Bench:
-    """The service, and what it leaves behind."""
+    """The service, and what it leaves behind; `history` is open to what any service records."""
 
     http: httpx.AsyncClient
     history: PostgresHistory
@@ -102,7 +102,7 @@ class Bench:
             judges=self.judges,
             documents=self.documents,
             scratch=self.scratch,
-            history=self.history,
+            history=self.judges.history,
         )
 
     async def judged(self, content: bytes, collectivite: str = COMMUNE) -> tuple[UUID, Fact]:
@@ -125,12 +125,12 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> AsyncIterator[Bench]:
-    async with Database(test_database.dsn_of("validation"), timeout_seconds=5) as database:
-        history = PostgresHistory(database)
+async def bench(test_database: TestDatabase, database: Database, tmp_path: Path, pool: Pool) -> AsyncIterator[Bench]:
+    async with Database(test_database.dsn("heliotrope_validation"), timeout_seconds=5) as own:
+        history = PostgresHistory(own)
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
         scratch = ScratchFolder(tmp_path)
-        packs, policies = PostgresPacks(database), PostgresPolicies(database)
+        packs, policies = PostgresPacks(own), PostgresPolicies(own)
         judges = Judges(history, packs, policies, pool, scratch, None, lambda: datetime.now(UTC), 64 * MEBIBYTE)
         reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
         app = service_app("validation", "", checks={})
@@ -141,7 +141,7 @@ async def bench(test_database: TestDatabase, tmp_path: Path, pool: Pool) -> Asyn
         app.include_router(administration_routes(administration, caller=caller))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://validation", headers=bearer()) as http:
-            yield Bench(http, history, documents, judges, scratch, tmp_path)
+            yield Bench(http, PostgresHistory(database), documents, judges, scratch, tmp_path)
         await scratch.aclose()
 
 

@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 from prometheus_client.metrics import MetricWrapperBase
 
 from local.ports import APIS, SERVICES
-from local.postgres.database import login_of
 from shared import metrics
-from shared.bus.topics import SERVICES_THAT_CONSUME
+from shared.facts.recorders import SERVICES_THAT_CONSUME
+from shared.journal.grants import SERVICES_WITH_A_LOGIN, login_of
 from shared.runtime.settings import HttpSettings
 
 ROOT = Path(__file__).parents[3]
@@ -111,17 +111,16 @@ def test_a_container_listens_on_the_port_that_its_settings_name(service: str) ->
     assert container.get("ports", []) == ([f"127.0.0.1:{port}:{port}"] if service in APIS else [])
 
 
-@pytest.mark.parametrize("service", [service for service in SERVICES if service != "simulator"])
-def test_a_service_connects_as_the_role_that_the_local_platform_gives_it(service: str) -> None:
-    assert environment_of(service)["DATABASE_URL"].startswith(f"postgresql://{login_of(service)}:")
+def test_every_service_but_the_simulator_has_a_login() -> None:
+    assert set(SERVICES_WITH_A_LOGIN) == set(SERVICES) - {"simulator"}
 
 
-def test_every_role_is_made_with_a_password_before_the_schema() -> None:
-    script = (DEPLOY / "postgres/roles.sh").read_text("utf-8")
-    made = re.findall(r"create role (\w+) login password :'\w+'", script)
-    assert set(made) == {login_of(service) for service in SERVICES if service != "simulator"}
-    needed = set(re.findall(r"(?:\$|getenv \w+ )([A-Z_]+)", script))
-    assert needed == CONTAINERS["postgres"]["environment"].keys() - {"POSTGRES_PASSWORD"}
+@pytest.mark.parametrize("service", SERVICES_WITH_A_LOGIN)
+def test_a_service_connects_as_itself_with_a_password_of_its_own(service: str) -> None:
+    password = f"${{{service.upper()}_DB_PASSWORD:?password of {service}}}"
+    url = CONTAINERS[service]["environment"]["DATABASE_URL"]
+    assert url == f"postgresql://{login_of(service)}:{password}@postgres/heliotrope"
+    assert CONTAINERS["postgres"]["environment"][f"{service.upper()}_DB_PASSWORD"] == password
 
 
 def test_the_schema_and_the_topics_are_there_before_any_service() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.facts.events import RefusedBordereau
+from shared.facts.events import Fact, RefusedBordereau
 from shared.facts.reservations import (
     BORDEREAU,
     DELEGATION,
@@ -10,7 +10,9 @@ from shared.facts.reservations import (
     IDEMPOTENCY_KEY,
     MANDATE,
     NOMFIC,
+    RELEASED_BY,
     REPLY,
+    TAKEN_BY,
     Release,
     Reservation,
     bordereau_reservation,
@@ -99,6 +101,18 @@ def test_other_facts_take_nothing_and_give_nothing_up() -> None:
     assert reservations_of(an.signed, an.collectivite) == ()
     assert releases_of(an.imported) == ()
     assert releases_of(an.acknowledged) == ()
+
+
+def test_what_a_fact_takes_and_gives_up_is_what_is_declared_of_it() -> None:
+    keyed = an.imported.model_copy(update={"idempotency_key": "k"})
+    refused = (RefusedBordereau(domain="depense", exercice="2026", number="0100"),)
+    partly = an.partially_rejected.model_copy(update={"refused": refused})
+    facts = {type(fact): fact for fact in vars(an).values() if isinstance(fact, Fact)}
+    facts |= {type(fact): fact for fact in (keyed, partly, an.validated)}
+    for kind, fact in facts.items():
+        taken = {name.kind for name in reservations_of(fact, an.collectivite)}
+        assert taken == set(TAKEN_BY.get(kind, ())), kind
+        assert {release.kind for release in releases_of(fact)} == set(RELEASED_BY.get(kind, ())), kind
 
 
 def test_a_cancellation_gives_up_the_file_and_keeps_the_key() -> None:

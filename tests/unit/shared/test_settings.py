@@ -16,7 +16,7 @@ from shared.runtime.settings import HttpSettings, ServiceSettings
 from shared.runtime.sftp import SftpSettings
 
 GOOD = {
-    "DATABASE_URL": "postgresql://heliotrope_service:hidden@db/heliotrope",
+    "DATABASE_URL": "postgresql://heliotrope_ingest:hidden@db/heliotrope",
     "DOCUMENTS_URL": "file:///var/lib/heliotrope",
     "SFTP_HOST": "sftp.example",
     "SFTP_LOGIN": "heliotrope",
