@@ -117,6 +117,14 @@ async def test_of_many_appends_on_one_version_one_wins(history: History) -> None
     assert len(await history.load(first.flux_id)) == 2
 
 
+async def test_the_same_appended_many_times_at_once_to_one_stream_takes_its_names_once(history: History) -> None:
+    flux_id = new_id()
+    attempts = (history.append([event(imported(), flux_id)], expected_version=0) for _ in range(6))
+    answers = await asyncio.gather(*attempts, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert [type(one) for one in refused] == [VersionConflictError] * 5
+
+
 async def test_the_same_file_of_one_collectivite_names_the_flux_that_has_it(history: History) -> None:
     first = await start(history, imported())
     with pytest.raises(NameTakenError) as taken:
