@@ -49,7 +49,9 @@ _TABLES: Final[Mapping[str, Tables]] = {
 
 SERVICES_WITH_A_LOGIN: Final = tuple(_TABLES)
 OF_THE_OWNER_ALONE: Final = ("projection", "schema_step")
-WITH_ROW_POLICIES: Final = ("journal", "reservation", "consumer_cursor", "parked")
+_READ_WHOLE: Final[tuple[str, ...]] = ("journal", "reservation")
+_KEPT_BY_GROUP: Final[tuple[str, ...]] = ("consumer_cursor", "parked")
+WITH_ROW_POLICIES: Final = (*_READ_WHOLE, *_KEPT_BY_GROUP)
 
 # An event says its kind in its body too, and that is what is read: the two must agree. (`json` refuses a NUL.)
 _SAYS_ITS_KIND: Final = r"(((replace(body, '\u0000'::text, '\u0001'::text))::json ->> 'kind'::text) = kind)"
@@ -118,7 +120,7 @@ def grants_of(service: str) -> list[str]:
 def policies_of(service: str) -> Iterator[Policy]:
     """Yield the row policies of a login."""
     login, tables = login_of(service), tables_of(service)
-    for table in (table for table in ("journal", "reservation") if table in tables):
+    for table in [name for name in _READ_WHOLE if name in tables]:
         yield Policy(table, f"{service}_reads", login, "SELECT", qual="true")
     if kinds := kinds_of(service):
         check = f"({_kind_among(kinds)} AND {_SAYS_ITS_KIND})"
@@ -127,7 +129,7 @@ def policies_of(service: str) -> Iterator[Policy]:
         yield Policy("reservation", f"{service}_takes", login, "INSERT", with_check=_kind_among(taken))
     if released := released_by(service):
         yield Policy("reservation", f"{service}_releases", login, "DELETE", qual=_kind_among(released))
-    for table in (table for table in ("consumer_cursor", "parked") if table in tables):
+    for table in [name for name in _KEPT_BY_GROUP if name in tables]:
         own = f"(consumer_group = '{service}'::text)"
         yield Policy(table, f"{service}_keeps_its_own", login, "ALL", qual=own, with_check=own)
 

@@ -314,6 +314,23 @@ async def test_a_login_is_nobody_special(owner: Connection) -> None:
     assert [tuple(row) for row in rows] == [(login, False, timeout, False) for login in sorted(logins)]
 
 
+async def test_a_table_of_whoever_appends_never_stands_in_for_one_of_ours(
+    owner: Connection, test_database: TestDatabase
+) -> None:
+    await owner.execute(
+        """
+        create table seen (kind text);
+        create function project_seen(fact journal) returns void language sql as 'insert into seen values (fact.kind)';
+        call add_projection('seen', array['flux.transmitted.v1'], array['seen'], 'project_seen');
+        """
+    )
+    await owner.execute(f"grant temporary on database {test_database.name} to heliotrope_gateway")
+    async with as_service(test_database, "gateway") as gateway:
+        await gateway.execute("create temporary table seen (kind text)")
+        await gateway.execute(RECORD, *recorded(an.transmitted))
+    assert await owner.fetchval("select kind from seen") == an.transmitted.kind
+
+
 # --- Plans -------------------------------------------------------------------------------------------------------
 
 
