@@ -47,6 +47,8 @@ TAKEN_BY: Final[Mapping[type[Fact], tuple[str, ...]]] = {
     FluxValidated: (BORDEREAU, NOMFIC),
     ReplyReceived: (REPLY,),
     IdentifierRegistered: (BUDGET,),
+    MandateGranted: (MANDATE,),
+    DelegationGiven: (DELEGATION,),
 }
 RELEASED_BY: Final[Mapping[type[Fact], tuple[str, ...]]] = {
     FluxCancelled: (DOCUMENT, NOMFIC, BORDEREAU),

@@ -103,7 +103,7 @@ def test_a_projection_is_made_again_from_the_journal(test_database: TestDatabase
 
 @pytest.mark.parametrize(
     ("names", "role", "exit_code", "said"),
-    [(["absent"], "postgres", 2, "Projection inconnue"), ([], "heliotrope_service", 1, "La base a refusé")],
+    [(["absent"], "postgres", 2, "Projection inconnue"), ([], "heliotrope_validation", 1, "La base a refusé")],
 )
 def test_a_projection_that_is_not_there_or_not_ones_own_is_not_made_again(
     test_database: TestDatabase, names: list[str], role: str, exit_code: int, said: str

@@ -723,7 +723,7 @@ async def test_what_is_said_of_a_control_is_a_fact_once(bench: Bench, database: 
 
 async def test_only_facts_change_what_packs_and_controls_are(bench: Bench, test_database: TestDatabase) -> None:
     await bench.judges.packs.keep(built_in())
-    async with Database(test_database.dsn("heliotrope_service")) as service:
+    async with Database(test_database.dsn("heliotrope_validation")) as service:
         for statement in (
             "insert into control_policy select * from control_policy",
             "insert into schema_pack select * from schema_pack",

@@ -12,18 +12,19 @@ from shared.journal.grants import (
     taken_by,
 )
 
+COLUMNS = "stream_id, version, event_id, collectivite, kind, body"
 BODY_AGREES = r"(((replace(body, '\u0000'::text, '\u0001'::text))::json ->> 'kind'::text) = kind)"
 
 
 def test_the_grants_of_a_login_are_always_the_same_text() -> None:
-    assert grants_of("ack") == [
-        "revoke all on all tables in schema public from heliotrope_ack",
-        "revoke all on all sequences in schema public from heliotrope_ack",
-        "revoke all on all routines in schema public from heliotrope_ack",
-        "revoke all on schema public from heliotrope_ack",
-        "grant usage on schema public to heliotrope_ack",
-        "grant select, insert (stream_id, version, event_id, collectivite, kind, body) on journal to heliotrope_ack",
-        "grant select, insert, delete on reservation to heliotrope_ack",
+    assert grants_of("ingest") == [
+        "revoke all on all tables in schema public from heliotrope_ingest",
+        "revoke all on all sequences in schema public from heliotrope_ingest",
+        "revoke all on all routines in schema public from heliotrope_ingest",
+        "revoke all on schema public from heliotrope_ingest",
+        "grant usage on schema public to heliotrope_ingest",
+        f"grant select, insert ({COLUMNS}) on journal to heliotrope_ingest",
+        "grant select, insert, delete on reservation to heliotrope_ingest",
     ]
 
 
