@@ -3,7 +3,7 @@ create table collectivite (
     siren     text primary key,
     name      text not null,
     state     text not null,
-    -- The one that it chose; empty when it chose none.
+    -- The one that it chose; empty when it chose none. `gateway` reads it.
     channel   text not null default '',
     opened_at timestamptz not null
 );
