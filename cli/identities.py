@@ -20,9 +20,14 @@ _NOT_OPEN = "collectivite-not-open"
 def unregistered(api: Api, siren: str, path: Path) -> list[Identifier]:
     """Return what a file names and is not registered for a collectivité; only the platform judges, this informs.
 
+    Nothing, for a file of another SIREN: there is no step that lets it through.
+
     Raises:
         CommandRefusedError: the caller may not see the collectivité.
     """
+    named = named_in(path)
+    if any(isinstance(one, Siret) and not one.siret.startswith(siren) for one in named):
+        return []
     url = f"{api.url(SERVICE)}/v1/collectivites/{siren}"
     try:
         answer = api.send(SERVICE, lambda client: client.get(url))
@@ -31,7 +36,7 @@ def unregistered(api: Api, siren: str, path: Path) -> list[Identifier]:
             raise
         answer = {}
     known = {READ.validate_python(one["identifier"]) for one in members_of(answer, "identifiers")}
-    return [one for one in named_in(path) if one not in known]
+    return [one for one in named if one not in known]
 
 
 def named_in(path: Path) -> Sequence[Identifier]:

@@ -165,7 +165,7 @@ CONTROLS = (
     Control(
         "pes.header",
         "blocking",
-        "NomFic, IdPost, CodCol et CodBud sont présents et ont leur forme",
+        "NomFic, IdPost, CodCol et CodBud sont présents, une fois, et ont leur forme",
         "A8, A9, E4, helios.md 2.2",
         "ordonnateur",
         _SETTINGS,

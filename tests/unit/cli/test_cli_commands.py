@@ -73,6 +73,7 @@ def test_every_command_can_answer_in_json(command: tuple[str, ...]) -> None:
         (["token", "camille", "--role", "maire@213499908"], "Rôle mal écrit"),
         (["token", "camille", "--role", "signataire@21349990"], "Rôle mal écrit"),
         (["bus", "parked", "release"], "Messages à préciser"),
+        (["collectivites", "identifiers", "add"], "il manque"),
         (["bus", "parked", "release", "a", "--all"], "Messages à préciser"),
     ],
 )
