@@ -193,6 +193,9 @@ def _tell(siren: str, answer: Mapping[str, object]) -> None:
         done = "est contrôlé de nouveau" if flux["is_judged_anew"] else f"est : {flux['on_screen']}"
         hint = "" if flux["is_judged_anew"] or flux["state"] != "invalid" else " ; il a d'autres anomalies"
         say(f"Le flux {flux['flux_id']} {done}{hint}.")
+    if isinstance(others := answer.get("others_judged_anew"), list) and others:
+        single, several = "flux refusé pour cela seul est contrôlé", "flux refusés pour cela seul sont contrôlés"
+        say(f"{wording.count(len(others), single, several)} de nouveau.")
 
 
 def _given(sirets: Sequence[str] | None, budgets: Sequence[str] | None) -> list[Identifier]:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 from services.validation import identity
 from services.validation.ports import Collectivites
 from services.validation.reports import blocking
-from shared.errors import NameTakenError, RequestRefusedError, Why
+from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import Identifier
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact
+from shared.facts.events import Fact, FluxInvalidated, kind_of
 from shared.facts.lifecycle import Flux
 from shared.facts.lifecycles.collectivite import Collectivite, fold
 from shared.facts.streams import collectivite_stream
@@ -29,6 +29,7 @@ from shared.web.texts import Reason
 WhoDependency = Callable[..., Awaitable[Caller]]
 SirenInPath = Annotated[str, Path(pattern=r"^[0-9]{9}$")]
 IDENTIFIERS_MAX = 500
+JUDGED_ANEW_MAX = 500
 _WRITTEN: TypeAdapter[Sequence[Identifier]] = TypeAdapter(Sequence[Identifier])
 
 
@@ -99,7 +100,7 @@ class Identities:
         return {"siren": siren, "seen": [asdict(one) | {"identifier": one.identifier.model_dump()} for one in found]}
 
     async def register(self, siren: str, asked: Registration, who: Caller) -> dict[str, object]:
-        """Register identifiers, and have the flux that was refused for them judged anew.
+        """Register identifiers, and have every flux that was refused for nothing else judged anew.
 
         Raises:
             RequestRefusedError: the caller may not; there is no such flux, or it does not say who it is from; another
@@ -115,7 +116,9 @@ class Identities:
         answer = _answer(collectivite, siren, recorded)
         if asked.flux_id is not None:
             answer["flux"] = await self._judge_anew(asked.flux_id, collectivite, asked.reason, who)
-        return answer
+        others = await self._refused(siren) if recorded else []
+        anew = [one for one in others if await self._is_judged_anew(one, collectivite, asked.reason, who)]
+        return answer | {"others_judged_anew": [str(one) for one in anew]}
 
     async def withdraw(self, siren: str, asked: Withdrawal, who: Caller) -> dict[str, object]:
         """Withdraw identifiers: the next flux that names one is refused."""
@@ -147,6 +150,17 @@ class Identities:
             f"Le flux est dans l'état « {known.flux.on_screen} », et son SIRET, son poste, son CodCol et son CodBud "
             "n'ont pas pu être lus. Attendez la fin de son contrôle, ou corrigez d'abord ses autres anomalies.",
         )
+
+    async def _refused(self, siren: str) -> Sequence[UUID]:
+        """Return the last flux of a collectivité that validation refused, so many at most."""
+        refused = await self.history.whose_last_fact_is(kind_of(FluxInvalidated), [siren])
+        return refused[-JUDGED_ANEW_MAX:]
+
+    async def _is_judged_anew(self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller) -> bool:
+        try:
+            return bool((await self._judge_anew(flux_id, collectivite, reason, who))["is_judged_anew"])
+        except UnknownFactError:
+            return False  # a newer version looks after it
 
     async def _judge_anew(
         self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller

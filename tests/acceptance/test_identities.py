@@ -51,11 +51,11 @@ def test_a_flux_of_an_unknown_collectivite_passes_after_one_step(platform: Runni
     seen = ("collectivites", "identifiers", "add", "--seen", "--collectivite", SIREN, *REASON)
     unseen = platform.heliotrope(*seen)  # nobody answers the question
     assert (unseen.returncode, "CodCol 320" in unseen.stderr) == (1, True)
-    assert "CodCol 320" in done(platform.heliotrope(*seen, "--yes"))
+    told = done(platform.heliotrope(*seen, "--yes"))
+    assert "CodCol 320" in told
+    assert "1 flux refusé pour cela seul est contrôlé de nouveau" in told
     assert platform.heliotrope(*seen, "--yes").returncode == 1  # nothing is left
-    assert "est contrôlé de nouveau" in done(
-        platform.heliotrope("collectivites", "identifiers", "add", other, *REASON)
-    )
+    done(platform.heliotrope("flux", "wait", other, "--state", "acknowledged"))
 
 
 def test_the_budget_of_another_collectivite_is_refused(platform: RunningPlatform) -> None:

@@ -110,10 +110,33 @@ async def test_one_step_ends_what_a_flux_was_refused_for(bench: Bench) -> None:
     assert (answer.json()["recorded"], answer.json()["flux"]["is_judged_anew"]) == ([], False)
 
 
+async def test_every_flux_that_was_refused_for_nothing_else_is_judged_anew(bench: Bench) -> None:
+    first, second = [(await refused(bench, replace(THEIRS, number=number)))[0] for number in (1, 2)]
+    elsewhere, _ = await refused(bench, replace(THEIRS, number=3, cod_bud="07"))
+    ours, _ = await bench.judged(build_sample(replace(OURS, cod_col="777")))
+    answer = await register(bench, flux_id=str(first))
+    assert answer.json()["others_judged_anew"] == [str(second)]
+    for flux_id, expected in (
+        (second, IdentifiersCompleted),
+        (elsewhere, FluxInvalidated),
+        (ours, FluxInvalidated),
+    ):
+        assert isinstance(await bench.last(flux_id), expected)
+
+
 async def test_what_was_registered_otherwise_has_the_flux_judged_anew_too(bench: Bench) -> None:
     flux_id, _ = await refused(bench, THEIRS)
+    answer = await register(bench, identifiers=[one.model_dump() for one in named_in(THEIRS)])
+    assert answer.json()["others_judged_anew"] == [str(flux_id)]
+
+
+async def test_a_flux_that_was_judged_while_it_was_registered_is_judged_anew_when_asked(bench: Bench) -> None:
     await register(bench, identifiers=[one.model_dump() for one in named_in(THEIRS)])
-    answer = await register(bench, flux_id=str(flux_id))
+    event = await bench.imported(build_sample(THEIRS), OTHER_COMMUNE)
+    header = an.header.model_copy(update={"id_coll": THEIRS.siret, "cod_col": THEIRS.cod_col})
+    finding = an.finding.model_copy(update={"code": "identifier.not-registered"})
+    await bench.add(event.flux_id, FluxInvalidated(findings=(finding,), header=header))
+    answer = await register(bench, flux_id=str(event.flux_id))
     assert (answer.json()["recorded"], answer.json()["flux"]["is_judged_anew"]) == ([], True)
 
 
