@@ -7,13 +7,20 @@ from pathlib import Path
 from cli.client_config import COLLECTIVITE_VARIABLE
 
 HEAD_BYTES = 64 * 1024
-_ID_COLL = re.compile(rb"""<(?:[A-Za-z_][\w.-]*:)?IdColl\s[^>]{0,200}?\bV\s*=\s*["']\s*([0-9]{9})[0-9]{0,5}\s*["']""")
+_VALUE = rb"""<(?:[A-Za-z_][\w.-]*:)?%s\s[^>]{0,200}?\bV\s*=\s*["']\s*([0-9A-Z]{1,100})\s*["']"""
+_SIRET = re.compile(r"([0-9]{9})[0-9]{0,5}")
 
 
 def collectivite_of(head: bytes) -> str:
     """Return the SIREN in the IdColl (a SIRET) of a PES, from its first bytes; empty when there is none."""
-    found = _ID_COLL.search(head)
-    return found.group(1).decode("ascii") if found else ""
+    found = _SIRET.fullmatch(value_in(head, "IdColl"))
+    return found[1] if found else ""
+
+
+def value_in(head: bytes, name: str) -> str:
+    """Return the code in the first element of a name, in the first bytes of a PES; empty when there is none."""
+    found = re.search(_VALUE % name.encode("ascii"), head)
+    return found[1].decode("ascii") if found else ""
 
 
 def choose_collectivite(path: Path, *, asked: str, environ: Mapping[str, str], default: str) -> str:

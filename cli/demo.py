@@ -10,6 +10,7 @@ from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
 from cli.errors import CommandRefusedError, ExitCode
 from cli.findings import show_findings, show_rejections
+from cli.identities import register, unregistered, written
 from cli.output import console, emit, say, show
 from cli.timeline import members_of, steps_of, table_of
 from cli.uploads import Upload, UploadBars, send_file
@@ -19,6 +20,7 @@ from pes.sample import SampleSpec, write_sample
 from shared.facts.lifecycle import State
 
 END_SECONDS_MAX = 60.0
+REASON = "Démonstration de ce fichier (heliotrope demo)"
 _SAMPLE_NAME = re.compile(r"^exemple-(\d{5})\.xml$")
 _SAMPLES_MAX = 99_999
 
@@ -48,6 +50,7 @@ def play(folder: DataFolder, file: Path | None, environ: Mapping[str, str], *, a
     config = read_client_config({**environ, DATA_VARIABLE: str(folder.root)})
     collectivite = choose_collectivite(path, asked="", environ=environ, default=config.collectivite)
     with Api(config) as api:
+        _introduce(api, path, collectivite)
         flux_id = _import(api, path, collectivite)
         waited = wait_for(api, flux_id, None, END_SECONDS_MAX)
         flux = api.read(f"/v1/flux/{flux_id}")
@@ -58,6 +61,13 @@ def play(folder: DataFolder, file: Path | None, environ: Mapping[str, str], *, a
     else:
         _show(flux, events, is_acknowledged=is_acknowledged)
     return ExitCode.DONE if is_acknowledged else ExitCode.REFUSED
+
+
+def _introduce(api: Api, path: Path, collectivite: str) -> None:
+    """Register what the file names its collectivité by: whoever runs this command answers for it, and is told."""
+    if collectivite and (missing := unregistered(api, collectivite, path)):
+        say(f"La démonstration enregistre, pour la collectivité {collectivite} : {written(missing)}.")
+        register(api, collectivite, REASON, missing)
 
 
 def _import(api: Api, path: Path, collectivite: str) -> str:

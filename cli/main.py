@@ -6,6 +6,7 @@ from cli.commands import (
     agent,
     bus,
     checks,
+    collectivites,
     flux,
     installation,
     parapheur,
@@ -36,6 +37,7 @@ app.command("sample", cls=FrenchCommand)(sample.sample)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
 app.command("diff", cls=FrenchCommand)(checks.diff)
 app.add_typer(flux.app, name="flux")
+app.add_typer(collectivites.app, name="collectivites")
 app.add_typer(checks.schemas, name="schemas")
 app.add_typer(validation.controls, name="controls")
 app.add_typer(registries.mandates, name="mandates")

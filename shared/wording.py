@@ -36,6 +36,7 @@ from shared.facts.events import (
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
+    IdentifiersCompleted,
     ReplyReceived,
     ReplyUnmatched,
     Signature,
@@ -81,6 +82,8 @@ def what(fact: Fact) -> str:
             return f"Contrôles non passés : {count(_blocking(fact), 'anomalie bloquante', 'anomalies bloquantes')}"
         case DuplicateAccepted():
             return f"Doublon accepté : {fact.reason}"
+        case IdentifiersCompleted():
+            return f"Identifiants enregistrés, le flux est contrôlé de nouveau : {fact.reason}"
         case ReplyReceived():
             return f"Réponse de la DGFiP reçue : {fact.remote_name}"
         case FluxAcknowledged():

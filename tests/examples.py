@@ -36,6 +36,7 @@ from shared.facts.events import (
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
+    IdentifiersCompleted,
     MandateHeld,
     ReplyError,
     ReplyReceived,
@@ -98,6 +99,7 @@ validated_unsigned = FluxValidated(header=header, bordereaux=(bordereau,), attac
 validated_again = validated.model_copy(update={"nomfic_is_reused": True, "bordereaux": ()})  # takes no name
 invalidated = FluxInvalidated(findings=())
 duplicate_accepted = DuplicateAccepted(reason="Le comptable demande un nouvel envoi.")
+identifiers_completed = IdentifiersCompleted(reason="Budget ouvert au 1er janvier")
 signature_requested = SignatureRequested(elements=("D1",))
 mandate = MandateHeld(
     mandate_id=UUID("01938c00-0000-7000-8000-000000000001"),

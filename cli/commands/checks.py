@@ -103,8 +103,8 @@ def check(files: Files, pack: PackOption = "", *, as_json: AsJson = False) -> No
             for path, judgement in judgements:
                 _show(path, judgement)
             say(
-                "Non vérifié ici : signatures (heliotrope signature verify), doublons avec d'autres flux, antivirus, "
-                "gravités et packs de votre plateforme."
+                "Non vérifié ici : signatures (heliotrope signature verify), SIRET et budgets enregistrés pour la "
+                "collectivité, doublons avec d'autres flux, antivirus, gravités et packs de votre plateforme."
             )
         worst = max(EXIT_CODES[judgement.verdict] for _, judgement in judgements)
         if worst:

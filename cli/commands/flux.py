@@ -13,6 +13,7 @@ from cli.commands.checks import differ, show_difference, show_index
 from cli.errors import CommandError, CommandRefusedError, ExitCode
 from cli.findings import show_findings, show_problem, show_rejections
 from cli.french import FrenchCommand, FrenchGroup
+from cli.identities import unregistered, written
 from cli.options import AsJson, FluxId, environ, moment_of
 from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
 from cli.timeline import members_of, steps_of, table_of, time_of
@@ -64,6 +65,8 @@ def import_files(
                         upload = Upload(path, siren, key=key, is_held=hold)
                         answer = send_file(api, upload, bars.follow(path))
                     _show_import(path, answer, as_json=as_json)
+                    if not as_json:
+                        _tell_the_step(api, path, siren, str(answer["flux_id"]))
                 except CommandRefusedError as error:
                     refused += 1
                     _show_refusal(path, error, as_json=as_json)
@@ -293,6 +296,17 @@ def _show_import(path: Path, answer: Mapping[str, object], *, as_json: bool) -> 
     else:
         size = wording.size(int(str(answer["size"])))
         show(f"{path} : importé ({size}), flux {answer['flux_id']}")
+
+
+def _tell_the_step(api: Api, path: Path, siren: str, flux_id: str) -> None:
+    """Say which one step lets a flux through that names what nobody has registered."""
+    try:
+        missing = unregistered(api, siren, path) if siren else []
+    except CommandError:
+        return  # its judgement says it as well
+    if missing:
+        say(f"Pas encore enregistré pour la collectivité {siren} : {written(missing)}.")
+        say(f"L'administrateur l'enregistre par : heliotrope collectivites identifiers add {flux_id} --reason \"…\"")
 
 
 def _show_refusal(path: Path, error: CommandError, *, as_json: bool) -> None:

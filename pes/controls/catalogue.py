@@ -165,7 +165,7 @@ CONTROLS = (
     Control(
         "pes.header",
         "blocking",
-        "NomFic, IdPost, CodCol et CodBud sont présents et ont leur forme",
+        "NomFic, IdPost, CodCol et CodBud sont présents, une fois, et ont leur forme",
         "A8, A9, E4, helios.md 2.2",
         "ordonnateur",
         _SETTINGS,
@@ -177,12 +177,14 @@ CONTROLS = (
     ),
     Control(
         "pes.siren",
-        "warning",
+        "blocking",
         "IdColl est un SIRET de la collectivité qui importe",
         "A13, helios.md 7.5",
         "ordonnateur",
-        "Vérifiez que ce flux est bien celui de votre collectivité ; sinon annulez-le.",
+        "Importez ce flux pour la collectivité dont il porte le SIRET ; si c'est la vôtre, corrigez IdColl dans le "
+        "paramétrage du logiciel financier, puis exportez de nouveau le flux.",
         document.siren,
+        is_fixed=True,
     ),
     Control("pes.version", "warning", "Version vaut 2", "helios.md 2.2", "éditeur", _EDITOR, document.version),
     Control(
@@ -490,7 +492,7 @@ CONTROLS = (
     ),
 )
 
-# What is about other flux of the platform (`decide`).
+# What stands beside the file: other flux of the platform (`decide`).
 NOMFIC_USED = Control(
     "pes.nomfic-used",
     "blocking",
@@ -511,7 +513,17 @@ ALREADY_SENT = Control(
     "annulez ce flux.",
     is_fixed=True,
 )
-CONTEXT = (NOMFIC_USED, ALREADY_SENT)
+# What DGFiP knows the collectivité by (`identity`).
+NOT_REGISTERED = Control(
+    "identifier.not-registered",
+    "blocking",
+    "Le SIRET et le budget (poste, CodCol, CodBud) du flux sont enregistrés pour la collectivité",
+    "conception",
+    "ordonnateur",
+    "L'administrateur de la collectivité les enregistre ; le flux est alors contrôlé de nouveau.",
+    is_fixed=True,
+)
+CONTEXT = (NOMFIC_USED, ALREADY_SENT, NOT_REGISTERED)
 
 ALL = (*READER, *CONTROLS, *CONTEXT)
 BY_CODE = {control.code: control for control in ALL}

@@ -116,12 +116,14 @@ def empty(aller: Aller) -> Iterator[Hit]:
 
 
 def header(aller: Aller) -> Iterator[Hit]:
-    """NomFic, IdPost, CodCol and CodBud are there, and have their form."""
+    """NomFic, IdPost, CodCol and CodBud are there, once, and have their form."""
     for path, pattern, expected in _HEADER:
         value = value_at(aller.root, path)
+        name = path.rpartition("/")[2]
+        for again in aller.root.findall(path)[1:]:
+            yield Hit(again, f"{name} est répété : ce fichier ne dit pas une seule chose de lui-même.")
         if pattern.fullmatch(value):
             continue
-        name = path.rpartition("/")[2]
         found = f"vaut {shown(value)}" if value else "est absent"
         yield Hit(nearest(aller.root, path), f"{name} {found} ; il est attendu : {expected}.")
 
@@ -135,12 +137,18 @@ def siret(aller: Aller) -> Iterator[Hit]:
 
 
 def siren(aller: Aller) -> Iterator[Hit]:
-    """IdColl is a SIRET of the collectivité that imports: misrouted replies start there (helios.md 7.5)."""
-    value = value_at(aller.root, "EnTetePES/IdColl")
-    if not value or not aller.collectivite or value[:9] == aller.collectivite:
+    """IdColl, and any other that a reader might take for it, is a SIRET of the collectivité that imports."""
+    if not aller.collectivite:
         return
-    message = f"Le SIRET du fichier ({shown(value)}) n'est pas de la collectivité {aller.collectivite} qui l'importe."
-    yield Hit(nearest(aller.root, "EnTetePES/IdColl"), message)
+    of_theirs = re.compile(rf"{re.escape(aller.collectivite)}[0-9]{{5}}")
+    for element in aller.root.findall("EnTetePES/IdColl") or [nearest(aller.root, "EnTetePES/IdColl")]:
+        value = value_at(element, ".") if element.tag == "IdColl" else ""
+        if not of_theirs.fullmatch(value):
+            found = f"vaut {shown(value)}" if value else "est vide"
+            message = (
+                f"IdColl {found} ; il est attendu : un SIRET de la collectivité {aller.collectivite}, qui importe."
+            )
+            yield Hit(element, message)
 
 
 def version(aller: Aller) -> Iterator[Hit]:

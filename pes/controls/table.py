@@ -10,7 +10,7 @@ _SEVERITIES = {"blocking": "bloquant", "warning": "avertissement"}
 _PARTS = (
     ("Avant toute lecture", READER),
     ("Sur le contenu du flux", CONTROLS),
-    ("Avec les autres flux de la plateforme", CONTEXT),
+    ("Avec ce que la plateforme sait par ailleurs", CONTEXT),
 )
 
 

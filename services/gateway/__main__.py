@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from services.gateway.adapters.choices import PostgresChoices
 from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.api import SendRequests, routes
 from services.gateway.decide import Rules
@@ -34,6 +35,7 @@ async def serve(settings: Settings) -> None:
             history=parts.history,
             documents=parts.documents,
             channel=channel,
+            choices=PostgresChoices(parts.database),
             now=utc_now,
             rules=rules_of(settings),
             p_dest=settings.p_dest,

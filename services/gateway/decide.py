@@ -11,6 +11,8 @@ leaves; and an attempt whose end nobody recorded is settled by evidence:
   hours); `resend`, ourselves, once `in_doubt_seconds` are over: for the local platform, whose simulator answers at
   once, so that silence is proof, as long as no reply waits to be collected.
 
+A flux whose collectivité chose another channel than ours does not leave: it is held until ours is the one.
+
 A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
 waits for a person: whatever is wrong will not mend itself.
 """
@@ -40,6 +42,11 @@ IN_DOUBT = (
     "il a pu être pris en charge, ou n'être jamais arrivé. Rien n'est renvoyé tant que ce doute n'est pas levé."
 )
 NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n'est pas arrivé, il est envoyé de nouveau."
+OTHER_CHANNEL = (
+    "La collectivité envoie par le canal « {chosen} », que cette plateforme n'a pas (le sien est « {ours} ») : rien "
+    "ne part. L'envoi reprend de lui-même quand l'exploitant change ce choix (heliotrope collectivites channel)."
+)
+OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
 TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
 
 _TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED})
@@ -94,8 +101,27 @@ def is_due(flux: Flux) -> bool:
     return flux.state is State.SENDING and flux.held is None
 
 
-def plan(flux: Flux, evidence: Evidence, *, channel: str, remote_name: str, now: datetime, rules: Rules) -> Plan:
-    """Decide what to do with a flux, the server being there; `remote_name` is what its document is called there."""
+def plan(
+    flux: Flux,
+    evidence: Evidence,
+    *,
+    channel: str,
+    remote_name: str,
+    now: datetime,
+    rules: Rules,
+    chosen: str = "",
+) -> Plan:
+    """Decide what to do with a flux, the server being there.
+
+    Args:
+        flux: as its facts tell it.
+        evidence: what is known of an attempt in flight.
+        channel: ours.
+        remote_name: what its document is called on the server.
+        now: the instant of the decision.
+        rules: what an operator set.
+        chosen: the channel that its collectivité chose; empty when it chose none.
+    """
     if not is_due(flux) or flux.document is None:
         return Plan()  # a redelivery, or it waits for someone
     if flux.is_in_flight and flux.attempt is not None and not evidence.is_unsent:
@@ -103,13 +129,17 @@ def plan(flux: Flux, evidence: Evidence, *, channel: str, remote_name: str, now:
             return Plan((_found(flux.attempt),))
         if evidence.size_on_server is None:
             return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
+    number = flux.attempt.attempt + 1 if flux.attempt else 1
+    requested = (TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    if chosen not in ("", channel):
+        cause = OTHER_CHANNEL.format(chosen=chosen, ours=channel)
+        return Plan((*requested, TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
     attempt = TransmissionAttempted(
-        attempt=flux.attempt.attempt + 1 if flux.attempt else 1,
+        attempt=number,
         channel=channel,
         remote_name=remote_name,
         document=flux.document,
     )
-    requested = (TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
     return Plan((*requested, attempt), attempt)
 
 
@@ -137,6 +167,18 @@ def is_hold_over(flux: Flux, *, now: datetime, rules: Rules) -> bool:
     if flux.held is None or flux.held.until is None or now < flux.held.until:
         return False
     return not flux.is_in_flight or rules.in_doubt_policy == "resend"
+
+
+def waits_for_channel(flux: Flux) -> bool:
+    """Say whether a flux is held because its collectivité chose another channel."""
+    return flux.held is not None and flux.held.waits_for == "channel"
+
+
+def on_channel(flux: Flux, *, channel: str, chosen: str) -> list[Fact]:
+    """Return the facts that end the hold of a flux whose collectivité chose another channel, once ours will do."""
+    if not waits_for_channel(flux) or chosen not in ("", channel):
+        return []
+    return [TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
 
 
 def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> list[Fact]:

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from services.gateway import decide
 from services.gateway.decide import Evidence, Outcome, Rules
 from services.gateway.names import remote_name
-from services.gateway.ports import Channel, Documents, UploadRefusedError
+from services.gateway.ports import Channel, Choices, Documents, UploadRefusedError
 from shared import metrics
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
@@ -43,6 +43,7 @@ class Sender:
         history: History,
         documents: Documents,
         channel: Channel,
+        choices: Choices,
         now: Callable[[], datetime],
         rules: Rules,
         p_dest: str,
@@ -53,6 +54,7 @@ class Sender:
         self._history = history
         self._documents = documents
         self._channel = channel
+        self._choices = choices
         self._now = now
         self._rules = rules
         self._p_dest = p_dest
@@ -82,6 +84,7 @@ class Sender:
                 remote_name=await self._name(flux),
                 now=self._now(),
                 rules=self._rules,
+                chosen=await self._choices.channel_of(event.collectivite),
             )
             events = _following(past, plan.record, self._now())
             if plan.upload is not None:
@@ -112,6 +115,10 @@ class Sender:
     async def _review(self, flux_id: UUID) -> None:
         past = await self._history.load(flux_id)
         flux = _fold(past)
+        if decide.waits_for_channel(flux):
+            chosen = await self._choices.channel_of(past[-1].collectivite)
+            await self._settle(past, decide.on_channel(flux, channel=self._channel.name, chosen=chosen))
+            return
         if not decide.is_hold_over(flux, now=self._now(), rules=self._rules):
             return
         evidence = Evidence()
@@ -119,7 +126,10 @@ class Sender:
             await self._channel.open()
             evidence = await self._evidence(past, flux)
             evidence = replace(evidence, has_unread_replies=await self._channel.has_unread_replies())
-        facts = decide.end_hold(flux, evidence, now=self._now(), rules=self._rules)
+        await self._settle(past, decide.end_hold(flux, evidence, now=self._now(), rules=self._rules))
+
+    async def _settle(self, past: Sequence[Event], facts: Sequence[Fact]) -> None:
+        """Record what ends a hold, unless it has just been ended otherwise."""
         try:
             await self._append(_following(past, facts, self._now()), past)
         except VersionConflictError:

@@ -17,6 +17,13 @@ class Documents(Protocol):
         """Yield a document; see `shared.runtime.documents.DocumentStore.stream` for what it raises."""
 
 
+class Choices(Protocol):
+    """What the collectivités chose."""
+
+    async def channel_of(self, siren: str) -> str:
+        """Return the channel that the flux of a collectivité leave by; empty when it chose none: by ours."""
+
+
 class Channel(Protocol):
     """The way out to DGFiP: one entry directory, where a file counts as received once it is complete."""
 

@@ -4,23 +4,25 @@ from contextlib import aclosing
 from functools import partial
 
 from services.validation.adapters.clamd import Clamd
+from services.validation.adapters.collectivites import PostgresCollectivites
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
 from services.validation.adapters.scratch import ScratchFolder
 from services.validation.administration import Administration, administration_routes
 from services.validation.api import check_routes, flux_routes
+from services.validation.collectivites import Identities, collectivite_routes
 from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from services.validation.settings import Settings
 from shared.bus.consumer import Subscription
-from shared.facts.events import DuplicateAccepted, FluxImported
+from shared.facts.events import DuplicateAccepted, FluxImported, IdentifiersCompleted
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.workers import Pool
 from shared.web.app import caller_dependency, service_app
 from shared.web.uploads import Bounds
 
-LISTENS_TO = (FluxImported, DuplicateAccepted)
+LISTENS_TO = (FluxImported, DuplicateAccepted, IdentifiersCompleted)
 
 
 async def serve(settings: Settings) -> None:
@@ -37,6 +39,7 @@ async def serve(settings: Settings) -> None:
             history=parts.history,
             packs=PostgresPacks(parts.database),
             policies=PostgresPolicies(parts.database),
+            collectivites=PostgresCollectivites(parts.database),
             workers=pool,
             scratch=scratch,
             antivirus=antivirus,
@@ -61,6 +64,8 @@ async def serve(settings: Settings) -> None:
         app.include_router(flux_routes(reports, caller=caller))
         administration = Administration(parts.history, judges.packs, judges.policies, pool, utc_now)
         app.include_router(administration_routes(administration, caller=caller))
+        identities = Identities(parts.history, judges.collectivites, utc_now)
+        app.include_router(collectivite_routes(identities, caller=caller))
         handler = partial(
             on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history
         )

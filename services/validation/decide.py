@@ -1,21 +1,25 @@
-"""Turns a judgement into the facts to record, with what is known of other flux."""
+"""Turns a judgement into the facts to record, with what is known beside the file: the collectivité, other flux."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from pes.controls.catalogue import ALREADY_SENT, BY_CODE, NOMFIC_USED
+from pes.controls.catalogue import ALREADY_SENT, BY_CODE, NOMFIC_USED, NOT_REGISTERED
 from pes.controls.control import Control
 from pes.judge import Judgement, verdict_of, with_policy
 from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
+from services.validation.identity import named_by
 from shared.errors import RequestRefusedError, Why
+from shared.facts.collectivite import Identifier, Siret
 from shared.facts.events import Document, DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
 from shared.facts.lifecycle import ON_SCREEN, Flux, State
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
+from shared.wording import identifier
 
 FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them
 MESSAGE_CHARACTERS_MAX = 1000
 _DOMAINS = {"depense": "dépense", "recette": "recette"}
+_WRONG_IDENTITY = frozenset({"pes.header", "pes.siren"})
 DUPLICATES = frozenset({NOMFIC_USED.code, ALREADY_SENT.code})
 
 
@@ -34,6 +38,35 @@ class Beside:
 
     synthese: Document | None = None
     report: Document | None = None
+
+
+def of_known_collectivite(
+    judgement: Judgement, known: Collection[Identifier], *, collectivite: str, flux_id: UUID | None
+) -> Judgement:
+    """Add to a judgement what the file names and nobody has registered for the collectivité.
+
+    Args:
+        judgement: of the file alone.
+        known: what is registered.
+        collectivite: the SIREN of whom the file is for.
+        flux_id: the flux that it is, for the command that ends this; none when nobody imports it.
+    """
+    if judgement.header is None or any(one.code in _WRONG_IDENTITY for one in judgement.findings):
+        return judgement  # the file does not even say who it is from
+    missing = [one for one in named_by(judgement.header) if one not in known]
+    if not missing:
+        return judgement
+    step = f"L'administrateur de la collectivité l'enregistre par : {_command(missing, collectivite, flux_id)}"
+    what = f"Sera enregistré pour {collectivite} : {' ; '.join(map(identifier, missing))}."
+    then = "Le flux sera contrôlé de nouveau." if flux_id else "Contrôlez ensuite le fichier de nouveau."
+    found = [
+        _finding(NOT_REGISTERED, _unknown(one, collectivite), _place_of(one)).model_copy(
+            update={"next": f"{step}. {what} {then}"}
+        )
+        for one in missing
+    ]
+    findings = (*judgement.findings, *found)
+    return replace(judgement, findings=findings, verdict=verdict_of(findings))
 
 
 def names_of(judgement: Judgement, collectivite: str) -> list[Reservation]:
@@ -154,6 +187,26 @@ def for_fact(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def needs_report(findings: Sequence[Finding]) -> bool:
     """Say whether the findings are too many for a fact."""
     return len(findings) > FINDINGS_IN_FACT
+
+
+def _unknown(one: Identifier, collectivite: str) -> str:
+    return f"« {identifier(one)} » n'est pas enregistré pour la collectivité {collectivite}."
+
+
+def _place_of(one: Identifier) -> Where:
+    element = "IdColl" if isinstance(one, Siret) else "CodCol"
+    return Where(element=element, xpath=f"/*/EnTetePES/{element}")
+
+
+def _command(missing: Sequence[Identifier], collectivite: str, flux_id: UUID | None) -> str:
+    """Write the command that registers what is missing."""
+    if flux_id is not None:
+        return f'heliotrope collectivites identifiers add {flux_id} --reason "…"'
+    options = " ".join(
+        f"--siret {one.siret}" if isinstance(one, Siret) else f"--budget {one.id_post}/{one.cod_col}/{one.cod_bud}"
+        for one in missing
+    )
+    return f'heliotrope collectivites identifiers add --collectivite {collectivite} {options} --reason "…"'
 
 
 def _nomfic_findings(header: Header, taken: Mapping[Reservation, Holder], collectivite: str) -> Iterator[Finding]:

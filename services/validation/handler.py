@@ -16,8 +16,17 @@ from pes.tasks import ExtractAllTask, Judged, JudgeTask, extract_all, judge_file
 from pes.text import PARIS
 from pes.units import MEBIBYTE
 from pes.vocabulary import Severity
-from services.validation.decide import Beside, Holder, decide, in_context, infected, names_of, needs_report
-from services.validation.ports import Antivirus, Documents, Packs, Policies, Scratch, Workers
+from services.validation.decide import (
+    Beside,
+    Holder,
+    decide,
+    in_context,
+    infected,
+    names_of,
+    needs_report,
+    of_known_collectivite,
+)
+from services.validation.ports import Antivirus, Collectivites, Documents, Packs, Policies, Scratch, Workers
 from shared import metrics
 from shared.errors import MalformedMessageError, NameTakenError, VersionConflictError
 from shared.facts.envelope import Event
@@ -44,6 +53,7 @@ class Judges:
     history: History
     packs: Packs
     policies: Policies
+    collectivites: Collectivites
     workers: Workers
     scratch: Scratch
     antivirus: Antivirus | None
@@ -88,11 +98,10 @@ class Judges:
             judged = await run_twice(self.workers, judge_file, task)
         except TooCostlyError as error:
             return self._too_costly(error)
-        names = names_of(judged.judgement, collectivite)
-        taken = await self._holders(names, flux_id)
-        judgement = in_context(
-            judged.judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted
-        )
+        known = await self.collectivites.identifiers(collectivite)
+        judgement = of_known_collectivite(judged.judgement, known, collectivite=collectivite, flux_id=flux_id)
+        taken = await self._holders(names_of(judgement, collectivite), flux_id)
+        judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted)
         metrics.JUDGED.labels(judgement.verdict).inc()
         return Judged(judgement, judged.index, judged.pages)
 
@@ -160,7 +169,7 @@ class Judges:
 async def on_imported(
     event: Event, _: Fact, *, judges: Judges, documents: Documents, scratch: Scratch, history: History
 ) -> None:
-    """Judge an imported file, or one whose duplicates were accepted."""
+    """Judge an imported file; again once its duplicates were accepted, or what it names was registered."""
     past = await history.load(event.flux_id)
     flux = fold(fact.data for fact in past)
     if flux.imported is None or flux.state is not State.IMPORTED:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from pes.schemas.packs import PackFiles
 from pes.vocabulary import Severity
+from shared.facts.collectivite import Identifier
 from shared.facts.events import Document
 from shared.facts.platform import PackUse
 
@@ -83,6 +84,52 @@ class PolicyChange:
     reason: str
     changed_by: str
     changed_at: datetime
+
+
+@dataclass(frozen=True)
+class KnownCollectivite:
+    """A collectivité that the platform serves; `channel` is empty when it chose none."""
+
+    siren: str
+    name: str
+    state: str
+    channel: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What DGFiP knows a collectivité by, who registered it, when and why."""
+
+    identifier: Identifier
+    registered_at: datetime
+    registered_by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What flux that DGFiP took in named their collectivité by: how many of them, and the last of them when."""
+
+    identifier: Identifier
+    flux: int
+    last_at: datetime
+
+
+class Collectivites(Protocol):
+    """Who the collectivités are."""
+
+    async def all(self) -> Sequence[KnownCollectivite]:
+        """Return every one that the platform serves, by SIREN."""
+
+    async def identifiers(self, siren: str) -> frozenset[Identifier]:
+        """Return what is registered for a collectivité."""
+
+    async def registered(self, siren: str) -> Sequence[Registered]:
+        """Return what is registered for a collectivité, the oldest first."""
+
+    async def seen(self, siren: str) -> Sequence[Seen]:
+        """Return what the flux of a collectivité have named so far, of those that DGFiP took in."""
 
 
 class Packs(Protocol):

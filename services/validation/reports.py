@@ -104,7 +104,7 @@ class Reports:
             RequestRefusedError: there is none at that place, or it cannot be opened.
         """
         known = await self._visible(flux_id, who)
-        if any(finding.code == "antivirus.infected" for finding in _blocking(known.past)):
+        if any(finding.code == "antivirus.infected" for finding in blocking(known.past)):
             raise _not_extracted(position, "infected")
         chunks = self.documents.stream(known.imported.document.sha256)
         async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
@@ -126,7 +126,7 @@ class Reports:
         """
 
         def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
-            return decide.accept(flux, [one.code for one in _blocking(past)], reason.strip())
+            return decide.accept(flux, [one.code for one in blocking(past)], reason.strip())
 
         decided = await decide_on(
             flux_id,
@@ -175,7 +175,7 @@ def _in_fact(judged: FluxValidated | FluxInvalidated) -> tuple[Finding, ...]:
     return judged.findings if isinstance(judged, FluxInvalidated) else judged.warnings
 
 
-def _blocking(past: Sequence[Event]) -> list[Finding]:
+def blocking(past: Sequence[Event]) -> list[Finding]:
     """Return what keeps a flux in error: the findings of the last fact that says so."""
     for event in reversed(past):
         if isinstance(event.data, FluxInvalidated | SignaturesRejected):

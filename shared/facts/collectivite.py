@@ -27,9 +27,9 @@ class Budget(Value):
     """A budget of the collectivité: DGFiP knows it by its poste comptable, CodCol and CodBud (helios.md 2.2)."""
 
     type: Literal["budget"] = "budget"
-    id_post: str = Field(min_length=6, max_length=7)
-    cod_col: str = Field(min_length=1, max_length=3)
-    cod_bud: str = Field(min_length=1, max_length=2)
+    id_post: str = Field(pattern=r"^(02[AB][0-9]{3,4}|[0-9]{6,7})$")
+    cod_col: str = Field(pattern=r"^[0-9]{3}$")
+    cod_bud: str = Field(pattern=r"^[0-9A-Z][0-9]$")
 
 
 Identifier = Annotated[Siret | Budget, Field(discriminator="type")]

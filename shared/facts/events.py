@@ -144,6 +144,13 @@ class DuplicateAccepted(Fact):
     reason: str
 
 
+class IdentifiersCompleted(Fact):
+    """What it was refused for is registered now: by what DGFiP knows the collectivité. It is judged anew."""
+
+    kind: Literal["flux.identifiers-completed.v1"] = "flux.identifiers-completed.v1"
+    reason: str
+
+
 class SignatureRequested(Fact):
     """The flux waits for its signatures. `elements` are the XML Ids to sign, in document order.
 
@@ -236,13 +243,15 @@ class TransmissionHeld(Fact):
     """Nothing leaves for now: we cannot tell whether DGFiP has the file (we were cut off), or its server refused it.
 
     `until` is when the hold ends by itself: after a cut, the lack of any reply is then taken as proof that the file
-    did not arrive; after a refusal, it is time to try again. Without it, a person must decide.
+    did not arrive; after a refusal, it is time to try again. Without it, a person must decide; or, for what
+    `waits_for` the channel, the hold ends once the collectivité's is ours.
     """
 
     kind: Literal["transmission.held.v1"] = "transmission.held.v1"
     attempt: int = Field(ge=1)
     cause: str
     until: datetime | None = None
+    waits_for: Literal["", "channel"] = ""
 
 
 class TransmissionReleased(Fact):
@@ -308,6 +317,7 @@ FluxFact = Annotated[
     | FluxValidated
     | FluxInvalidated
     | DuplicateAccepted
+    | IdentifiersCompleted
     | SignatureRequested
     | VisaGiven
     | BordereauxSigned

@@ -34,6 +34,7 @@ from shared.facts.events import (
     FluxSigned,
     FluxTransmitted,
     FluxValidated,
+    IdentifiersCompleted,
     ReplyReceived,
     Signature,
     SignatureRefused,
@@ -97,8 +98,12 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
         FluxInvalidated: State.INVALID,
         FluxCancelled: State.CANCELLED,
     },
-    # Only what was refused as a duplicate is judged anew; anything else would be refused again.
-    State.INVALID: {DuplicateAccepted: State.IMPORTED, FluxCancelled: State.CANCELLED},
+    # Only what was refused for what stands beside the file is judged anew; anything else would be refused again.
+    State.INVALID: {
+        DuplicateAccepted: State.IMPORTED,
+        IdentifiersCompleted: State.IMPORTED,
+        FluxCancelled: State.CANCELLED,
+    },
     State.DRAFT: {
         SignatureRequested: State.TO_SIGN,
         SignaturesRejected: State.INVALID,
@@ -138,7 +143,7 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
 
 
 # The facts that lead back: what lies behind them is not ahead of a flux unless a person decides so.
-_BACK = frozenset({DuplicateAccepted, SignatureRestarted})
+_BACK = frozenset({DuplicateAccepted, IdentifiersCompleted, SignatureRestarted})
 
 
 @dataclass(frozen=True)

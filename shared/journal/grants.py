@@ -31,14 +31,13 @@ _CONSUMING: Final[Tables] = {"journal_order": _READ, "consumer_cursor": _KEEP, "
 _TABLES: Final[Mapping[str, Tables]] = {
     "ingest": {},
     "validation": {
-        "control_policy": _READ,
-        "schema_pack": _READ,
+        **dict.fromkeys(("control_policy", "schema_pack", "collectivite", "identifier"), _READ),
         "schema_archive": _ADD,
     },
     "signature": dict.fromkeys(
         ("mandate", "mandate_end", "circuit", "delegation", "delegation_end", "seal_choice"), _READ
     ),
-    "gateway": {},
+    "gateway": {"collectivite": _READ},
     "ack": {},
     "relay": {"journal": _READ, "journal_order": _ADD, "relay_cursor": _KEEP},
     "history": {

@@ -1,8 +1,9 @@
 """Creates and upgrades the database: each SQL step once, in the order of its number, then what becomes facts.
 
 All that is missing is done in one transaction: a database is of one version or of the other, never in between. The
-steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`. At the end
-of each run, what each login may do is made what `shared.journal.grants` declares.
+steps of the journal are in `shared/journal/sql`, those of the tables that only one service uses in its `sql`.
+
+At the end of each run, what each login may do is made what `shared.journal.grants` declares.
 """
 
 from collections.abc import Iterator

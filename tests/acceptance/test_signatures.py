@@ -23,10 +23,17 @@ class Commune:
 
     platform: RunningPlatform
     siret: str
+    cod_col: str = "310"
 
     def __post_init__(self) -> None:
-        """Set the circuit, and record the mayor's mandate."""
+        """Register what its files name, set the circuit, and record the mayor's mandate."""
         self.siren = self.siret[:9]
+        done(
+            self.platform.heliotrope(
+                *("collectivites", "identifiers", "add", "--collectivite", self.siren, "--reason", "adhésion"),
+                *("--siret", self.siret, "--budget", f"034990/{self.cod_col}/00"),
+            )
+        )
         done(
             self.platform.heliotrope(
                 *("circuits", "set", "--collectivite", self.siren, "--reason", "choix du conseil"),
@@ -51,7 +58,7 @@ class Commune:
     def imported(self, folder: Path, number: int) -> str:
         """Import a flux, and return its id once it waits."""
         path = folder / "mandats.xml"
-        path.write_bytes(sample(number, siret=self.siret, depense_bordereaux=2))
+        path.write_bytes(sample(number, siret=self.siret, cod_col=self.cod_col, depense_bordereaux=2))
         told = self.platform.heliotrope("flux", "import", str(path), "--collectivite", self.siren, "--json")
         flux_id = str(document(told)["flux_id"])
         assert self.platform.wait_for(flux_id, "to_sign")["state"] == "to_sign"

@@ -46,6 +46,7 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.platform import sample
 
@@ -121,6 +122,7 @@ class Bench:
             history=self.sending,
             documents=self.documents,
             channel=channel,
+            choices=ChosenChannels(),
             now=lambda: NOON,
             rules=RULES,
             p_dest="VHPCE11",

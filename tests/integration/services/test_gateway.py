@@ -40,6 +40,7 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.openssh import OpenSsh
 
@@ -104,6 +105,7 @@ class Bench:
             history=self.history,
             documents=self.documents,
             channel=channel,
+            choices=ChosenChannels(),
             now=lambda: NOON,
             rules=RULES,
             p_dest="VHPCE11",

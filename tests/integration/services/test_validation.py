@@ -19,11 +19,13 @@ import pytest
 from pes.schemas.packs import BUILT_IN, PackFiles, built_in, read_archive
 from pes.tasks import JudgeTask, judge_file
 from services.validation.adapters.clamd import Clamd
+from services.validation.adapters.collectivites import PostgresCollectivites
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
 from services.validation.adapters.scratch import ScratchFolder
 from services.validation.administration import Administration, administration_routes
 from services.validation.api import check_routes, flux_routes
+from services.validation.collectivites import Identities, collectivite_routes
 from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
@@ -53,6 +55,7 @@ from tests.bad_input import BadFile, bad_files
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.fakes.clamd import MARK, fake_clamd
+from tests.identities import open_collectivite
 from tests.judging import changed_sample, replacing
 from tests.real.platform import sample
 
@@ -130,8 +133,10 @@ async def bench(test_database: TestDatabase, database: Database, tmp_path: Path,
         history = PostgresHistory(own)
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
         scratch = ScratchFolder(tmp_path)
-        packs, policies = PostgresPacks(own), PostgresPolicies(own)
-        judges = Judges(history, packs, policies, pool, scratch, None, lambda: datetime.now(UTC), 64 * MEBIBYTE)
+        packs, policies, collectivites = PostgresPacks(own), PostgresPolicies(own), PostgresCollectivites(own)
+        now = lambda: datetime.now(UTC)  # noqa: E731
+        judges = Judges(history, packs, policies, collectivites, pool, scratch, None, now, 64 * MEBIBYTE)
+        await open_collectivite(history)
         reports = Reports(history, documents, scratch, pool, lambda: datetime.now(UTC), MEBIBYTE)
         app = service_app("validation", "", checks={})
         caller = caller_dependency(checker())
@@ -139,6 +144,7 @@ async def bench(test_database: TestDatabase, database: Database, tmp_path: Path,
         app.include_router(flux_routes(reports, caller=caller))
         administration = Administration(history, packs, policies, pool, lambda: datetime.now(UTC))
         app.include_router(administration_routes(administration, caller=caller))
+        app.include_router(collectivite_routes(Identities(history, collectivites, now), caller=caller))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://validation", headers=bearer()) as http:
             yield Bench(http, PostgresHistory(database), documents, judges, scratch, tmp_path)
@@ -184,8 +190,11 @@ async def test_a_nomfic_serves_once_in_a_codcol(bench: Bench) -> None:
 
 
 async def test_nobody_takes_the_nomfic_of_another_collectivite(bench: Bench) -> None:
+    for code in ("pes.siren", "identifier.not-registered", "schema"):
+        change = {"severity": "warning", "reason": "essai", "collectivite": OTHER_COMMUNE}
+        await bench.http.put(f"/v1/controls/{code}", json=change, headers=OPERATOR)
     _, fact = await bench.judged(renamed(sample(1), "PES_1"), OTHER_COMMUNE)
-    assert isinstance(fact, FluxValidated)
+    assert codes(fact) == {"pes.siren"}
     _, fact = await bench.judged(renamed(sample(2), "PES_1"))
     assert isinstance(fact, FluxValidated)
 

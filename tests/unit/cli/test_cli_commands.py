@@ -74,6 +74,7 @@ def test_every_command_can_answer_in_json(command: tuple[str, ...]) -> None:
         (["token", "camille", "--role", "signataire@21349990"], "Rôle mal écrit"),
         (["bus", "parked", "release", "a"], "il manque"),
         (["bus", "parked", "release", "--reason", "corrigé"], "Messages à préciser"),
+        (["collectivites", "identifiers", "add"], "il manque"),
         (["bus", "parked", "release", "a", "--all", "--reason", "corrigé"], "Messages à préciser"),
         (["bus", "parked", "release", "a", "--reason", " "], "Motif à préciser"),
     ],

@@ -234,7 +234,7 @@ async def someone() -> None:
 
 def routes() -> Iterator[tuple[str, str]]:
     """Yield the method and the path of every route of every service but the simulator, as their routers have them."""
-    files = [*(ROOT / "services").glob("*/api.py"), *(ROOT / "services").glob("*/administration.py")]
+    files = (ROOT / "services").glob("*/[a-z]*.py")
     for service, module in sorted((path.parent.name, path.stem) for path in files if path.parent.name != "simulator"):
         for make in vars(import_module(f"services.{service}.{module}")).values():
             if inspect.isfunction(make) and (asked := inspect.signature(make)).return_annotation is APIRouter:

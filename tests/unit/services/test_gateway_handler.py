@@ -28,6 +28,7 @@ from shared.facts.events import (
 from shared.facts.lifecycle import Flux, State, fold
 from shared.facts.streams import flux_stream
 from tests import examples as an
+from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.simulated_channel import SimulatedChannel
@@ -67,6 +68,7 @@ class Bench:
     history: ForgetfulHistory = field(default_factory=ForgetfulHistory)
     documents: MemoryDocuments = field(default_factory=lambda: MemoryDocuments({DOCUMENT.sha256: CONTENT}))
     channel: SimulatedChannel = field(default_factory=SimulatedChannel)
+    choices: ChosenChannels = field(default_factory=ChosenChannels)
     policy: str = "resend"
     now: datetime = NOON
 
@@ -85,6 +87,7 @@ class Bench:
             history=self.history,
             documents=self.documents,
             channel=self.channel,
+            choices=self.choices,
             now=lambda: self.now,
             rules=rules,
             p_dest="VHPCE11",
@@ -387,3 +390,41 @@ async def test_values_that_would_make_a_path_of_the_name_are_parked(bench: Bench
 
 def _attempt(number: int = 1) -> TransmissionAttempted:
     return an.attempted.model_copy(update={"attempt": number, "document": DOCUMENT, "remote_name": NAME})
+
+
+@pytest.mark.parametrize("past", [SIGNED, [*SIGNED, an.requested]], ids=["when ready", "asked for"])
+async def test_a_flux_whose_collectivite_chose_another_channel_waits_until_it_is_ours(past: list[Fact]) -> None:
+    bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
+    event = await bench.flux(past)
+    await bench.hear(event)
+    flux = await bench.flux_now(event.flux_id)
+    assert flux.on_screen == "Envoi suspendu"
+    assert flux.held is not None
+    assert "passtrans-ftp" in flux.held.cause
+    await bench.sender.review_holds_once()
+    assert bench.channel.received == []
+    bench.choices.channels = {"1": bench.channel.name}
+    await bench.sender.review_holds_once()
+    released = (await bench.history.load(event.flux_id))[-1]
+    assert isinstance(released.data, TransmissionReleased)
+    await bench.hear(released)
+    assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
+    assert bench.channel.received == [(NAME, CONTENT)]
+
+
+async def test_a_person_who_asks_sends_nothing_by_a_channel_that_was_not_chosen() -> None:
+    bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
+    held = TransmissionHeld(attempt=1, cause="canal", waits_for="channel")
+    event = await bench.flux([*SIGNED, an.requested, held, an.released])
+    await bench.hear(event)
+    assert (await bench.flux_now(event.flux_id)).held is not None
+    assert bench.channel.received == []
+
+
+async def test_a_file_that_has_left_is_settled_whatever_was_chosen_since() -> None:
+    bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
+    attempted = an.attempted.model_copy(update={"document": DOCUMENT, "remote_name": NAME})
+    event = await bench.flux([*SIGNED, an.requested, attempted])
+    bench.channel.files[NAME] = CONTENT
+    await bench.hear(event)
+    assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK

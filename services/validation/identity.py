@@ -1,0 +1,92 @@
+"""Decides who a collectivité is: what DGFiP knows it by, and the channel that its flux take. Pure.
+
+Theory of operation. DGFiP books a flux under the poste, the CodCol and the CodBud that the file names, and answers to
+its SIRET. So a flux passes only if all it names is registered for the collectivité that imports it. An administrator
+registers: nothing is learned from a file, which may say anything. A SIRET begins with the SIREN, so nobody can take
+another's; a budget is whose registers it first (the journal lets no two have it), with the exploitant as arbiter.
+"""
+
+from collections.abc import Collection, Sequence
+
+from pes.vocabulary import Header
+from shared.errors import RequestRefusedError, Why
+from shared.facts.collectivite import (
+    Budget,
+    ChannelChosen,
+    CollectiviteOpened,
+    Identifier,
+    IdentifierRegistered,
+    IdentifierWithdrawn,
+    Siret,
+)
+from shared.facts.events import Fact, IdentifiersCompleted
+from shared.facts.lifecycle import Flux, State
+from shared.facts.lifecycles.collectivite import Collectivite
+
+NOT_REGISTERED = "identifier.not-registered"
+
+
+def named_by(header: Header) -> tuple[Identifier, ...]:
+    """Return what a flux names its collectivité by.
+
+    Raises:
+        ValueError: its header has not the form that the controls ask for.
+    """
+    budget = Budget(id_post=header.id_post, cod_col=header.cod_col, cod_bud=header.cod_bud)
+    return Siret(siret=header.id_coll), budget
+
+
+def register(collectivite: Collectivite, siren: str, wanted: Sequence[Identifier], reason: str) -> list[Fact]:
+    """Return the facts that register what is not registered yet; they open the collectivité if need be.
+
+    Raises:
+        RequestRefusedError: a SIRET is of another SIREN.
+    """
+    for one in wanted:
+        if isinstance(one, Siret) and not one.siret.startswith(siren):
+            raise _of_another(one, siren)
+    new = [one for one in dict.fromkeys(wanted) if one not in collectivite.identifiers]
+    opening = _opening(collectivite, siren, reason) if new else []
+    return [*opening, *(IdentifierRegistered(identifier=one, reason=reason) for one in new)]
+
+
+def withdraw(collectivite: Collectivite, unwanted: Sequence[Identifier], reason: str) -> list[Fact]:
+    """Return the facts that withdraw what is registered."""
+    known = [one for one in dict.fromkeys(unwanted) if one in collectivite.identifiers]
+    return [IdentifierWithdrawn(identifier=one, reason=reason) for one in known]
+
+
+def choose_channel(collectivite: Collectivite, siren: str, channel: str, reason: str) -> list[Fact]:
+    """Return the facts that have the flux of a collectivité leave by this channel."""
+    if collectivite.channel == channel:
+        return []
+    return [*_opening(collectivite, siren, reason), ChannelChosen(channel=channel, reason=reason)]
+
+
+def complete(flux: Flux, codes: Collection[str], known: Collection[Identifier], reason: str) -> list[Fact]:
+    """Return the facts that have a flux judged anew: all that it was refused for is registered now.
+
+    Args:
+        flux: as its facts tell it.
+        codes: the blocking findings that it ended with.
+        known: what is registered for its collectivité.
+        reason: why it was registered.
+    """
+    is_only_that = flux.state is State.INVALID and set(codes) == {NOT_REGISTERED}
+    if not is_only_that or flux.header is None or not set(named_by(flux.header)) <= set(known):
+        return []
+    return [IdentifiersCompleted(reason=reason)]
+
+
+def _opening(collectivite: Collectivite, siren: str, reason: str) -> list[Fact]:
+    return [] if collectivite.state else [CollectiviteOpened(siren=siren, reason=reason)]
+
+
+def _of_another(siret: Siret, siren: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        Why.UNUSABLE,
+        "identifier-of-another",
+        "SIRET d'une autre collectivité",
+        f"Le SIRET {siret.siret} ne commence pas par {siren} : il n'est pas de cette collectivité. Rien n'est "
+        "enregistré. Vérifiez pour quelle collectivité ce flux est importé.",
+    )
