@@ -6,7 +6,8 @@
 4. If exactly one of them waits for an answer, the reply is its answer. A flux waits from the moment its first byte
    may have left, even if FluxTransmitted is not recorded yet.
 5. If none waits and exactly one was answered already, the reply is kept with it, and changes nothing.
-6. Otherwise the reply gets a stream of its own, with the reason in French.
+6. While one of them cannot be read (a newer version has written to it), nothing is recorded: the reply waits.
+7. Otherwise the reply gets a stream of its own, with the reason in French.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
 
 SECOND = "second"
 UNMATCHED = "unmatched"
+SET_ASIDE = "set_aside"
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A flux that has the NomFic of the reply."""
+    """A flux that has the NomFic of the reply; as far as it could be read, when it is set aside."""
 
     flux_id: UUID
     flux: Flux
+    is_set_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Decision:
     """What to record.
 
     Attributes:
-        outcome: what the reply turned out to be, for metrics: its verdict, `second` or `unmatched`.
-        facts: in order; never none, for no reply is dropped.
+        outcome: what the reply turned out to be, for metrics: its verdict, `second`, `unmatched` or `set_aside`.
+        facts: in order; none only while the reply waits where it is, for no reply is dropped.
         target: the flux that they belong to; none for a stream of their own.
     """
 
@@ -78,6 +81,8 @@ def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
         return _unmatched(reply, reading.reason)
     if missing := [name for name, value in _key_of(reading) if not value]:
         return _unmatched(reply, f"La réponse ne dit pas à quel flux elle répond : il y manque {', '.join(missing)}.")
+    if any(one.is_set_aside and _may_be_meant(reading, one.flux) for one in candidates):
+        return Decision(SET_ASIDE, ())
     same = [candidate for candidate in candidates if not _differences(reading, candidate.flux)]
     waiting = [candidate for candidate in same if _is_waiting(candidate.flux)]
     answered = [candidate for candidate in same if _is_answered(candidate.flux)]
@@ -108,6 +113,10 @@ def _differences(reading: Reading, flux: Flux) -> list[str]:
         for (name, said), value in zip(_key_of(reading), known, strict=True)
         if said != value
     ]
+
+
+def _may_be_meant(reading: Reading, flux: Flux) -> bool:
+    return flux.header is None or not _differences(reading, flux)
 
 
 def _is_waiting(flux: Flux) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
 from services.ack.decide import Candidate, Decision, Reply, decide
 from shared.facts.envelope import Event, new_id
-from shared.facts.lifecycle import fold
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 
 ACTOR = "dgfip"
 
@@ -20,12 +21,15 @@ async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime
         VersionConflictError: the flux moved on meanwhile; call again.
     """
     nomfic = reply.reading.nomfic
-    candidates, last = [], {}
+    candidates: list[Candidate] = []
+    last: dict[UUID, Event | None] = {}
     for flux_id in await history.validated_with_nomfic(nomfic) if nomfic else []:
-        past = await history.load(flux_id)
-        candidates.append(Candidate(flux_id, fold(event.data for event in past)))
-        last[flux_id] = past[-1]
+        read = read_flux(await history.recorded(flux_id))
+        candidates.append(Candidate(flux_id, read.flux, is_set_aside=read.set_aside is not None))
+        last[flux_id] = read.past[-1] if read.past else None
     decision = decide(reply, candidates)
+    if not decision.facts:
+        return decision
     target = decision.target
     events = _events(decision, last[target.flux_id] if target else None, now())
     await history.append(events, expected_version=target.flux.version if target else 0)
