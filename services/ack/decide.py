@@ -8,6 +8,9 @@
 5. If none waits and exactly one was answered already, the reply is kept with it, and changes nothing.
 6. While one of them cannot be read (a newer version has written to it), nothing is recorded: the reply waits.
 7. Otherwise the reply gets a stream of its own, with the reason in French.
+
+A person may link such a reply to a flux afterwards (`link`). NomFic may differ then, that is what they answer for;
+the three others may not: no link carries a verdict to another budget. The first answer of a flux stands.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +19,7 @@ from uuid import UUID
 
 from pes.text import printable as printable_text
 from services.ack.acquit import Reading
-from shared.errors import UnexpectedFactError
+from shared.errors import RequestRefusedError, UnexpectedFactError, Why
 from shared.facts.events import (
     Document,
     Fact,
@@ -27,6 +30,8 @@ from shared.facts.events import (
     ReplyUnmatched,
 )
 from shared.facts.lifecycle import Flux
+from shared.facts.lifecycles import reply as lifecycle
+from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
@@ -93,6 +98,63 @@ def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
     return _unmatched(reply, _why(reading, candidates, same, waiting or answered))
 
 
+def link(known: lifecycle.Reply, reading: Reading, flux_id: UUID, flux: Flux, reason: str) -> list[Fact]:
+    """Return the fact of somebody's answering for a reply being the answer to a flux; none when asked twice.
+
+    Raises:
+        RequestRefusedError: the reply is settled or gives no verdict, or it is of another budget, or the flux awaits
+            no answer.
+    """
+    if known.linked is not None and known.linked.flux_id == flux_id:
+        return []
+    if known.state is not lifecycle.State.WAITING:
+        raise _settled(known)
+    if reading.verdict is None:
+        raise _no_link(
+            Why.UNUSABLE, "no-verdict", f"Aucun verdict ne peut être tiré de cette réponse. {reading.reason}"
+        )
+    if different := _differences(reading, flux, is_any_nomfic=True):
+        detail = f"La réponse n'est pas pour le budget de ce flux : {', '.join(different)}."
+        raise _no_link(Why.AS_THINGS_STAND, "another-budget", detail)
+    if _is_answered(flux):
+        detail = f"Le flux a déjà sa réponse : il est « {flux.on_screen} ». Écartez celle-ci en disant pourquoi."
+        raise _no_link(Why.AS_THINGS_STAND, "already-answered", detail)
+    if not _is_waiting(flux):
+        detail = f"Le flux n'a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
+        raise _no_link(Why.AS_THINGS_STAND, "not-transmitted", detail)
+    return [ReplyLinked(flux_id=flux_id, reason=reason)]
+
+
+def dismiss(known: lifecycle.Reply, reason: str) -> list[Fact]:
+    """Return the fact of somebody's answering for a reply being none of ours; none when asked twice.
+
+    Raises:
+        RequestRefusedError: it is linked to a flux.
+    """
+    if known.state is lifecycle.State.DISMISSED:
+        return []
+    if known.state is not lifecycle.State.WAITING:
+        raise _settled(known)
+    return [ReplyDismissed(reason=reason)]
+
+
+def answer(reply: Reply, flux: Flux) -> list[Fact]:
+    """Return what a linked reply says of its flux; nothing once that is answered otherwise (or already by it)."""
+    is_its_answer = _is_waiting(flux) and not _differences(reply.reading, flux, is_any_nomfic=True)
+    return [_verdict(reply)] if is_its_answer and reply.reading.verdict is not None else []
+
+
+def _settled(known: lifecycle.Reply) -> RequestRefusedError:
+    flux = f" au flux {known.linked.flux_id}" if known.linked else ""
+    done = lifecycle.ON_SCREEN[known.state] if known.state else ""
+    detail = f"Elle est déjà réglée ({done.lower()}{flux}), et ce qui est décidé ne se reprend pas."
+    return _no_link(Why.AS_THINGS_STAND, "reply-settled", detail)
+
+
+def _no_link(why: Why, slug: str, detail: str) -> RequestRefusedError:
+    return RequestRefusedError(why, slug, "Rien n'est fait de cette réponse", detail)
+
+
 def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
     return (
         ("NomFic", reading.nomfic),
@@ -102,8 +164,8 @@ def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _differences(reading: Reading, flux: Flux) -> list[str]:
-    """Say where a flux differs from what the reply says; nothing when it is the same."""
+def _differences(reading: Reading, flux: Flux, *, is_any_nomfic: bool = False) -> list[str]:
+    """Say where a flux differs from what the reply says (in NomFic too, or not); nothing when it is the same."""
     header = flux.header
     if header is None:
         return ["en-tête inconnu"]
@@ -111,7 +173,7 @@ def _differences(reading: Reading, flux: Flux) -> list[str]:
     return [
         f"{name} vaut {_quoted(said)} dans la réponse et {_quoted(value)} dans le flux"
         for (name, said), value in zip(_key_of(reading), known, strict=True)
-        if said != value
+        if said != value and not (is_any_nomfic and name == "NomFic")
     ]
 
 

@@ -11,7 +11,7 @@ PARTITIONS = 6
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 RETENTION_DAYS = 30  # the journal is the truth; a topic only has to outlive the longest outage of a consumer
 
-SERVICES_THAT_CONSUME = ("validation", "signature", "gateway")
+SERVICES_THAT_CONSUME = ("validation", "signature", "gateway", "ack")
 
 
 @dataclass(frozen=True)
