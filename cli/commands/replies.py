@@ -1,4 +1,4 @@
-"""Commands about the replies of DGFiP that belong to no flux: a person says which flux one answers, or dismisses it."""
+"""Commands about the replies of DGFiP that belong to no flux: someone links one to its flux, or dismisses it."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -32,7 +32,7 @@ def list_replies(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Liste les réponses qui attendent une décision, ou celles d'un autre état, de la plus récente à la plus ancienne."""
+    """Liste les réponses qui attendent une décision, ou celles d'un autre état ; la plus récente d'abord."""
     with reporting(as_json=as_json):
         params = {"state": state.value, "limit": str(limit)} | ({"before": before} if before else {})
         answer = _read("/v1/replies", params)
