@@ -27,7 +27,7 @@ from shared.journal.reading import read_flux
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
 from shared.web.multipart import File
-from shared.web.problems import problem, problem_members
+from shared.web.problems import flux_set_aside, problem, problem_members
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
@@ -126,6 +126,8 @@ class Importer:
         except NameTakenError as taken:
             if taken.kind == IDEMPOTENCY_KEY:
                 first = read_flux(await self._history.recorded(taken.stream_id))
+                if first.set_aside is not None and not first.past:
+                    raise flux_set_aside(taken.stream_id, first.set_aside.reason, first.set_aside.kind) from taken
                 decide.check_replay(first.flux, fact.document)
                 return taken.stream_id
             raise DuplicateError(taken.stream_id) from taken

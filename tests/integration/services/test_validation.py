@@ -38,7 +38,7 @@ from shared.facts.events import (
     FluxValidated,
 )
 from shared.facts.lifecycle import State, fold
-from shared.facts.streams import flux_stream
+from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -179,6 +179,18 @@ async def test_a_nomfic_serves_once_in_a_codcol(bench: Bench) -> None:
     assert codes(fact) == {"pes.nomfic-used"}
     assert isinstance(fact, FluxInvalidated)
     assert str(first) in fact.findings[0].message
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_keeps_its_names_and_stops_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = await bench.judged(renamed(sample(1), "PES_1"))
+    await bench.add(first, an.signature_requested)
+    monkeypatch.delitem(BY_KIND, "signature.requested.v1")
+    _, fact = await bench.judged(renamed(sample(2), "PES_1"))
+    assert codes(fact) == {"pes.nomfic-used"}
+    answer = await bench.http.get(f"/v1/flux/{first}/findings")
+    assert (answer.status_code, answer.json()["kind"]) == (409, "signature.requested.v1")
 
 
 async def test_nobody_takes_the_nomfic_of_another_collectivite(bench: Bench) -> None:
