@@ -46,8 +46,8 @@ def read_client_config(environ: Mapping[str, str]) -> ClientConfig:
         raise UnreachableError(
             "Aucune plateforme connue ici",
             "Lancez `make up` (ou `heliotrope up`), ou donnez HELIOTROPE_TOKEN et HELIOTROPE_INGEST_URL, "
-            "HELIOTROPE_VALIDATION_URL, HELIOTROPE_SIGNATURE_URL, "
-            "HELIOTROPE_HISTORY_URL et HELIOTROPE_GATEWAY_URL pour joindre une plateforme distante.",
+            "HELIOTROPE_VALIDATION_URL, HELIOTROPE_SIGNATURE_URL, HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL et "
+            "HELIOTROPE_ACK_URL pour joindre une plateforme distante.",
         )
     return ClientConfig(urls=urls, token=token, collectivite=str(written.get("collectivite", "")))
 

@@ -7,11 +7,13 @@ from cli.commands import (
     bus,
     checks,
     collectivites,
+    events,
     flux,
     installation,
     parapheur,
     platform,
     registries,
+    replies,
     sample,
     signature,
     signing,
@@ -36,8 +38,10 @@ app.command("check", cls=FrenchCommand)(checks.check)
 app.command("sample", cls=FrenchCommand)(sample.sample)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
 app.command("diff", cls=FrenchCommand)(checks.diff)
+app.command("events", cls=FrenchCommand)(events.events)
 app.add_typer(flux.app, name="flux")
 app.add_typer(collectivites.app, name="collectivites")
+app.add_typer(replies.app, name="replies")
 app.add_typer(checks.schemas, name="schemas")
 app.add_typer(validation.controls, name="controls")
 app.add_typer(registries.mandates, name="mandates")

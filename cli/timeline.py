@@ -10,6 +10,7 @@ from pes.text import PARIS
 from shared import wording
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, read_event
+from shared.facts.streams import BY_KIND
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ def known_events(members: Iterable[Mapping[str, object]]) -> Iterator[Event]:
             yield read_event(json.dumps(member))
         except MalformedMessageError:
             continue
+
+
+def unknown_kinds(members: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the kinds of facts among some events that this version does not know, each once."""
+    kinds = dict.fromkeys(str(member.get("kind", "?")) for member in members)
+    return [kind for kind in kinds if kind not in BY_KIND]
 
 
 def steps_of(members: Sequence[Mapping[str, object]]) -> list[Step]:

@@ -13,7 +13,8 @@ DEFAULT_BASE: Final = 8400
 BASE_MIN, BASE_MAX = 1024, 32_000
 
 SERVICES: Final = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")
-APIS: Final = ("ingest", "validation", "signature", "gateway", "history")  # those that the command line calls
+# Those that the command line calls.
+APIS: Final = ("ingest", "validation", "signature", "gateway", "ack", "history")
 
 SFTP: Final = "simulator-sftp"
 KAFKA: Final = "kafka"

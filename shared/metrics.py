@@ -33,6 +33,10 @@ HELD = Gauge("heliotrope_held", "Flux whose sending is suspended: nobody can tel
 REPLIES = Counter(
     "heliotrope_replies_total", "Files collected from DGFiP, by what they turned out to be.", ["outcome"]
 )
+REPLIES_SET_ASIDE = Gauge(
+    "heliotrope_replies_set_aside",
+    "Replies left with DGFiP: the flux that they may answer cannot be read.",
+)
 LAST_COLLECTION = Gauge(
     "heliotrope_last_collection_timestamp_seconds", "When replies were last looked for, Unix time."
 )

@@ -104,6 +104,15 @@ def what(fact: Fact) -> str:
             )
 
 
+def set_aside(kind: str, *, is_known: bool) -> str:
+    """Say why a stream is left alone: a fact of this kind, that this version does not know or cannot place."""
+    said = "que celle-ci ne peut pas lire à cette place" if is_known else "que celle-ci ne connaît pas"
+    return (
+        f"Une version plus récente de la plateforme a écrit un fait {said} ({kind}). Rien n'est perdu : tout est "
+        "conservé, et la suite se fera d'elle-même dès que cette version sera en service."
+    )
+
+
 def who(actor: str) -> str:
     """Say who did something: a part of the platform, DGFiP, or the account as it is known."""
     return _ACTORS.get(actor, actor)

@@ -134,9 +134,9 @@ def _account() -> str:
 
 def _table_of(messages: list[ParkedMessage]) -> Table:
     table = Table()
-    for column in ("Message", "Service", "Fait", "Depuis", "Pourquoi"):
+    for column in ("Message", "Service", "Fait", "Depuis", "Attend", "Pourquoi"):
         table.add_column(column, overflow="fold")
     for message in messages:
         since = time_of(message.parked_at)
-        table.add_row(message.parked_id, message.group, message.kind, since, message.error)
+        table.add_row(message.parked_id, message.group, message.kind, since, message.awaits, message.error)
     return table

@@ -16,7 +16,7 @@ from cli.french import FrenchCommand, FrenchGroup
 from cli.identities import unregistered, written
 from cli.options import AsJson, FluxId, environ, moment_of
 from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
-from cli.timeline import members_of, steps_of, table_of, time_of
+from cli.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS
@@ -129,7 +129,10 @@ def show_events(flux_id: FluxId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit(answer)
         else:
-            show(table_of(steps_of(members_of(answer)), title=f"Flux {flux_id}"))
+            members = members_of(answer)
+            show(table_of(steps_of(members), title=f"Flux {flux_id}"))
+            for kind in unknown_kinds(members):
+                show(_set_aside(wording.set_aside(kind, is_known=False)))
 
 
 @app.command("wait", cls=FrenchCommand)
@@ -339,8 +342,12 @@ def _list_of(rows: list[Mapping[str, object]]) -> Table:
 
 
 def _show_flux(flux: Mapping[str, object]) -> None:
-    state = str(flux["state"])
-    show(f"Flux {flux['flux_id']} : {flux.get('on_screen') or ON_SCREEN[State(state)]} ({state})")
+    state = str(flux.get("state") or "")
+    show(
+        f"Flux {flux['flux_id']} : {flux.get('on_screen') or ON_SCREEN[State(state)]}{f' ({state})' if state else ''}"
+    )
+    if isinstance(set_aside := flux.get("set_aside"), Mapping):
+        show(f"  {_set_aside(str(set_aside.get('reason', '')))}")
     for name, label in _DETAILS.items():
         if flux.get(name):
             show(f"  {label} : {flux[name]}")
@@ -356,7 +363,7 @@ def _show_flux(flux: Mapping[str, object]) -> None:
         show(f"  Pack de schémas : {pack.get('pack_id')}")
     for line in _signatures(flux):
         show(line)
-    if str(flux["state"]) == State.SIGNATURE_REFUSED:
+    if state == State.SIGNATURE_REFUSED:
         show(
             "  Pour reprendre : heliotrope flux restart ID --reason …",
             "  Pour abandonner : heliotrope flux cancel ID",
@@ -365,6 +372,10 @@ def _show_flux(flux: Mapping[str, object]) -> None:
         show(f"  Envoi suspendu : {held.get('cause', '')}", "  Pour reprendre : heliotrope flux send ID --reason …")
     show_findings(console(), flux.get("findings"))
     show_rejections(console(), flux.get("errors"))
+
+
+def _set_aside(reason: str) -> str:
+    return f"Mis de côté : {reason[:1].lower()}{reason[1:]}"
 
 
 def _signatures(flux: Mapping[str, object]) -> Iterator[str]:

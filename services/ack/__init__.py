@@ -1,1 +1,1 @@
-"""Collects what DGFiP replies; consumes its SFTP reply directory, records ReplyReceived and the verdict it holds."""
+"""Collects what DGFiP replies; consumes its SFTP reply directory and ReplyLinked, records replies and verdicts."""

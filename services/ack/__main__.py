@@ -1,13 +1,20 @@
 """Wires `ack` and runs it."""
 
 from contextlib import aclosing
+from functools import partial
 
+from services.ack.adapters.rows import PostgresReplyRows
 from services.ack.adapters.sftp import SftpReplies
+from services.ack.api import routes
 from services.ack.collector import Collector
+from services.ack.handler import on_linked
+from services.ack.replies import Replies
 from services.ack.settings import LEAVE_IN_PLACE, Settings
+from shared.bus.consumer import Subscription
+from shared.facts.reply import ReplyLinked
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.sftp import SftpServer
-from shared.web.app import service_app
+from shared.web.app import caller_dependency, service_app
 
 
 async def serve(settings: Settings) -> None:
@@ -27,10 +34,14 @@ async def serve(settings: Settings) -> None:
         app = service_app(
             "ack",
             "Collecte les réponses de la DGFiP.",
-            checks={"postgresql": parts.database.check, "documents": parts.documents.check},
-            waits_for=collector.waits_for,
+            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
+            waits_for=lambda: [*collector.waits_for(), *parts.bus.waits_for()],
         )
-        await run_service(app, settings, [collector.run()])
+        replies = Replies(parts.history, parts.documents, PostgresReplyRows(parts.database), utc_now)
+        app.include_router(routes(replies, caller=caller_dependency(parts.tokens)))
+        act = partial(on_linked, history=parts.history, documents=parts.documents, now=utc_now)
+        subscription = Subscription("ack", {ReplyLinked: act})
+        await run_service(app, settings, [collector.run(), parts.bus.run(subscription)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ reads it, records it, and only then moves it aside. A crash anywhere in between 
 there at the next pass, and a reply that was recorded already is recognised by its bytes, never by its name.
 
 An error on one file does not stop the pass; a party that does not answer does, and the pass is tried again later.
+
+A reply that may be the answer to a flux which this version cannot read (a newer one has written to it) stays where it
+is, and is looked at again at each pass, by whichever version runs then. The others go on.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from functools import partial
 from typing import NoReturn
 
 from services.ack.acquit import read_reply
-from services.ack.decide import Reply, printable
+from services.ack.decide import SET_ASIDE, Reply, printable
 from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
@@ -60,6 +63,7 @@ class Collector:
         self._wait = wait
         self._seen: frozenset[RemoteFile] = frozenset()  # in the last listing
         self._recorded: dict[RemoteFile, str] = {}  # the digest of those still there although they are recorded
+        self._set_aside: dict[RemoteFile, Document] = {}  # those that wait until a flux can be read
         self._away = ""
         self._tries = 0
 
@@ -94,10 +98,12 @@ class Collector:
         files = frozenset(await self._server.listing())
         before, self._seen = self._seen, files
         self._recorded = {file: sha256 for file, sha256 in self._recorded.items() if file in files}
+        self._set_aside = {file: document for file, document in self._set_aside.items() if file in files}
         metrics.LAST_COLLECTION.set(self._now().timestamp())
         for file in sorted(files & before):
             if self._may_be_taken(file):
                 await self._take(file)
+        metrics.REPLIES_SET_ASIDE.set(len(self._set_aside))
         new = files - before
         for file in new:
             self._say_if_it_cannot_be_taken(file)
@@ -109,24 +115,34 @@ class Collector:
     async def _take(self, file: RemoteFile) -> None:
         """Record a file, then move it; whatever goes wrong with this one, the others follow."""
         try:
-            if file not in self._recorded:
-                self._recorded[file] = await self._record(file)
+            if file not in self._recorded and not await self._record(file):
+                return
             if self._done_directory:
                 await self._server.move(file, self._done_directory, self._recorded[file])
         except (FileRefusedError, FileChangedError, TooLargeError) as error:
             self._leave("growing" if isinstance(error, FileChangedError) else "failed", file, str(error))
 
-    async def _record(self, file: RemoteFile) -> str:
-        """Keep, read and record a file; return its digest."""
-        async with aclosing(self._server.read(file)) as chunks:
-            document = await self._documents.put(chunks, bytes_max=self._bytes_max)
+    async def _record(self, file: RemoteFile) -> bool:
+        """Keep, read and record a file; say whether it is recorded, or must stay where it is."""
+        document = self._set_aside.get(file) or await self._keep(file)
         content = await self._documents.read(document.sha256)
         # lxml lets other tasks run while it parses; the thread keeps the event loop free.
         reading = await asyncio.to_thread(read_reply, content, file.name)
         outcome = await self._append(Reply(document=document, remote_name=file.name, reading=reading))
+        if outcome == SET_ASIDE:
+            if file not in self._set_aside:
+                self._leave(outcome, file, "a newer version has written to the flux that it may answer")
+            self._set_aside[file] = document
+            return False
+        self._set_aside.pop(file, None)
+        self._recorded[file] = document.sha256
         metrics.REPLIES.labels(outcome).inc()
         self._log(outcome, file, document)
-        return document.sha256
+        return True
+
+    async def _keep(self, file: RemoteFile) -> Document:
+        async with aclosing(self._server.read(file)) as chunks:
+            return await self._documents.put(chunks, bytes_max=self._bytes_max)
 
     async def _append(self, reply: Reply) -> str:
         try:

@@ -6,7 +6,11 @@
 4. If exactly one of them waits for an answer, the reply is its answer. A flux waits from the moment its first byte
    may have left, even if FluxTransmitted is not recorded yet.
 5. If none waits and exactly one was answered already, the reply is kept with it, and changes nothing.
-6. Otherwise the reply gets a stream of its own, with the reason in French.
+6. While one of them cannot be read (a newer version has written to it), nothing is recorded: the reply waits.
+7. Otherwise the reply gets a stream of its own, with the reason in French.
+
+A person may link such a reply to a flux afterwards (`link`). NomFic may differ then, that is what they answer for;
+the three others may not: no link carries a verdict to another budget. The first answer of a flux stands.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +19,7 @@ from uuid import UUID
 
 from pes.text import printable as printable_text
 from services.ack.acquit import Reading
-from shared.errors import UnexpectedFactError
+from shared.errors import RequestRefusedError, UnexpectedFactError, Why
 from shared.facts.events import (
     Document,
     Fact,
@@ -26,12 +30,15 @@ from shared.facts.events import (
     ReplyUnmatched,
 )
 from shared.facts.lifecycle import Flux
+from shared.facts.lifecycles import reply as lifecycle
+from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
 
 SECOND = "second"
 UNMATCHED = "unmatched"
+SET_ASIDE = "set_aside"
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A flux that has the NomFic of the reply."""
+    """A flux that has the NomFic of the reply; as far as it could be read, when it is set aside."""
 
     flux_id: UUID
     flux: Flux
+    is_set_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ class Decision:
     """What to record.
 
     Attributes:
-        outcome: what the reply turned out to be, for metrics: its verdict, `second` or `unmatched`.
-        facts: in order; never none, for no reply is dropped.
+        outcome: what the reply turned out to be, for metrics: its verdict, `second`, `unmatched` or `set_aside`.
+        facts: in order; none only while the reply waits where it is, for no reply is dropped.
         target: the flux that they belong to; none for a stream of their own.
     """
 
@@ -78,6 +86,8 @@ def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
         return _unmatched(reply, reading.reason)
     if missing := [name for name, value in _key_of(reading) if not value]:
         return _unmatched(reply, f"La réponse ne dit pas à quel flux elle répond : il y manque {', '.join(missing)}.")
+    if any(one.is_set_aside and _may_be_meant(reading, one.flux) for one in candidates):
+        return Decision(SET_ASIDE, ())
     same = [candidate for candidate in candidates if not _differences(reading, candidate.flux)]
     waiting = [candidate for candidate in same if _is_waiting(candidate.flux)]
     answered = [candidate for candidate in same if _is_answered(candidate.flux)]
@@ -86,6 +96,63 @@ def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
     if not waiting and len(answered) == 1:
         return Decision(SECOND, (_received(reply),), answered[0])
     return _unmatched(reply, _why(reading, candidates, same, waiting or answered))
+
+
+def link(known: lifecycle.Reply, reading: Reading, flux_id: UUID, flux: Flux, reason: str) -> list[Fact]:
+    """Return the fact of somebody's answering for a reply being the answer to a flux; none when asked twice.
+
+    Raises:
+        RequestRefusedError: the reply is settled or gives no verdict, or it is of another budget, or the flux awaits
+            no answer.
+    """
+    if known.linked is not None and known.linked.flux_id == flux_id:
+        return []
+    if known.state is not lifecycle.State.WAITING:
+        raise _settled(known)
+    if reading.verdict is None:
+        raise _no_link(
+            Why.UNUSABLE, "no-verdict", f"Aucun verdict ne peut être tiré de cette réponse. {reading.reason}"
+        )
+    if different := _differences(reading, flux, is_any_nomfic=True):
+        detail = f"La réponse n'est pas pour le budget de ce flux : {', '.join(different)}."
+        raise _no_link(Why.AS_THINGS_STAND, "another-budget", detail)
+    if _is_answered(flux):
+        detail = f"Le flux a déjà sa réponse : il est « {flux.on_screen} ». Écartez celle-ci en disant pourquoi."
+        raise _no_link(Why.AS_THINGS_STAND, "already-answered", detail)
+    if not _is_waiting(flux):
+        detail = f"Le flux n'a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
+        raise _no_link(Why.AS_THINGS_STAND, "not-transmitted", detail)
+    return [ReplyLinked(flux_id=flux_id, reason=reason)]
+
+
+def dismiss(known: lifecycle.Reply, reason: str) -> list[Fact]:
+    """Return the fact of somebody's answering for a reply being none of ours; none when asked twice.
+
+    Raises:
+        RequestRefusedError: it is linked to a flux.
+    """
+    if known.state is lifecycle.State.DISMISSED:
+        return []
+    if known.state is not lifecycle.State.WAITING:
+        raise _settled(known)
+    return [ReplyDismissed(reason=reason)]
+
+
+def answer(reply: Reply, flux: Flux) -> list[Fact]:
+    """Return what a linked reply says of its flux; nothing once that is answered otherwise (or already by it)."""
+    is_its_answer = _is_waiting(flux) and not _differences(reply.reading, flux, is_any_nomfic=True)
+    return [_verdict(reply)] if is_its_answer and reply.reading.verdict is not None else []
+
+
+def _settled(known: lifecycle.Reply) -> RequestRefusedError:
+    flux = f" au flux {known.linked.flux_id}" if known.linked else ""
+    done = lifecycle.ON_SCREEN[known.state] if known.state else ""
+    detail = f"Elle est déjà réglée ({done.lower()}{flux}), et ce qui est décidé ne se reprend pas."
+    return _no_link(Why.AS_THINGS_STAND, "reply-settled", detail)
+
+
+def _no_link(why: Why, slug: str, detail: str) -> RequestRefusedError:
+    return RequestRefusedError(why, slug, "Rien n'est fait de cette réponse", detail)
 
 
 def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
@@ -97,8 +164,8 @@ def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _differences(reading: Reading, flux: Flux) -> list[str]:
-    """Say where a flux differs from what the reply says; nothing when it is the same."""
+def _differences(reading: Reading, flux: Flux, *, is_any_nomfic: bool = False) -> list[str]:
+    """Say where a flux differs from what the reply says (in NomFic too, or not); nothing when it is the same."""
     header = flux.header
     if header is None:
         return ["en-tête inconnu"]
@@ -106,8 +173,12 @@ def _differences(reading: Reading, flux: Flux) -> list[str]:
     return [
         f"{name} vaut {_quoted(said)} dans la réponse et {_quoted(value)} dans le flux"
         for (name, said), value in zip(_key_of(reading), known, strict=True)
-        if said != value
+        if said != value and not (is_any_nomfic and name == "NomFic")
     ]
+
+
+def _may_be_meant(reading: Reading, flux: Flux) -> bool:
+    return flux.header is None or not _differences(reading, flux)
 
 
 def _is_waiting(flux: Flux) -> bool:

@@ -1,13 +1,23 @@
-"""What `ack` does with a reply that was collected and read."""
+"""What `ack` does with a reply that was collected and read, and with one that a person linked to a flux."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
-from services.ack.decide import Candidate, Decision, Reply, decide
+from services.ack.acquit import read_reply
+from services.ack.decide import Candidate, Decision, Reply, answer, decide
+from services.ack.ports import Documents
 from shared.facts.envelope import Event, new_id
+from shared.facts.events import ReplyReceived
 from shared.facts.lifecycle import fold
+from shared.facts.reply import ReplyLinked
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History
+from shared.journal.reading import read_flux
+
+logger = logging.getLogger(__name__)
 
 ACTOR = "dgfip"
 
@@ -20,16 +30,42 @@ async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime
         VersionConflictError: the flux moved on meanwhile; call again.
     """
     nomfic = reply.reading.nomfic
-    candidates, last = [], {}
+    candidates: list[Candidate] = []
+    last: dict[UUID, Event | None] = {}
     for flux_id in await history.validated_with_nomfic(nomfic) if nomfic else []:
-        past = await history.load(flux_id)
-        candidates.append(Candidate(flux_id, fold(event.data for event in past)))
-        last[flux_id] = past[-1]
+        read = read_flux(await history.recorded(flux_id))
+        candidates.append(Candidate(flux_id, read.flux, is_set_aside=read.set_aside is not None))
+        last[flux_id] = read.past[-1] if read.past else None
     decision = decide(reply, candidates)
+    if not decision.facts:
+        return decision
     target = decision.target
     events = _events(decision, last[target.flux_id] if target else None, now())
     await history.append(events, expected_version=target.flux.version if target else 0)
     return decision
+
+
+async def on_linked(
+    event: Event, linked: ReplyLinked, *, history: History, documents: Documents, now: Callable[[], datetime]
+) -> None:
+    """Record with a flux what a reply says that somebody linked to it; they answer for it, so they are its actor.
+
+    The reply stays in its stream: the flux's own facts name its document, and lead back to the link.
+    """
+    received = (await history.load(event.stream_id))[0].data
+    past = await history.load(linked.flux_id)
+    if not isinstance(received, ReplyReceived) or not past:
+        raise ValueError("a link is of a reply that was received, to a flux that is there")
+    content = await documents.read(received.document.sha256)
+    reading = await asyncio.to_thread(read_reply, content, received.remote_name)
+    flux = fold(one.data for one in past)
+    facts = answer(Reply(received.document, received.remote_name, reading), flux)
+    if not facts:
+        logger.info("reply.link_changes_nothing", extra={"linked_flux_id": str(linked.flux_id)})
+        return
+    events = [past[-1].follow(fact, actor=event.actor, at=now()) for fact in facts]
+    caused = [one.model_copy(update={"causation_id": event.event_id}) for one in events]
+    await history.append(caused, expected_version=flux.version)
 
 
 def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]:

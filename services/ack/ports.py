@@ -2,10 +2,16 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from shared.errors import PesError
-from shared.facts.events import Document
+from shared.facts.envelope import format_time
+from shared.facts.events import Document, Verdict
+from shared.facts.lifecycles.reply import ON_SCREEN, State
 
 
 class FileRefusedError(PesError):
@@ -64,3 +70,40 @@ class Documents(Protocol):
 
     async def read(self, sha256: str) -> bytes:
         """Return a document whole."""
+
+
+class ReplyRow(BaseModel):
+    """A reply that belonged to no flux when it came: `reason` says why, `decision` why what was decided since."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reply_id: UUID
+    received_at: datetime
+    remote_name: str
+    nomfic: str
+    verdict: Verdict | None
+    sha256: str
+    reason: str
+    state: State
+    flux_id: UUID | None
+    decided_by: str
+    decided_at: datetime | None
+    decision: str
+
+    def shown(self) -> dict[str, object]:
+        """Return it as the API answers it."""
+        return self.model_dump(mode="json") | {
+            "on_screen": ON_SCREEN[self.state],
+            "received_at": format_time(self.received_at),
+            "decided_at": format_time(self.decided_at) if self.decided_at else None,
+        }
+
+
+class ReplyRows(Protocol):
+    """The list of those replies."""
+
+    async def page(self, state: State, *, before: UUID | None, limit: int) -> list[ReplyRow]:
+        """Return the replies in a state that came before one of them, so many at most, the most recent first."""
+
+    async def one(self, reply_id: UUID) -> ReplyRow | None:
+        """Return one of them, if there is such a reply."""

@@ -26,6 +26,7 @@ from shared.facts.envelope import Event
 from shared.facts.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
 from shared.facts.lifecycle import Flux, fold
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 from shared.retrying import for_ever
 
 logger = logging.getLogger(__name__)
@@ -113,8 +114,11 @@ class Sender:
                 await self._review(flux_id)
 
     async def _review(self, flux_id: UUID) -> None:
-        past = await self._history.load(flux_id)
-        flux = _fold(past)
+        read = read_flux(await self._history.recorded(flux_id))
+        if read.set_aside is not None:
+            logger.warning("gateway.set_aside", extra={"set_aside_flux_id": str(flux_id)})
+            return
+        past, flux = read.past, read.flux
         if decide.waits_for_channel(flux):
             chosen = await self._choices.channel_of(past[-1].collectivite)
             await self._settle(past, decide.on_channel(flux, channel=self._channel.name, chosen=chosen))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -15,15 +16,15 @@ from shared.errors import RequestRefusedError, Why
 from shared.facts.lifecycle import State
 from shared.facts.streams import stream_id_of
 from shared.journal.history import History, Recorded
+from shared.journal.reading import FluxRead, read_flux
 from shared.web.auth import Caller, Right
-from shared.web.deciding import load_flux
 from shared.web.problems import NO_STORE, flux_not_found
 
 PAGE_ROWS_MAX = 500
 
 
 def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: Rows) -> APIRouter:
-    """Return the routes of `history`."""
+    """Return the routes of `history` about flux."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
     @router.get("", summary="Lister les flux, du plus récent au plus ancien")
@@ -34,11 +35,7 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = 100,
     ) -> dict[str, object]:
-        action = "consulter les flux"
-        who.require_somewhere(Right.READ, action)
-        perimeter = who.perimeter(Right.READ)
-        if collectivite:
-            perimeter = frozenset({who.choose(collectivite, Right.READ, action)})
+        perimeter = _perimeter(who, collectivite)
         found = await rows.page(perimeter=perimeter, states=state or (), before=before, limit=limit)
         following = str(found[-1].flux_id) if len(found) == limit else None
         return {"flux": [row.shown() for row in found], "next": following}
@@ -47,17 +44,8 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
     async def show_flux(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], at: AwareDatetime | None = None
     ) -> dict[str, object]:
-        past = (await load_flux(flux_id, who=who, history=history)).past
-        if at is not None:
-            past = until(past, at)
-        if not past:
-            raise RequestRefusedError(
-                Why.NOT_FOUND,
-                "flux-not-yet",
-                "Flux inexistant à cet instant",
-                f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
-            )
-        return flux_shown(past)
+        recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
+        return _shown(flux_id, recorded[0].collectivite, read_flux(recorded), at)
 
     @router.get("/{flux_id}/events", summary="Lire tous les faits d'un flux, dans l'ordre")
     async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
@@ -65,6 +53,35 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         return _as_recorded({"flux_id": str(flux_id)}, "events", recorded)
 
     return router
+
+
+def _perimeter(who: Caller, collectivite: str) -> frozenset[str] | None:
+    """Return the collectivités whose flux to list: the one asked for, or all those that the caller sees."""
+    action = "consulter les flux"
+    who.require_somewhere(Right.READ, action)
+    if collectivite:
+        return frozenset({who.choose(collectivite, Right.READ, action)})
+    return who.perimeter(Right.READ)
+
+
+def _shown(flux_id: UUID, collectivite: str, read: FluxRead, at: datetime | None) -> dict[str, object]:
+    """Show a flux, as it was at a moment if one is given.
+
+    Raises:
+        RequestRefusedError: the stream is no flux, or there was none at that moment.
+    """
+    if not read.is_of_a_flux:
+        raise flux_not_found(flux_id)
+    if at is not None:
+        read = until(read, at)
+    if not read.version:
+        raise RequestRefusedError(
+            Why.NOT_FOUND,
+            "flux-not-yet",
+            "Flux inexistant à cet instant",
+            f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
+        )
+    return flux_shown(flux_id, collectivite, read)
 
 
 def stream_routes(*, caller: Callable[..., Awaitable[Caller]], history: History) -> APIRouter:

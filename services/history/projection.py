@@ -1,8 +1,9 @@
 """Keeps the list of flux up to date, following the one history in order.
 
-A flux with facts that this version cannot read is skipped, and the list goes on. It is remembered: a version that can
-read it must show it, even if no further fact comes. So skipped flux are tried again, by every process, when it starts
-and from time to time (an older version may still run beside a newer one, and skip).
+A flux with facts that this version cannot read is shown as far as it can, as set aside, and the list goes on. It is
+remembered as skipped: a version that can read it must show it whole, even if no further fact comes. So skipped flux
+are tried again, by every process, when it starts and from time to time (an older version may still run beside a newer
+one, and skip).
 """
 
 import logging
@@ -12,9 +13,9 @@ from typing import NoReturn
 from services.history.ports import Rows, Seen
 from services.history.views import Row, row_of
 from shared import metrics
-from shared.errors import MalformedMessageError, UnexpectedFactError
 from shared.journal.history import History
 from shared.journal.postgres import Listener
+from shared.journal.reading import read_flux
 from shared.retrying import for_ever
 
 logger = logging.getLogger(__name__)
@@ -69,25 +70,23 @@ class Projection:
         while page := await self._rows.skipped(after, self._limit):
             after = page[-1].flux_id
             rows, read, _ = await self._look_at(page)
-            if read:
-                await self._rows.save(rows, read=read, skipped=())
+            await self._rows.save(rows, read=read, skipped=())
             shown += len(read)
         if shown:
             logger.info("projection.no_longer_skipped", extra={"flux": shown})
         return shown
 
     async def _look_at(self, flux: Iterable[Seen]) -> tuple[list[Row], list[Seen], dict[Seen, str]]:
-        """Return the rows of some flux, which of them could be read, and why the others could not."""
+        """Return the rows of some flux, which of them could be read whole, and why the others could not."""
         rows: list[Row] = []
         read: list[Seen] = []
         skipped: dict[Seen, str] = {}
         for seen in flux:
-            try:
-                row = row_of(await self._history.load(seen.flux_id))
-            except (MalformedMessageError, UnexpectedFactError) as error:
-                skipped[seen] = str(error)
-                continue
-            read.append(seen)
-            if row is not None:
+            found = read_flux(await self._history.recorded(seen.flux_id))
+            if found.set_aside is None:
+                read.append(seen)
+            else:
+                skipped[seen] = f"{found.set_aside.kind} at version {found.set_aside.version}"
+            if row := row_of(found):
                 rows.append(row)
         return rows, read, skipped

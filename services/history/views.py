@@ -1,7 +1,9 @@
 """How a flux is shown: pure functions from its facts to what the API answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
+from itertools import takewhile
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -9,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pes.text import printable
 from pes.vocabulary import Finding
 from shared.errors import RequestRefusedError, Why
-from shared.facts.envelope import Event, format_time
+from shared.facts.envelope import format_time
 from shared.facts.events import (
     FluxCancelled,
     FluxImported,
@@ -24,8 +26,8 @@ from shared.facts.events import (
     SignaturesRejected,
     TransmissionAttempted,
 )
-from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, State, fold
-from shared.facts.streams import StreamKind
+from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
+from shared.journal.reading import FluxRead
 from shared.web.problems import problem_members
 
 
@@ -39,6 +41,7 @@ class Row(BaseModel):
     state: State
     version: int
     is_held: bool
+    is_set_aside: bool = False
     filename: str
     nomfic: str
     cod_col: str
@@ -50,22 +53,21 @@ class Row(BaseModel):
 
     def shown(self) -> dict[str, object]:
         """Return the line as the API answers it."""
+        held = HELD_ON_SCREEN if self.is_held else ON_SCREEN[self.state]
         members = self.model_dump(mode="json")
         return members | {
-            "on_screen": HELD_ON_SCREEN if self.is_held else ON_SCREEN[self.state],
+            "on_screen": SET_ASIDE_ON_SCREEN if self.is_set_aside else held,
             "imported_at": format_time(self.imported_at),
             "updated_at": format_time(self.updated_at),
         }
 
 
-def row_of(past: Sequence[Event]) -> Row | None:
-    """Return the line of one flux; None for a stream that is not a flux.
+def row_of(read: FluxRead) -> Row | None:
+    """Return the line of one flux; None for a stream that is not a flux, or of which nothing can be read.
 
     Texts are made fit for the list: facts are for ever, and one of them may hold what no table takes.
     """
-    if past[0].stream.kind is not StreamKind.FLUX:
-        return None
-    flux = fold(event.data for event in past)
+    past, flux = read.past, read.flux
     if flux.imported is None or flux.state is None:
         return None
     header = flux.header
@@ -73,7 +75,8 @@ def row_of(past: Sequence[Event]) -> Row | None:
         flux_id=past[0].flux_id,
         collectivite=past[0].collectivite,
         state=flux.state,
-        version=flux.version,
+        version=read.version,
+        is_set_aside=read.set_aside is not None,
         is_held=flux.held is not None,
         filename=printable(flux.imported.filename),
         nomfic=printable(header.nomfic) if header else "",
@@ -86,23 +89,23 @@ def row_of(past: Sequence[Event]) -> Row | None:
     )
 
 
-def until(past: Sequence[Event], moment: datetime) -> list[Event]:
-    """Return the events that had occurred at a moment: all those before the first that came later."""
-    kept: list[Event] = []
-    for event in past:
-        if event.occurred_at > moment:
-            break
-        kept.append(event)
-    return kept
+def until(read: FluxRead, moment: datetime) -> FluxRead:
+    """Return a flux as it was at a moment: after the facts before the first that came later."""
+    kept = list(takewhile(lambda event: event.occurred_at <= moment, read.past))
+    if len(kept) == len(read.past):
+        return read
+    return FluxRead(kept, fold(event.data for event in kept), len(kept))
 
 
-def flux_shown(past: Sequence[Event]) -> dict[str, object]:
-    """Return everything the API says of one flux."""
-    flux = fold(event.data for event in past)
-    row = row_of(past)
-    members: dict[str, object] = row.shown() if row else {}
-    members |= {"on_screen": flux.on_screen, "correlation_id": str(past[0].correlation_id)}
-    members |= _details(event.data for event in past)
+def flux_shown(flux_id: UUID, collectivite: str, read: FluxRead) -> dict[str, object]:
+    """Return everything the API says of one flux, as far as it can be read."""
+    flux, row = read.flux, row_of(read)
+    members: dict[str, object] = {"flux_id": str(flux_id), "collectivite": collectivite, "version": read.version}
+    if row is not None:
+        members |= row.shown() | {"correlation_id": str(read.past[0].correlation_id)}
+        members |= _details(event.data for event in read.past)
+    if read.set_aside is not None:
+        members |= {"on_screen": SET_ASIDE_ON_SCREEN, "is_set_aside": True, "set_aside": asdict(read.set_aside)}
     if flux.document is not None:
         members["document"] = flux.document.model_dump(mode="json")
     if flux.held is not None:

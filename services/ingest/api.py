@@ -19,14 +19,15 @@ from shared import metrics
 from shared.errors import NameTakenError, RequestRefusedError
 from shared.facts.envelope import Event, new_id
 from shared.facts.events import FluxImported
-from shared.facts.lifecycle import State, fold
+from shared.facts.lifecycle import State
 from shared.facts.reservations import IDEMPOTENCY_KEY
 from shared.facts.streams import flux_stream
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
 from shared.web.multipart import File
-from shared.web.problems import problem, problem_members
+from shared.web.problems import flux_set_aside, problem, problem_members
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
@@ -124,8 +125,10 @@ class Importer:
             await self._history.append([event], expected_version=0)
         except NameTakenError as taken:
             if taken.kind == IDEMPOTENCY_KEY:
-                first = fold(past.data for past in await self._history.load(taken.stream_id))
-                decide.check_replay(first, fact.document)
+                first = read_flux(await self._history.recorded(taken.stream_id))
+                if first.set_aside is not None and not first.past:
+                    raise flux_set_aside(taken.stream_id, first.set_aside.reason, first.set_aside.kind) from taken
+                decide.check_replay(first.flux, fact.document)
                 return taken.stream_id
             raise DuplicateError(taken.stream_id) from taken
         metrics.IMPORTED_BYTES.inc(fact.document.size)

@@ -44,8 +44,9 @@ from shared.facts.events import (
     VisaGiven,
     kind_of,
 )
-from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.lifecycle import Flux, State
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
 from shared.web.deciding import VisibleFlux, load_flux
@@ -212,8 +213,11 @@ class Parapheur:
         found: list[Item] = []
         for kind in (SignatureRequested, VisaGiven, BordereauxSigned):
             for flux_id in await self.history.whose_last_fact_is(kind_of(kind), perimeter):
-                past = await self.history.load(flux_id)
-                known = VisibleFlux(fold(event.data for event in past), past)
+                read = read_flux(await self.history.recorded(flux_id))
+                if read.set_aside is not None:
+                    logger.warning("signature.set_aside", extra={"set_aside_flux_id": str(flux_id)})
+                    continue
+                known = VisibleFlux(read.flux, read.past)
                 if known.flux.step is not None and await self._is_turn_of(known, who):
                     found.append(_waiting(known))
         found.sort(key=lambda one: str(one["since"]))

@@ -34,6 +34,7 @@ from shared.facts.events import Document, DuplicateAccepted, Fact
 from shared.facts.lifecycle import State, fold
 from shared.facts.reservations import Reservation
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 from shared.runtime.workers import TooCostlyError, WorkerLostError
 
 logger = logging.getLogger(__name__)
@@ -160,9 +161,9 @@ class Judges:
         known: dict[UUID, Holder] = {}
         for holder in held.values():
             if holder not in known:
-                past = await self.history.load(holder)
-                state = fold(event.data for event in past).state
-                known[holder] = Holder(holder, past[0].collectivite if past else "", state)
+                recorded = await self.history.recorded(holder)
+                state = read_flux(recorded).flux.state  # as far as it can be read: it does not stop this one
+                known[holder] = Holder(holder, recorded[0].collectivite if recorded else "", state)
         return {name: known[holder] for name, holder in held.items()}
 
 

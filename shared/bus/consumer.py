@@ -7,6 +7,8 @@ The contract, the same on both and tested once against both:
 - a message is settled (and the place in the stream saved) only after the handler has recorded, or after the
   message is safely parked; so after a crash it comes again, and the expected version makes that harmless;
 - a message that cannot be read is parked with its error, and the stream goes on;
+- one that meets a kind of fact which this version does not know, in itself or in the stream that its handler loads,
+  is parked with that kind: a process whose version knows it takes it up by itself, once it has its part of the work;
 - while an outside party does not answer, the message waits and is tried again, without end: no flux is lost
   because a server was away for a week. The service says so in its metrics and in `/readyz`;
 - any other error is a bug: it leaves the consumer, the process stops, and nothing is settled.
@@ -23,7 +25,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from shared import metrics
-from shared.errors import MalformedMessageError, UnavailableError
+from shared.errors import MalformedMessageError, UnavailableError, UnknownFactError
 from shared.facts.envelope import Event, read_event
 from shared.facts.events import Fact, kind_of
 from shared.logs import current_ids, ids_of
@@ -71,6 +73,7 @@ class ParkedMessage:
         body: the message as it came, as text.
         error: why it could not be read.
         parked_at: ISO 8601, UTC.
+        awaits: the kind of fact that was not known; empty when that is not why.
     """
 
     parked_id: str
@@ -79,6 +82,7 @@ class ParkedMessage:
     body: str
     error: str
     parked_at: str
+    awaits: str = ""
 
 
 class ParkedMessages(Protocol):
@@ -101,11 +105,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """The outcome of one attempt; `delay_seconds` goes with RETRY, `error` with PARK."""
+    """The outcome of one attempt; `delay_seconds` is for RETRY, `error` and `awaits` for PARK (`ParkedMessage`)."""
 
     outcome: Outcome
     delay_seconds: float = 0.0
     error: str = ""
+    awaits: str = ""
 
 
 @dataclass
@@ -161,10 +166,11 @@ class Attempts:
 
     def _park(self, key: object, error: MalformedMessageError) -> Attempt:
         self._forget(key)
-        logger.error("message.parked", extra={"reason": str(error)})
+        awaits = error.kind if isinstance(error, UnknownFactError) else ""
+        logger.error("message.parked", extra={"reason": str(error), "awaits": awaits})
         metrics.PARKED.labels(self.subscription.group).inc()
         metrics.MESSAGES.labels(self.subscription.group, "", "parked").inc()
-        return Attempt(Outcome.PARK, error=str(error))
+        return Attempt(Outcome.PARK, error=str(error), awaits=awaits)
 
     def _retry(self, key: object, kind: str, error: UnavailableError) -> Attempt:
         tries = self.retrying.get(key, (0, ""))[0] + 1

@@ -34,6 +34,7 @@ from shared.bus.topics import MESSAGE_BYTES_MAX, Topic, parked_topic_of, topic_o
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
 from shared.facts.recorders import SERVICES_THAT_CONSUME
+from shared.facts.streams import BY_KIND
 from shared.journal.order import OrderedFact
 from shared.retrying import PAUSE_SECONDS, for_ever
 
@@ -184,6 +185,7 @@ class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pu
     def __init__(self) -> None:
         self.working = asyncio.Lock()
         self.is_asked = False
+        self.is_new = False  # what was parked for a newer version may be for us
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002  # all of them
         """Wait until the message under way is settled."""
@@ -194,12 +196,14 @@ class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pu
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # noqa: ARG002  # as above
         """Go on."""
         self.is_asked = False
+        self.is_new = True
 
 
 class _Term:
     """The time during which one process belongs to a consumer group."""
 
     def __init__(self, bootstrap: str, subscription: Subscription, attempts: Attempts) -> None:
+        self._bootstrap = bootstrap
         self._subscription = subscription
         self._attempts = attempts
         self._waiting: set[asyncio.TimerHandle] = set()
@@ -228,6 +232,9 @@ class _Term:
             while True:
                 with in_our_words():
                     batch = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS)
+                if self._handover.is_new:
+                    self._handover.is_new = False
+                    await self._take_up()
                 async with self._handover.working, asyncio.TaskGroup() as numbers:
                     for number in {partition.partition for partition in batch}:
                         same = {one: records for one, records in batch.items() if one.partition == number}
@@ -237,6 +244,10 @@ class _Term:
                 timer.cancel()
             await _stop_quietly(self._consumer)
             await _stop_quietly(self._parking)
+
+    async def _take_up(self) -> None:
+        """Have what was parked for a kind that is known by now delivered again."""
+        await KafkaParkedMessages(self._bootstrap, (self._subscription.group,)).release_awaiting(BY_KIND)
 
     async def _settle_all(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         end = asyncio.get_running_loop().time() + BATCH_SECONDS_MAX
@@ -283,6 +294,7 @@ class _Term:
         headers = [
             *_headers_as_it_came(record),
             ("parked_error", attempt.error.encode()),
+            ("parked_awaits", attempt.awaits.encode()),
             ("parked_from", record.topic.encode()),
             ("parked_at", format_time(datetime.now(UTC)).encode()),
             ("parked_key", record.key or b""),
@@ -296,16 +308,17 @@ class _Term:
 
 
 class KafkaParkedMessages:
-    """Parked messages on Kafka; implements `shared.bus.consumer.ParkedMessages`.
+    """Parked messages of some groups on Kafka; implements `shared.bus.consumer.ParkedMessages`.
 
     A parked message keeps its headers; its kind is `ce_type`, or the topic it came from when nobody said. Releasing
     sends it again to that topic as it came, then leaves a tombstone in the parked topic. Other groups hear it again
     too; to them it is a redelivery, which changes nothing.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, groups: Sequence[str] = SERVICES_THAT_CONSUME) -> None:
         """Use this cluster."""
         self._bootstrap = bootstrap
+        self._topics = frozenset(map(parked_topic_of, groups))
 
     async def all(self) -> list[ParkedMessage]:
         """See `ParkedMessages.all`."""
@@ -319,6 +332,7 @@ class KafkaParkedMessages:
                 body=(record.value or b"").decode("utf-8", "replace"),
                 error=_header(record, "parked_error"),
                 parked_at=_header(record, "parked_at"),
+                awaits=_header(record, "parked_awaits"),
             )
             for parked_id, record in records.items()
         ]
@@ -329,23 +343,36 @@ class KafkaParkedMessages:
             record = (await self._read()).get(parked_id)
             if record is None:
                 return False
-            producer = _careful_producer(self._bootstrap)
-            await producer.start()
-            try:
+            await self._send_again([record])
+            return True
+
+    async def release_awaiting(self, kinds: Collection[str]) -> None:
+        """Release every message that was parked for want of knowing one of these kinds."""
+        with in_our_words():
+            records = [one for one in (await self._read()).values() if _header(one, "parked_awaits") in kinds]
+            if records:
+                await self._send_again(records)
+
+    async def _send_again(self, records: Sequence[ConsumerRecord]) -> None:
+        producer = _careful_producer(self._bootstrap)
+        await producer.start()
+        try:
+            for record in records:
                 key = _header(record, "parked_key").encode() or None
                 topic, headers = _header(record, "parked_from"), _headers_as_it_came(record)
                 await producer.send_and_wait(topic, value=record.value, key=key, headers=headers)
-                await producer.send_and_wait(record.topic, value=None, key=parked_id.encode())
-            finally:
-                await producer.stop()
-            return True
+                await producer.send_and_wait(record.topic, value=None, key=record.key)
+        finally:
+            await producer.stop()
 
     async def _read(self) -> dict[str, ConsumerRecord]:
         """Return every parked record not released yet, by its id."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
         await consumer.start()
         try:
-            partitions = [TopicPartition(parked_topic_of(group), 0) for group in SERVICES_THAT_CONSUME]
+            partitions = [TopicPartition(topic, 0) for topic in sorted(self._topics & await consumer.topics())]
+            if not partitions:
+                return {}
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             ends = await consumer.end_offsets(partitions)

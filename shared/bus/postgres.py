@@ -17,7 +17,8 @@ import asyncpg
 from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription
 from shared.errors import UnavailableError
 from shared.facts.envelope import format_time, new_id
-from shared.journal.order import ORDER_CHANNEL, OrderedFact, of_kinds, read_order
+from shared.facts.streams import BY_KIND
+from shared.journal.order import ORDER_CHANNEL, OrderedFact, read_order
 from shared.journal.postgres import Database, Listener, in_our_words
 from shared.retrying import PAUSE_SECONDS, for_ever
 
@@ -50,10 +51,22 @@ on conflict (consumer_group, shard) do update set index = greatest(consumer_curs
 """
 
 _PARK = """
-insert into parked (parked_id, consumer_group, index, kind, stream_id, body, error)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into parked (parked_id, consumer_group, index, kind, stream_id, body, error, awaits)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (consumer_group, index) do update
-    set error = excluded.error, released_at = null, parked_at = clock_timestamp()
+    set error = excluded.error, awaits = excluded.awaits, released_at = null, parked_at = clock_timestamp()
+"""
+
+# What was parked for a kind that is known by now: it is delivered again, if the group listens to it at all.
+_TAKE_UP = """
+with known as (
+    select parked_id, kind = any($3) or kind <> awaits as is_listened_to from parked
+    where consumer_group = $1 and released_at is null and awaits = any($2)
+), dropped as (
+    delete from parked using known where parked.parked_id = known.parked_id and not is_listened_to
+)
+update parked set released_at = clock_timestamp()
+from known where parked.parked_id = known.parked_id and is_listened_to
 """
 
 _RELEASED = """
@@ -64,7 +77,7 @@ where consumer_group = $1 and released_at is not null order by index limit $2
 _SETTLE_RELEASED = "delete from parked where consumer_group = $1 and index = $2 and released_at is not null"
 
 _ALL_PARKED = """
-select parked_id, consumer_group, kind, body, error, parked_at from parked
+select parked_id, consumer_group, kind, body, error, parked_at, awaits from parked
 where released_at is null order by parked_at
 """
 
@@ -184,6 +197,7 @@ class _Term:
         for number, cursor in starts.items():
             shard = self._shards[number] = _Shard(number, cursor)
             shard.task = tasks.create_task(self._work(shard))
+        await self._database.execute(_TAKE_UP, self._group, list(BY_KIND), list(self._subscription.kinds))
 
     async def _give_up_shards(self, connection: _Connection, share: int) -> None:
         """Let other processes have what is over our share, as far as it is idle; the rest has its turn later."""
@@ -201,7 +215,9 @@ class _Term:
         if not self._has_room:
             return True
         facts = await read_order(self._database, self._read, BATCH)
-        for fact in of_kinds(facts, self._subscription.kinds):
+        for fact in facts:
+            if fact.kind in BY_KIND and fact.kind not in self._subscription.kinds:
+                continue  # a kind that is not known may be listened to by a newer version: it is parked for it
             shard = self._shards.get(shard_of(fact.stream_id))
             if shard is not None and fact.index > shard.cursor:
                 shard.is_idle = False
@@ -248,7 +264,15 @@ class _Term:
 
     async def _park(self, fact: OrderedFact, attempt: Attempt) -> None:
         await self._database.execute(
-            _PARK, new_id(), self._group, fact.index, fact.kind, fact.stream_id, fact.body, attempt.error
+            _PARK,
+            new_id(),
+            self._group,
+            fact.index,
+            fact.kind,
+            fact.stream_id,
+            fact.body,
+            attempt.error,
+            attempt.awaits,
         )
 
     async def _deliver_released(self) -> None:
@@ -298,6 +322,7 @@ class PostgresParkedMessages:
                 body=row["body"],
                 error=row["error"],
                 parked_at=format_time(row["parked_at"]),
+                awaits=row["awaits"],
             )
             for row in await self._database.fetch(_ALL_PARKED)
         ]

@@ -83,6 +83,7 @@ ON_SCREEN = {
 }
 
 HELD_ON_SCREEN = "Envoi suspendu"
+SET_ASIDE_ON_SCREEN = "Mis de côté"  # by a version that cannot read all of its facts
 
 _VERDICTS: dict[type[Fact], State] = {
     FluxAcknowledged: State.ACKNOWLEDGED,

@@ -101,4 +101,4 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
     OPERATOR: (MessageReleased,),
 }
 
-SERVICES_THAT_CONSUME: Final = ("validation", "signature", "gateway")
+SERVICES_THAT_CONSUME: Final = ("validation", "signature", "gateway", "ack")

@@ -1,6 +1,5 @@
 """The one history, read in order: what the embedded bus, the read models and the relay follow."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -43,8 +42,3 @@ async def end_of_order(database: Database) -> int:
     """Return the last index given, 0 when there is none."""
     rows = await database.fetch(_END)
     return int(rows[0]["index"])
-
-
-def of_kinds(facts: list[OrderedFact], kinds: Collection[str]) -> list[OrderedFact]:
-    """Keep the facts of these kinds."""
-    return [fact for fact in facts if fact.kind in kinds]

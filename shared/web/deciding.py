@@ -11,11 +11,11 @@ from uuid import UUID
 from shared.facts.envelope import Event
 from shared.facts.events import Fact, FluxImported
 from shared.facts.lifecycle import Flux, fold
-from shared.facts.streams import StreamKind
 from shared.journal.history import History
+from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
-from shared.web.problems import flux_not_found
+from shared.web.problems import flux_not_found, flux_set_aside
 
 Decide = Callable[[Flux, Sequence[Event]], Sequence[Fact]]
 
@@ -57,14 +57,16 @@ async def load_flux(
 
     Raises:
         RequestRefusedError: the caller may see no such flux (nobody can tell whether it exists; a reply is none), or
-            has not the right.
+            has not the right; or this version cannot read all of it.
     """
-    past = await history.load(flux_id)
-    if not past or past[0].stream.kind is not StreamKind.FLUX or not who.may(Right.READ, past[0].collectivite):
+    recorded = await history.recorded(flux_id)
+    read = read_flux(recorded)
+    if not read.is_of_a_flux or not who.may(Right.READ, recorded[0].collectivite):
         raise flux_not_found(flux_id)
-    flux = fold(event.data for event in past)
-    who.require(right, past[0].collectivite, action)
-    return VisibleFlux(flux, past)
+    who.require(right, recorded[0].collectivite, action)
+    if read.set_aside is not None:
+        raise flux_set_aside(flux_id, read.set_aside.reason, read.set_aside.kind)
+    return VisibleFlux(read.flux, read.past)
 
 
 @dataclass(frozen=True)

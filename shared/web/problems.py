@@ -14,12 +14,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared import metrics
+from shared import metrics, wording
 from shared.errors import (
     PesError,
     RequestRefusedError,
     UnavailableError,
     UnexpectedFactError,
+    UnknownFactError,
     VersionConflictError,
     Why,
 )
@@ -63,6 +64,17 @@ def flux_not_found(flux_id: UUID) -> RequestRefusedError:
     )
 
 
+def flux_set_aside(flux_id: UUID, reason: str, kind: str) -> RequestRefusedError:
+    """Return the refusal of anything that asks to read all of a flux, which this version cannot."""
+    return RequestRefusedError(
+        Why.AS_THINGS_STAND,
+        "flux-set-aside",
+        "Flux mis de côté",
+        f"Le flux {flux_id} est mis de côté. {reason} Recommencez une fois la mise à jour terminée.",
+        extra={"kind": kind},
+    )
+
+
 def invalid_request(what: str, faults: list[dict[str, str]]) -> RequestRefusedError:
     """Return the refusal of a request that has not the expected shape: `what` of it, and where."""
     return RequestRefusedError(
@@ -100,6 +112,7 @@ def answer_errors(app: FastAPI) -> None:
     app.exception_handler(UnavailableError)(_unavailable)
     app.exception_handler(VersionConflictError)(_conflict)
     app.exception_handler(UnexpectedFactError)(_conflict)
+    app.exception_handler(UnknownFactError)(_set_aside)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_bug)
@@ -132,6 +145,19 @@ async def _conflict(_: Request, error: PesError) -> JSONResponse:
             "conflict",
             "Le flux a changé d'état",
             "Le flux n'est plus dans l'état où cette action est possible. Relisez-le, puis recommencez.",
+        )
+    )
+
+
+async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
+    logger.warning("request.set_aside", extra={"reason": str(error)})
+    return problem(
+        RequestRefusedError(
+            Why.AS_THINGS_STAND,
+            "set-aside",
+            "Historique mis de côté",
+            f"{wording.set_aside(error.kind[:100], is_known=False)} Recommencez une fois la mise à jour terminée.",
+            extra={"kind": error.kind[:100]},
         )
     )
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pes.reading.xml import parse
+from services.simulator.acquit import DEPENSE, Element, write_acquit
+from shared.runtime.files import write_whole
 from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample, until
 
 NUMBERS = count(20_000)
@@ -158,6 +161,32 @@ def test_a_flux_that_is_partly_rejected_is_told_apart(platform: RunningPlatform)
 
     assert flux["state"] == "partially_rejected"
     assert flux["errors"]
+
+
+def test_a_reply_under_another_name_is_linked_by_an_operator_and_ends_its_flux(
+    platform: RunningPlatform, pes: Path
+) -> None:
+    with answering(platform, "silent"):
+        flux_id = imported(platform, pes)
+        nomfic = str(platform.wait_for(flux_id, "awaiting_ack")["nomfic"])
+    mistyped = f"{nomfic[:-1]}X"
+    renamed = parse(pes.read_bytes().replace(nomfic.encode(), mistyped.encode()))
+    answer = write_acquit(renamed, "flux.xml", [Element(DEPENSE, number="100", exercice="2026")])
+    write_whole(platform.folder.simulator / "sftp" / "sortie" / f"ACK-{mistyped}.xml", answer)
+
+    def waiting() -> str | None:
+        listed = document(platform.heliotrope("replies", "list", "--json"))["replies"]
+        assert isinstance(listed, list)
+        return next((str(one["reply_id"]) for one in listed if one["nomfic"] == mistyped), None)
+
+    reply_id = until(waiting, 60)
+    linked = platform.heliotrope("replies", "link", reply_id, "--flux", flux_id, "--reason", "NomFic ressaisi")
+    assert linked.returncode == 0, linked.stderr
+    platform.wait_for(flux_id, "acknowledged")
+    told = platform.heliotrope("events", "--stream", reply_id).stdout
+    for step in ("Réponse de la DGFiP reçue", "ne correspond à aucun flux", "Réponse rattachée au flux"):
+        assert step in told
+    assert "NomFic ressaisi" in platform.heliotrope("replies", "show", reply_id).stdout
 
 
 def test_a_wait_ends_when_its_time_is_over(platform: RunningPlatform, pes: Path) -> None:

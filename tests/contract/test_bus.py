@@ -11,12 +11,15 @@ from shared.errors import UnavailableError
 from shared.facts.envelope import Event
 from shared.facts.events import (
     Fact,
+    FluxCancelled,
     FluxImported,
     FluxSigned,
     FluxValidated,
     TransmissionAttempted,
     TransmissionReleased,
+    kind_of,
 )
+from shared.facts.streams import BY_KIND
 from tests import examples as an
 from tests.stage import PATIENCE_SECONDS, Listener, Stage, document, running, until
 
@@ -75,6 +78,22 @@ async def test_two_groups_each_hear_everything(stage: Stage, group: str) -> None
         await until(lambda: len(one.heard) >= 2 and len(other.heard) >= 2)
     assert sorted(one.heard) == [(flux_id, "flux.imported.v1"), (flux_id, "flux.validated.v1")]
     assert sorted(other.heard) == [(flux_id, "flux.imported.v1"), (flux_id, "flux.signed.v1")]
+
+
+async def test_a_kind_that_only_a_newer_version_knows_and_listens_to_is_heard_by_it(
+    stage: Stage, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = Listener(stage), Listener(stage)
+    with monkeypatch.context() as before:
+        before.delitem(BY_KIND, kind_of(FluxCancelled))
+        async with running(stage.bus(), older.subscription(group)):
+            flux_id = await stage.happen(document(1), an.cancelled)
+            other = await stage.happen(document(2), behind=flux_id)
+            await until(lambda: len(older.heard) >= 2)
+    assert [heard for heard, _ in older.heard] == [flux_id, other]
+    async with running(stage.bus(), newer.subscription(group, FluxImported, FluxCancelled)):
+        await until(lambda: (flux_id, "flux.cancelled.v1") in newer.heard)
+    assert [one for one in newer.heard if one[1] == "flux.cancelled.v1"] == [(flux_id, "flux.cancelled.v1")]
 
 
 async def test_what_was_settled_is_not_heard_again_after_a_restart(stage: Stage, group: str) -> None:

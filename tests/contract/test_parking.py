@@ -4,10 +4,13 @@ import asyncio
 from datetime import datetime
 from uuid import UUID
 
-from shared.bus.consumer import ParkedMessage
+import pytest
+
+from shared.bus.consumer import ParkedMessage, Subscription
 from shared.errors import MalformedMessageError, UnavailableError
-from shared.facts.envelope import new_id
-from shared.facts.events import FluxCancelled, FluxImported
+from shared.facts.envelope import Event, new_id
+from shared.facts.events import Fact, FluxCancelled, FluxImported, kind_of
+from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from tests import examples as an
 from tests.stage import PATIENCE_SECONDS, Listener, Stage, document, running, until
@@ -64,6 +67,69 @@ async def test_what_is_released_waits_for_a_party_that_is_away_like_any_other_me
     assert listener.heard == [(flux_id, "flux.imported.v1")]
 
 
+async def test_a_message_of_a_kind_that_is_not_known_is_taken_up_by_the_version_that_knows_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = Listener(stage), Listener(stage)
+    with monkeypatch.context() as before:
+        before.delitem(BY_KIND, kind_of(FluxCancelled))
+        async with running(stage.bus(), older.subscription(GROUP, FluxImported, FluxCancelled)):
+            flux_id = await stage.happen(document(0), an.cancelled)
+            other = await stage.happen(document(1), behind=flux_id)
+            await until(lambda: len(older.heard) == 2)
+            parked = await _parked(stage, await _body(stage, flux_id, 2))
+    assert (parked.awaits, parked.kind) == ("flux.cancelled.v1", "flux.cancelled.v1")
+    assert [heard for heard, _ in older.heard] == [flux_id, other]
+    async with running(stage.bus(), newer.subscription(GROUP, FluxImported, FluxCancelled)):
+        await until(lambda: bool(newer.heard))
+        last = await stage.happen(document(2), behind=flux_id)
+        await until(lambda: len(newer.heard) >= 2)
+    assert newer.heard == [(flux_id, "flux.cancelled.v1"), (last, "flux.imported.v1")]
+    assert parked.parked_id not in {one.parked_id for one in await stage.parked().all()}
+
+
+async def test_a_message_whose_handler_meets_a_kind_that_is_not_known_is_taken_up_likewise(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = PostgresHistory(stage.database)
+    heard: list[UUID] = []
+
+    async def on_imported(event: Event, _: Fact) -> None:
+        if event.flux_id in stage.flux:
+            await history.load(event.flux_id)
+            heard.append(event.flux_id)
+
+    subscription = Subscription(GROUP, {FluxImported: on_imported})
+    with monkeypatch.context() as older:
+        older.delitem(BY_KIND, kind_of(FluxCancelled))
+        async with running(stage.bus(), subscription):
+            flux_id = await stage.happen(document(0), an.cancelled)
+            other = await stage.happen(document(1), behind=flux_id)
+            await until(lambda: heard == [other])
+            parked = await _parked(stage, await _body(stage, flux_id, 1))
+    assert (parked.awaits, parked.kind) == ("flux.cancelled.v1", "flux.imported.v1")
+    async with running(stage.bus(), subscription):
+        await until(lambda: heard == [other, flux_id])
+    async with running(stage.bus(), subscription):
+        last = await stage.happen(document(2), behind=flux_id)
+        await until(lambda: last in heard)
+    assert heard == [other, flux_id, last]
+
+
+async def test_what_is_parked_for_another_reason_waits_for_a_person(stage: Stage) -> None:
+    is_readable = False
+    listener = Listener(stage, fails=lambda _: None if is_readable else MalformedMessageError("not to be read"))
+    async with running(stage.bus(), listener.subscription(GROUP)):
+        flux_id = await stage.happen(document(0))
+        parked = await _parked_fact(stage, flux_id)
+    is_readable = True
+    async with running(stage.bus(), listener.subscription(GROUP)):
+        last = await stage.happen(document(1), behind=flux_id)
+        await until(lambda: bool(listener.heard))
+    assert listener.heard == [(last, "flux.imported.v1")]
+    assert parked.parked_id in {one.parked_id for one in await stage.parked().all()}
+
+
 async def test_what_is_not_parked_cannot_be_released(stage: Stage) -> None:
     assert not await stage.parked().release(str(new_id()))
 
@@ -79,5 +145,8 @@ async def _parked(stage: Stage, body: str, *, after: str = "") -> ParkedMessage:
 
 
 async def _parked_fact(stage: Stage, flux_id: UUID) -> ParkedMessage:
-    (recorded,) = await PostgresHistory(stage.database).load(flux_id)
-    return await _parked(stage, recorded.to_bytes().decode())
+    return await _parked(stage, await _body(stage, flux_id, 1))
+
+
+async def _body(stage: Stage, flux_id: UUID, version: int) -> str:
+    return (await PostgresHistory(stage.database).recorded(flux_id))[version - 1].body

@@ -39,7 +39,7 @@ from shared.facts.events import (
     kind_of,
 )
 from shared.facts.lifecycle import State, fold
-from shared.facts.streams import flux_stream
+from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -299,6 +299,27 @@ async def test_a_reply_for_no_flux_is_kept_explained_and_moved(bench: Bench, dat
     (reason,) = await unmatched(database)
     assert value_at(parse(PES), "Enveloppe/Parametres/NomFic") in reason
     assert (bench.done / NAME).read_bytes() == content
+
+
+async def test_a_reply_to_a_flux_that_a_newer_version_wrote_to_waits_and_stops_no_other(
+    bench: Bench, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sample(2, is_dematerialised=False)
+    written_to, in_flight = await bench.sent(), (await bench.in_flight(other)).flux_id
+    bench.put("a.xml", answer_to(PES))
+    bench.put("b.xml", answer_to(other))
+    collector = bench.collector()
+    with monkeypatch.context() as older:
+        older.delitem(BY_KIND, kind_of(FluxTransmitted))
+        await collect(collector)
+        await collector.collect()
+        assert await bench.answers(in_flight) == ANSWER
+    assert await bench.answers(written_to) == []
+    assert await unmatched(database) == []
+    assert [file.name for file in bench.helios.replies.iterdir()] == ["a.xml"]
+    await collector.collect()
+    assert await bench.answers(written_to) == ANSWER
+    assert list(bench.helios.replies.iterdir()) == []
 
 
 async def test_names_of_any_bytes_are_collected(bench: Bench, database: Database) -> None:

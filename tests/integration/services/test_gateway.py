@@ -27,13 +27,16 @@ from shared.facts.events import (
     FluxImported,
     FluxSigned,
     FluxTransmitted,
+    SignatureRestarted,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
+    TransmissionReleased,
     TransmissionRequested,
+    kind_of,
 )
 from shared.facts.lifecycle import State, fold
-from shared.facts.streams import flux_stream
+from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -43,6 +46,7 @@ from tests.conftest import TestDatabase
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.openssh import OpenSsh
+from tests.stage import document
 
 CONTENT = bytes(range(256)) * 12 * 1024  # 3 MiB: several pieces
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -122,6 +126,19 @@ class Bench:
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
         signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
         return (await self.others.append([first, validated, signed], expected_version=0))[-1]
+
+    async def record(self, facts: Sequence[Fact]) -> UUID:
+        """Record a flux that has come so far, as if the gateway had done all of it, and return its id."""
+        first = Event.first(
+            facts[0],
+            stream=flux_stream(new_id()),
+            collectivite="1",
+            actor="gateway",
+            correlation_id=new_id(),
+            at=NOON,
+        )
+        events = [first, *(first.follow(fact, actor="gateway", at=NOON) for fact in facts[1:])]
+        return (await self.history.append(events, expected_version=0))[-1].flux_id
 
     async def sent(self, flux_id: UUID) -> list[Fact]:
         """Return what the gateway recorded of a flux."""
@@ -343,6 +360,32 @@ async def test_a_server_that_forbids_the_file_has_refused_and_is_tried_later(kee
     (keeper.far.folder / "entree" / NAME).mkdir()  # so that it cannot be written, whoever we are there
     await hear(keeper.sender(), event)
     await assert_it_is_tried_later(keeper, event)
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_keeps_no_other_hold_from_ending(
+    taker: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = an.held.model_copy(update={"until": NOON})
+    refused = [an.signed, an.requested, an.attempted, an.failed, over]
+    written_to = await taker.record(
+        [
+            document(1),
+            an.validated_again,
+            an.signature_requested,
+            an.signature_refused,
+            an.signature_restarted,
+            *refused,
+        ]
+    )
+    other = await taker.record([document(2), an.validated_again, *refused])
+    sender = taker.sender()
+    with monkeypatch.context() as older:
+        older.delitem(BY_KIND, kind_of(SignatureRestarted))
+        await sender.review_holds_once()
+        assert kinds(await taker.sent(other))[-1] is TransmissionReleased
+    assert kinds(await taker.sent(written_to))[-1] is TransmissionHeld
+    await sender.review_holds_once()
+    assert kinds(await taker.sent(written_to))[-1] is TransmissionReleased
 
 
 async def assert_it_is_tried_later(bench: Bench, event: Event) -> None:

@@ -1,7 +1,7 @@
 """What the history shows: lists, one flux now and then, its facts; to those who may see them, and to nobody else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,19 +10,18 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.history import projection as projection_module
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes, stream_routes
 from services.history.ports import Seen
 from services.history.projection import Projection
-from services.history.views import Row, row_of
-from shared.errors import MalformedMessageError
+from services.history.views import row_of
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated
-from shared.facts.streams import flux_stream
+from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated, kind_of
+from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
 from shared.journal.postgres import Database, Listener
+from shared.journal.reading import read_flux
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
 from tests import examples as an
@@ -251,7 +250,7 @@ async def test_the_list_made_again_from_the_facts_is_the_same(shown: Shown) -> N
     await shown.catch_up()
     assert (await shown.get("")).json() == before
     for flux_id, row in zip(ids, before["flux"][::-1], strict=True):
-        folded = row_of(await shown.history.load(flux_id))
+        folded = row_of(read_flux(await shown.history.recorded(flux_id)))
         assert folded is not None
         assert folded.shown() == row
 
@@ -280,15 +279,60 @@ async def test_what_an_older_version_could_not_read_is_shown_once_one_can(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(projection_module, "row_of", older_than(FluxValidated))
+        older.delitem(BY_KIND, kind_of(FluxValidated))
         known, unknown = await shown.happen([]), await shown.happen([an.validated])
-        assert await shown.ids() == [known]
         assert await shown.projection.retry_skipped() == 0
-        assert await shown.ids() == [known]
+        assert await on_screen(shown) == [(unknown, "Mis de côté"), (known, "En cours de contrôle")]
     assert await shown.projection.retry_skipped() == 1
-    rows = (await shown.get("")).json()["flux"]
-    assert [(UUID(row["flux_id"]), row["state"]) for row in rows] == [(unknown, "draft"), (known, "imported")]
+    assert await on_screen(shown) == [(unknown, "En cours de saisie"), (known, "En cours de contrôle")]
     assert await shown.projection.retry_skipped() == 0
+
+
+async def on_screen(shown: Shown) -> list[tuple[UUID, str]]:
+    rows = (await shown.get("")).json()["flux"]
+    return [(UUID(row["flux_id"]), row["on_screen"]) for row in rows]
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_is_shown_as_far_as_it_can_be_read(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flux_id = await shown.happen([an.validated, an.signature_requested, an.signature_refused, an.signature_restarted])
+    monkeypatch.delitem(BY_KIND, "signature.refused.v1")
+    answer = await shown.get(f"/{flux_id}")
+    assert answer.status_code == 200, answer.text
+    flux = answer.json()
+    assert (flux["state"], flux["on_screen"], flux["version"]) == ("to_sign", "Mis de côté", 5)
+    assert flux["nomfic"] == an.header.nomfic
+    assert (flux["set_aside"]["kind"], flux["set_aside"]["version"]) == ("signature.refused.v1", 4)
+    assert "version plus récente" in flux["set_aside"]["reason"]
+    before = (await shown.get(f"/{flux_id}?at={NOON.isoformat().replace('+00:00', 'Z')}")).json()
+    assert (before["state"], before["version"], "set_aside" in before) == ("imported", 1, False)
+    assert (await shown.get(f"/{flux_id}", **bearer(OTHER_COMMUNE))).status_code == 404
+
+
+async def test_a_flux_of_which_nothing_can_be_read_says_so(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    flux_id = await shown.happen([an.validated])
+    monkeypatch.delitem(BY_KIND, "flux.imported.v1")
+    flux = (await shown.get(f"/{flux_id}")).json()
+    assert (flux["flux_id"], flux["collectivite"], flux["on_screen"]) == (str(flux_id), COMMUNE, "Mis de côté")
+    assert flux["set_aside"]["version"] == 1
+
+
+@pytest.mark.parametrize("body", ['{"kind":"flux.teleported.v1"}', '{"b": 1,  "a":[2.50,"\\u00e9"]}'])
+async def test_events_are_given_as_they_were_recorded_to_the_byte(shown: Shown, body: str) -> None:
+    flux_id = await shown.happen([])
+    imported = (await shown.history.recorded(flux_id))[0].body
+    await shown.owner.execute(
+        "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
+        "values ($1, 2, gen_random_uuid(), $2, 'flux.teleported.v1', $3)",
+        flux_id,
+        COMMUNE,
+        body,
+    )
+    of_flux = await shown.get(f"/{flux_id}/events")
+    of_stream = await shown.http.get(f"/v1/streams/{flux_id}/events", headers=bearer())
+    for answer in (of_flux, of_stream):
+        assert (answer.status_code, answer.content.endswith(f"[{imported},{body}]}}".encode())) == (200, True)
 
 
 async def test_a_state_that_an_older_version_left_as_it_was_is_put_right(
@@ -296,8 +340,8 @@ async def test_a_state_that_an_older_version_left_as_it_was_is_put_right(
 ) -> None:
     flux_id = await shown.happen([])
     with monkeypatch.context() as older:
-        older.setattr(projection_module, "row_of", older_than(FluxCancelled))
         (imported,) = await shown.history.load(flux_id)
+        older.delitem(BY_KIND, kind_of(FluxCancelled))
         cancelled = imported.follow(an.cancelled, actor="x", at=NOON)
         await shown.history.append([cancelled], expected_version=1)
         await shown.catch_up()
@@ -310,7 +354,7 @@ async def test_every_skipped_flux_is_tried_again_however_many_they_are(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(projection_module, "row_of", older_than(FluxImported))
+        older.delitem(BY_KIND, kind_of(FluxImported))
         flux = [await shown.happen([]) for _ in range(2 * BATCH + 5)]
         assert await shown.ids() == []
     assert await shown.projection.retry_skipped() == len(flux)
@@ -333,7 +377,7 @@ async def test_the_service_tries_skipped_flux_again_when_it_starts(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(projection_module, "row_of", older_than(FluxImported))
+        older.delitem(BY_KIND, kind_of(FluxImported))
         flux_id = await shown.happen([])
         assert await shown.ids() == []
     retrying = asyncio.create_task(shown.projection.retry())
@@ -343,14 +387,3 @@ async def test_the_service_tries_skipped_flux_again_when_it_starts(
     retrying.cancel()
     with suppress(asyncio.CancelledError):
         await retrying
-
-
-def older_than(unknown: type[Fact]) -> Callable[[Sequence[Event]], Row | None]:
-    """Return `row_of` as a version has it that does not know this class of fact yet."""
-
-    def row_of_older(past: Sequence[Event]) -> Row | None:
-        if any(isinstance(event.data, unknown) for event in past):
-            raise MalformedMessageError(f"{unknown.__name__} is not known here")
-        return row_of(past)
-
-    return row_of_older

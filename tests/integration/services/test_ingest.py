@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from services.ingest.admission import admit
 from services.ingest.api import Importer, routes
 from shared.facts.events import FluxCancelled, FluxImported
+from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -140,6 +141,21 @@ async def test_a_request_repeated_with_its_key_gets_the_first_answer(ingest: Ing
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["flux_id"] for answer in answers}) == 1
     assert await ingest.facts() == ["flux.imported.v1"]
+
+
+async def test_an_import_is_answered_again_as_far_as_a_newer_version_lets_it_be_read(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flux_id = (await ingest.send(PES, **{"Idempotency-Key": "k1"})).json()["flux_id"]
+    cancellation = f"/v1/flux/{flux_id}/cancellation"
+    await ingest.http.post(cancellation, json={"reason": "Motif"}, headers=bearer())
+    monkeypatch.delitem(BY_KIND, "flux.cancelled.v1")
+    assert (await ingest.send(PES, **{"Idempotency-Key": "k1"})).json()["flux_id"] == flux_id
+    problem_of(
+        await ingest.http.post(cancellation, json={"reason": "Motif"}, headers=bearer()), 409, "flux-set-aside"
+    )
+    monkeypatch.delitem(BY_KIND, "flux.imported.v1")
+    problem_of(await ingest.send(PES, **{"Idempotency-Key": "k1"}), 409, "flux-set-aside")
 
 
 async def test_a_key_used_for_another_file_is_refused(ingest: Ingest) -> None:

@@ -37,9 +37,10 @@ from shared.facts.events import (
     SignatureRequested,
     SignatureRestarted,
     VisaGiven,
+    kind_of,
 )
 from shared.facts.lifecycle import Flux, State, fold
-from shared.facts.streams import flux_stream
+from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store, path_of
@@ -827,6 +828,28 @@ async def test_a_refused_flux_begins_again_through_the_circuit_of_the_moment(ben
     assert await bench.last(flux_id) == SignatureRestarted(reason="Visa ajouté")
     await bench.hear(flux_id)
     assert [step.kind for step in (await bench.flux(flux_id)).circuit] == ["visa", "signature"]
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_stops_no_other_of_the_same_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_to, other = await bench.waiting(1), await bench.waiting(2)
+    await bench.ask("/v1/signatures/refuse", {"flux": [str(written_to)], "reason": "Motif"})
+    await bench.ask(f"/v1/flux/{written_to}/circuit/restart", {"reason": "Motif"}, AMINA)
+    await bench.hear(written_to)
+    prepared_before = await bench.prepare(written_to, other)
+    monkeypatch.delitem(BY_KIND, kind_of(SignatureRestarted))
+    pending = (await bench.http.get("/v1/signatures/pending")).json()["flux"]
+    assert [one["flux_id"] for one in pending] == [str(other)]
+    visas = (await bench.ask("/v1/signatures/visa", {"flux": [str(written_to), str(other)]}, AMINA))["items"]
+    assert [refusal(item) for item in visas] == ["flux-set-aside", "not-yours"]
+    prepared = (await bench.prepare(written_to, other))["items"]
+    assert (refusal(prepared[0]), prepared[1]["status"]) == ("flux-set-aside", "prepared")
+    completed = await bench.complete(prepared_before)
+    assert (refusal(completed[0]), completed[1]["status"]) == ("flux-set-aside", "signed")
+    assert problem_of(await bench.http.get(f"/v1/flux/{written_to}/circuit")) == (409, "flux-set-aside")
+    hidden = await bench.http.get(f"/v1/flux/{written_to}/circuit", headers=STRANGER)
+    assert problem_of(hidden) == (404, "flux-not-found")
 
 
 async def test_there_is_nothing_to_begin_again_in_a_flux_that_is_signed(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.ack.acquit import Reading
-from services.ack.decide import NAMED_MAX, SECOND, UNMATCHED, Candidate, Decision, Reply, decide, printable
+from services.ack.decide import NAMED_MAX, SECOND, SET_ASIDE, UNMATCHED, Candidate, Decision, Reply, decide, printable
 from shared.facts.envelope import new_id
 from shared.facts.events import (
     Fact,
@@ -80,6 +80,21 @@ def test_a_second_reply_is_kept_with_the_flux_and_changes_nothing() -> None:
     assert decision.outcome == SECOND
     assert kinds(decision) == [ReplyReceived]
     assert decision.target == candidate
+
+
+def set_aside(past: list[Fact]) -> Candidate:
+    return replace(flux(past), is_set_aside=True)
+
+
+@pytest.mark.parametrize("read", [SENT, [an.imported]], ids=["its header", "not even its header"])
+def test_a_reply_waits_while_a_flux_that_it_may_answer_cannot_be_read(read: list[Fact]) -> None:
+    assert decide(reply(), [set_aside(read), flux(SENT)]) == Decision(SET_ASIDE, ())
+
+
+def test_a_flux_of_another_budget_that_cannot_be_read_keeps_no_reply_waiting() -> None:
+    elsewhere = an.validated.model_copy(update={"header": HEADER.model_copy(update={"cod_col": "999"})})
+    waiting = flux(SENT)
+    assert decide(reply(), [set_aside([an.imported, elsewhere]), waiting]).target == waiting
 
 
 def test_of_two_flux_with_one_name_the_one_that_waits_is_answered() -> None:

@@ -7,6 +7,8 @@ from services.history.views import flux_shown
 from shared.facts.envelope import Event
 from shared.facts.events import Fact
 from shared.facts.streams import flux_stream
+from shared.journal.history import Recorded
+from shared.journal.reading import read_flux
 from tests import examples as an
 
 FLUX = UUID(int=1)
@@ -27,7 +29,8 @@ def shown(*facts: Fact) -> dict[str, object]:
         past.append(
             past[-1].follow(fact, actor="amina", at=first.occurred_at).model_copy(update={"version": version})
         )
-    return flux_shown(past)
+    recorded = [Recorded(one.version, one.kind, one.collectivite, one.to_bytes().decode()) for one in past]
+    return flux_shown(FLUX, an.collectivite, read_flux(recorded))
 
 
 def test_a_refusal_shows_its_reason_until_the_circuit_begins_again() -> None:

@@ -1,0 +1,1 @@
+"""The tables that only `ack` uses: steps of the one schema."""
