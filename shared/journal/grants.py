@@ -38,7 +38,7 @@ _TABLES: Final[Mapping[str, Tables]] = {
         ("mandate", "mandate_end", "circuit", "delegation", "delegation_end", "seal_choice"), _READ
     ),
     "gateway": {"collectivite": _READ},
-    "ack": {"reply_waiting": _READ},
+    "ack": {"reply_view": _READ},
     "relay": {"journal": _READ, "journal_order": _ADD, "relay_cursor": _KEEP},
     "history": {
         "journal": _READ,
