@@ -17,7 +17,7 @@ from cli.uploads import Upload, UploadBars, send_file
 from cli.waiting import wait_for
 from local.folder import DATA_VARIABLE, DataFolder
 from pes.sample import SampleSpec, write_sample
-from shared.facts.lifecycle import State
+from shared.facts.lifecycles.flux import State
 
 END_SECONDS_MAX = 60.0
 REASON = "Démonstration de ce fichier (heliotrope demo)"

@@ -1,6 +1,6 @@
 """Shows findings and rejections in full: what, where, who can act, what to do next, and the technical code.
 
-They come as the services wrote them (`shared.facts.events.Finding`, `ReplyError`), as JSON.
+They come as the services wrote them (`shared.facts.flux.Finding`, `ReplyError`), as JSON.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -10,7 +10,7 @@ from cli.errors import UnreachableError
 from cli.timeline import known_events, members_of
 from shared.errors import UnexpectedFactError
 from shared.facts.envelope import Event
-from shared.facts.lifecycle import Flux, State, states_ahead
+from shared.facts.lifecycles.flux import Flux, State, states_ahead
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 0.5

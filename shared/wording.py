@@ -7,52 +7,9 @@ from decimal import Decimal
 
 from pes.text import in_paris
 from pes.vocabulary import Bordereau
-from shared.facts.collectivite import (
-    Budget,
-    ChannelChosen,
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    IdentifierRegistered,
-    IdentifierWithdrawn,
-    MandateEnded,
-    MandateGranted,
-    PolicySet,
-    SealChosen,
-    SealLeft,
-    Siret,
-)
-from shared.facts.events import (
-    BordereauxSigned,
-    DuplicateAccepted,
-    Fact,
-    FluxAcknowledged,
-    FluxCancelled,
-    FluxImported,
-    FluxInvalidated,
-    FluxPartiallyRejected,
-    FluxRejected,
-    FluxSigned,
-    FluxTransmitted,
-    FluxValidated,
-    IdentifiersCompleted,
-    ReplyReceived,
-    ReplyUnmatched,
-    Signature,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    SignaturesRejected,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-    VisaGiven,
-)
-from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
-from shared.facts.reply import ReplyDismissed, ReplyLinked
+from shared.facts import collectivite, flux, platform, reply
+from shared.facts.fact import Fact
+from shared.facts.values import Signature
 
 _ACTORS = {
     "ingest": "Heliotrope (réception)",
@@ -71,28 +28,28 @@ _ESCAPED = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)  # RFC 4514, 2.4
 def what(fact: Fact) -> str:
     """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know."""
     match fact:
-        case FluxImported():
+        case flux.FluxImported():
             on_request = ", à envoyer sur demande" if fact.send == "on_request" else ""
             return f"Fichier importé : {fact.filename} ({size(fact.document.size)}){on_request}"
-        case FluxCancelled():
+        case flux.FluxCancelled():
             return f"Flux annulé : {fact.reason}"
-        case FluxValidated():
+        case flux.FluxValidated():
             return f"Contrôles passés : {_content(fact)}{_warnings(len(fact.warnings))}"
-        case FluxInvalidated():
+        case flux.FluxInvalidated():
             return f"Contrôles non passés : {count(_blocking(fact), 'anomalie bloquante', 'anomalies bloquantes')}"
-        case DuplicateAccepted():
+        case flux.DuplicateAccepted():
             return f"Doublon accepté : {fact.reason}"
-        case IdentifiersCompleted():
+        case flux.IdentifiersCompleted():
             return f"Identifiants enregistrés, le flux est contrôlé de nouveau : {fact.reason}"
-        case ReplyReceived():
+        case flux.ReplyReceived():
             return f"Réponse de la DGFiP reçue : {fact.remote_name}"
-        case FluxAcknowledged():
+        case flux.FluxAcknowledged():
             return "Acquitté par la DGFiP"
-        case FluxPartiallyRejected():
+        case flux.FluxPartiallyRejected():
             return f"Acquitté en partie par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
-        case FluxRejected():
+        case flux.FluxRejected():
             return f"Rejeté par la DGFiP : {count(len(fact.errors), 'motif', 'motifs')}"
-        case ReplyUnmatched():
+        case flux.ReplyUnmatched():
             return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
         case _:
             return (
@@ -156,23 +113,23 @@ def count(number: int, one: str, several: str) -> str:
 def _about_signature(fact: Fact) -> str:
     """Say what a fact about signatures means; nothing for another fact."""
     match fact:
-        case SignatureRequested():
+        case flux.SignatureRequested():
             steps = f", {count(len(fact.circuit), 'étape', 'étapes')}" if fact.circuit else ""
             return f"Signature demandée : {count(len(fact.elements), 'élément à signer', 'éléments à signer')}{steps}"
-        case VisaGiven():
+        case flux.VisaGiven():
             return f"Visa donné (étape {fact.step}){_for(fact)}{f' : {fact.comment}' if fact.comment else ''}"
-        case BordereauxSigned():
+        case flux.BordereauxSigned():
             made = count(len(fact.signatures), "signature apposée", "signatures apposées")
             return f"Signé (étape {fact.step}){_for(fact)} : {made}, par {_signers(fact.signatures)}"
-        case SignatureRefused():
+        case flux.SignatureRefused():
             return f"Signature refusée (étape {fact.step}){_for(fact)} : {fact.reason}"
-        case SignatureRestarted():
+        case flux.SignatureRestarted():
             return f"Circuit de signature relancé : {fact.reason}"
-        case SignaturesRejected():
+        case flux.SignaturesRejected():
             return f"Signature impossible : {count(len(fact.findings), 'anomalie', 'anomalies')}"
-        case FluxSigned() if not fact.signatures:
+        case flux.FluxSigned() if not fact.signatures:
             return "Prêt à partir : aucune signature n'est nécessaire"
-        case FluxSigned():
+        case flux.FluxSigned():
             verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
             return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
         case _:
@@ -182,62 +139,62 @@ def _about_signature(fact: Fact) -> str:
 def _about_collectivite(fact: Fact) -> str:
     """Say what a fact about a collectivité means; nothing for another fact."""
     match fact:
-        case CollectiviteOpened():
+        case collectivite.CollectiviteOpened():
             return f"Collectivité ouverte : {fact.name or fact.siren}"
-        case IdentifierRegistered():
+        case collectivite.IdentifierRegistered():
             return f"Identifiant enregistré : {identifier(fact.identifier)}. {fact.reason}"
-        case IdentifierWithdrawn():
+        case collectivite.IdentifierWithdrawn():
             return f"Identifiant retiré : {identifier(fact.identifier)}. {fact.reason}"
-        case ChannelChosen():
+        case collectivite.ChannelChosen():
             return f"Canal d'envoi choisi : {fact.channel}. {fact.reason}"
-        case PolicySet():
+        case collectivite.PolicySet():
             severities = {"blocking": "bloquant", "warning": "avertissement", None: "gravité par défaut"}
             return f"Contrôle {fact.code} : {severities[fact.severity]}. {fact.reason}"
-        case SealChosen():
+        case collectivite.SealChosen():
             return f"Cachet de la plateforme choisi : {fact.reason}"
-        case SealLeft():
+        case collectivite.SealLeft():
             return f"Cachet de la plateforme quitté : {fact.reason}"
         case _:
             return ""
 
 
-def identifier(known_by: Siret | Budget) -> str:
+def identifier(known_by: collectivite.Siret | collectivite.Budget) -> str:
     """Write what DGFiP knows a collectivité by."""
     match known_by:
-        case Siret():
+        case collectivite.Siret():
             return f"SIRET {known_by.siret}"
-        case Budget():
+        case collectivite.Budget():
             return f"poste {known_by.id_post}, CodCol {known_by.cod_col}, CodBud {known_by.cod_bud}"
 
 
 def _about_mandates(fact: Fact) -> str:
     """Say what a fact about mandates, circuits and delegations means; nothing for another fact."""
     match fact:
-        case MandateGranted():
+        case collectivite.MandateGranted():
             return f"Mandat de signature donné à {fact.name} : {fact.act}, à partir du {in_paris(fact.valid_from)}"
-        case MandateEnded():
+        case collectivite.MandateEnded():
             return f"Mandat de signature terminé le {in_paris(fact.ended_at)} : {fact.reason}"
-        case CircuitSet() if not fact.steps:
+        case collectivite.CircuitSet() if not fact.steps:
             return f"Circuit repris ({_flux_kind(fact)}) : {fact.reason}"
-        case CircuitSet():
+        case collectivite.CircuitSet():
             steps = count(len(fact.steps), "étape", "étapes")
             return f"Circuit de {steps} fixé ({_flux_kind(fact)}) : {fact.reason}"
-        case DelegationGiven():
+        case collectivite.DelegationGiven():
             period = f"du {in_paris(fact.valid_from)} au {in_paris(fact.valid_until)}"
             return f"{fact.substitute} supplée {fact.absent} {period} : {fact.reason}"
-        case DelegationEnded():
+        case collectivite.DelegationEnded():
             return f"Délégation terminée le {in_paris(fact.ended_at)} : {fact.reason}"
         case _:
             return ""
 
 
-def _flux_kind(fact: CircuitSet) -> str:
+def _flux_kind(fact: collectivite.CircuitSet) -> str:
     return {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}[
         fact.flux_kind
     ]
 
 
-def _applies(fact: PackInstalled | PackChanged) -> str:
+def _applies(fact: platform.PackInstalled | platform.PackChanged) -> str:
     until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
     return f"({_USES[fact.use]}, dès le {fact.effective_from}{until}){' : ' * bool(fact.reason)}{fact.reason}"
 
@@ -245,21 +202,21 @@ def _applies(fact: PackInstalled | PackChanged) -> str:
 def _about_platform(fact: Fact) -> str:
     """Say what a fact about the platform, or about a reply that belongs to no flux, means; nothing for another."""
     match fact:
-        case PackInstalled():
+        case platform.PackInstalled():
             return f"Pack de schémas installé : {fact.pack.pack_id} {_applies(fact)}"
-        case PackChanged():
+        case platform.PackChanged():
             return f"Pack de schémas modifié : {fact.pack_id} {_applies(fact)}"
-        case MessageReleased():
+        case platform.MessageReleased():
             return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
-        case ReplyLinked():
+        case reply.ReplyLinked():
             return f"Réponse rattachée au flux {fact.flux_id} : {fact.reason}"
-        case ReplyDismissed():
+        case reply.ReplyDismissed():
             return f"Réponse écartée : {fact.reason}"
         case _:
             return ""
 
 
-def _for(fact: VisaGiven | BordereauxSigned | SignatureRefused) -> str:
+def _for(fact: flux.VisaGiven | flux.BordereauxSigned | flux.SignatureRefused) -> str:
     return f" pour {fact.on_behalf_of}" if fact.on_behalf_of else ""
 
 
@@ -276,24 +233,24 @@ def _person(subject: str) -> str:
 
 def _about_transmission(fact: Fact) -> str:
     match fact:
-        case TransmissionRequested():
+        case flux.TransmissionRequested():
             return "Envoi demandé"
-        case TransmissionAttempted():
+        case flux.TransmissionAttempted():
             return f"Envoi commencé (essai {fact.attempt}) sous le nom {fact.remote_name}"
-        case TransmissionFailed():
+        case flux.TransmissionFailed():
             return f"Envoi refusé par le serveur de la DGFiP (essai {fact.attempt}) : {fact.cause}"
-        case TransmissionHeld():
+        case flux.TransmissionHeld():
             return f"Envoi suspendu (essai {fact.attempt}) : {fact.cause}"
-        case TransmissionReleased():
+        case flux.TransmissionReleased():
             return f"Envoi repris : {fact.reason}"
-        case FluxTransmitted():
+        case flux.FluxTransmitted():
             found = " (le fichier y a été retrouvé)" if fact.evidence == "found_on_server" else ""
             return f"Déposé sur le serveur de la DGFiP{found}"
         case _:
             return fact.kind
 
 
-def _content(fact: FluxValidated) -> str:
+def _content(fact: flux.FluxValidated) -> str:
     parts = [count(len(fact.bordereaux), "bordereau", "bordereaux")]
     parts.append(count(_pieces(fact.bordereaux), "pièce", "pièces"))
     parts.append(f"{fact.attachments} PJ")
@@ -308,5 +265,5 @@ def _warnings(number: int) -> str:
     return f" ({count(number, 'avertissement', 'avertissements')})" if number else ""
 
 
-def _blocking(fact: FluxInvalidated) -> int:
+def _blocking(fact: flux.FluxInvalidated) -> int:
     return sum(finding.severity == "blocking" for finding in fact.findings)

@@ -4,58 +4,12 @@ from datetime import UTC, date, datetime
 from uuid import UUID
 
 from pes.vocabulary import Bordereau, Finding, Header, Pack, Where
-from shared.facts.collectivite import (
-    Budget,
-    ChannelChosen,
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    IdentifierRegistered,
-    IdentifierWithdrawn,
-    MandateEnded,
-    MandateGranted,
-    PolicySet,
-    SealChosen,
-    SealLeft,
-    Siret,
-    StepSet,
-)
+from shared.facts import collectivite as collectivites
+from shared.facts import flux, platform
+from shared.facts import reply as replies
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import (
-    BordereauxSigned,
-    CircuitStep,
-    Document,
-    DuplicateAccepted,
-    FluxAcknowledged,
-    FluxCancelled,
-    FluxImported,
-    FluxInvalidated,
-    FluxPartiallyRejected,
-    FluxRejected,
-    FluxSigned,
-    FluxTransmitted,
-    FluxValidated,
-    IdentifiersCompleted,
-    MandateHeld,
-    ReplyError,
-    ReplyReceived,
-    ReplyUnmatched,
-    Signature,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    SignaturesRejected,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-    VisaGiven,
-)
-from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
-from shared.facts.reply import ReplyDismissed, ReplyLinked
 from shared.facts.streams import UNATTRIBUTED, reply_stream
+from shared.facts.values import CircuitStep, Document, MandateHeld, ReplyError, Signature
 
 collectivite = "213499908"
 document = Document(sha256="a" * 64, size=1000)
@@ -91,16 +45,18 @@ finding = Finding(
 reply_error = ReplyError(domain="depense", code="TS42", label="Tiers inconnu", bordereau="100", piece="3")
 remote_name = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + "d" * 40
 
-imported = FluxImported(document=document, filename="flux.xml")
-imported_on_request = FluxImported(document=document, filename="flux.xml", send="on_request")
-cancelled = FluxCancelled(reason="Importé par erreur")
-validated = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=True)
-validated_unsigned = FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=False)
+imported = flux.FluxImported(document=document, filename="flux.xml")
+imported_on_request = flux.FluxImported(document=document, filename="flux.xml", send="on_request")
+cancelled = flux.FluxCancelled(reason="Importé par erreur")
+validated = flux.FluxValidated(header=header, bordereaux=(bordereau,), attachments=1, signature_required=True)
+validated_unsigned = flux.FluxValidated(
+    header=header, bordereaux=(bordereau,), attachments=1, signature_required=False
+)
 validated_again = validated.model_copy(update={"nomfic_is_reused": True, "bordereaux": ()})  # takes no name
-invalidated = FluxInvalidated(findings=())
-duplicate_accepted = DuplicateAccepted(reason="Le comptable demande un nouvel envoi.")
-identifiers_completed = IdentifiersCompleted(reason="Budget ouvert au 1er janvier")
-signature_requested = SignatureRequested(elements=("D1",))
+invalidated = flux.FluxInvalidated(findings=())
+duplicate_accepted = flux.DuplicateAccepted(reason="Le comptable demande un nouvel envoi.")
+identifiers_completed = flux.IdentifiersCompleted(reason="Budget ouvert au 1er janvier")
+signature_requested = flux.SignatureRequested(elements=("D1",))
 mandate = MandateHeld(
     mandate_id=UUID("01938c00-0000-7000-8000-000000000001"),
     person="camille",
@@ -110,51 +66,57 @@ mandate = MandateHeld(
 )
 visa_step = CircuitStep(kind="visa", any_of=("amina",), name="Visa de la directrice financière")
 signing_step = CircuitStep(kind="signature", any_of=("camille",), elements=("D1",))
-visa_requested = SignatureRequested(elements=("D1",), circuit=(visa_step, signing_step))
-visa_given = VisaGiven(step=1, comment="Vu")
-bordereaux_signed = BordereauxSigned(
+visa_requested = flux.SignatureRequested(elements=("D1",), circuit=(visa_step, signing_step))
+visa_given = flux.VisaGiven(step=1, comment="Vu")
+bordereaux_signed = flux.BordereauxSigned(
     step=1, document=signed_document, signatures=(signature.model_copy(update={"mandate": mandate}),)
 )
-signature_refused = SignatureRefused(step=1, reason="Le mandat 12 n'est pas le bon.")
-signature_restarted = SignatureRestarted(reason="Le mandat 12 est corrigé.")
-signed = FluxSigned(document=signed_document, signatures=(signature,))
-signatures_rejected = SignaturesRejected(findings=())
-requested = TransmissionRequested(document=signed_document)
-attempted = TransmissionAttempted(
+signature_refused = flux.SignatureRefused(step=1, reason="Le mandat 12 n'est pas le bon.")
+signature_restarted = flux.SignatureRestarted(reason="Le mandat 12 est corrigé.")
+signed = flux.FluxSigned(document=signed_document, signatures=(signature,))
+signatures_rejected = flux.SignaturesRejected(findings=())
+requested = flux.TransmissionRequested(document=signed_document)
+attempted = flux.TransmissionAttempted(
     attempt=1, channel="passtrans-sftp", remote_name=remote_name, document=signed_document
 )
-failed = TransmissionFailed(attempt=1, cause="no space left")
-held = TransmissionHeld(attempt=1, cause="La liaison a été coupée.")
-released = TransmissionReleased(reason="La DGFiP n'a pas reçu le fichier.")
-transmitted = FluxTransmitted(remote_name=remote_name, document=signed_document)
-reply_received = ReplyReceived(document=reply, remote_name="034990_260202120000-ACK-1.xml", verdict="acknowledged")
-acknowledged = FluxAcknowledged(reply=reply)
-partially_rejected = FluxPartiallyRejected(reply=reply, errors=(reply_error,))
-rejected = FluxRejected(reply=reply, errors=())
-unmatched = ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")
-linked = ReplyLinked(flux_id=UUID(int=7), reason="Le NomFic a été ressaisi par la trésorerie.")
-dismissed = ReplyDismissed(reason="Ce flux est parti par un autre moyen.")
+failed = flux.TransmissionFailed(attempt=1, cause="no space left")
+held = flux.TransmissionHeld(attempt=1, cause="La liaison a été coupée.")
+released = flux.TransmissionReleased(reason="La DGFiP n'a pas reçu le fichier.")
+transmitted = flux.FluxTransmitted(remote_name=remote_name, document=signed_document)
+reply_received = flux.ReplyReceived(
+    document=reply, remote_name="034990_260202120000-ACK-1.xml", verdict="acknowledged"
+)
+acknowledged = flux.FluxAcknowledged(reply=reply)
+partially_rejected = flux.FluxPartiallyRejected(reply=reply, errors=(reply_error,))
+rejected = flux.FluxRejected(reply=reply, errors=())
+unmatched = flux.ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")
+linked = replies.ReplyLinked(flux_id=UUID(int=7), reason="Le NomFic a été ressaisi par la trésorerie.")
+dismissed = replies.ReplyDismissed(reason="Ce flux est parti par un autre moyen.")
 
-opened = CollectiviteOpened(siren=collectivite, name="Commune de Brumeval-les-Étangs", reason="Adhésion au service")
-siret = Siret(siret="21349990800019")
-budget = Budget(id_post="034990", cod_col="123", cod_bud="00")
-registered = IdentifierRegistered(identifier=budget, reason="Formulaire d'adhésion")
-withdrawn = IdentifierWithdrawn(identifier=budget, reason="Budget dissous")
-channel_chosen = ChannelChosen(channel="passtrans-sftp", reason="Le seul qui soit homologué")
-mandate_granted = MandateGranted(
+opened = collectivites.CollectiviteOpened(
+    siren=collectivite, name="Commune de Brumeval-les-Étangs", reason="Adhésion au service"
+)
+siret = collectivites.Siret(siret="21349990800019")
+budget = collectivites.Budget(id_post="034990", cod_col="123", cod_bud="00")
+registered = collectivites.IdentifierRegistered(identifier=budget, reason="Formulaire d'adhésion")
+withdrawn = collectivites.IdentifierWithdrawn(identifier=budget, reason="Budget dissous")
+channel_chosen = collectivites.ChannelChosen(channel="passtrans-sftp", reason="Le seul qui soit homologué")
+mandate_granted = collectivites.MandateGranted(
     mandate_id=UUID(int=8),
     person="camille",
     name="Camille Exemple, maire",
     act="Délibération n° 2026-12 du 28 mars 2026",
     valid_from=datetime(2026, 3, 28, 9, 0, tzinfo=UTC),
 )
-mandate_ended = MandateEnded(
+mandate_ended = collectivites.MandateEnded(
     mandate_id=UUID(int=8), ended_at=datetime(2026, 6, 1, 8, 0, tzinfo=UTC), reason="Démission"
 )
-circuit_set = CircuitSet(
-    flux_kind="depense", steps=(StepSet(kind="visa", any_of=("amina",)), StepSet(kind="signature")), reason="Note"
+circuit_set = collectivites.CircuitSet(
+    flux_kind="depense",
+    steps=(collectivites.StepSet(kind="visa", any_of=("amina",)), collectivites.StepSet(kind="signature")),
+    reason="Note",
 )
-delegation_given = DelegationGiven(
+delegation_given = collectivites.DelegationGiven(
     delegation_id=UUID(int=9),
     absent="amina",
     substitute="karim",
@@ -162,19 +124,19 @@ delegation_given = DelegationGiven(
     valid_until=datetime(2026, 7, 15, 8, 0, tzinfo=UTC),
     reason="Congés",
 )
-delegation_ended = DelegationEnded(
+delegation_ended = collectivites.DelegationEnded(
     delegation_id=UUID(int=9), ended_at=datetime(2026, 7, 10, 8, 0, tzinfo=UTC), reason="Retour anticipé"
 )
-policy_set = PolicySet(code="tiers.siret", severity="warning", reason="Tiers étrangers")
-seal_chosen = SealChosen(reason="Convention du 2 février 2026")
-seal_left = SealLeft(reason="Les élus signent")
-pack_installed = PackInstalled(
+policy_set = collectivites.PolicySet(code="tiers.siret", severity="warning", reason="Tiers étrangers")
+seal_chosen = collectivites.SealChosen(reason="Convention du 2 février 2026")
+seal_left = collectivites.SealLeft(reason="Les élus signent")
+pack_installed = platform.PackInstalled(
     pack=Pack(pack_id="dgfip-5.12", digest="d" * 64), use="shadow", effective_from=date(2026, 1, 1)
 )
-pack_changed = PackChanged(
+pack_changed = platform.PackChanged(
     pack_id="dgfip-5.12", use="active", effective_from=date(2026, 2, 1), reason="Essai concluant"
 )
-released_message = MessageReleased(
+released_message = platform.MessageReleased(
     group="validation", message_id="17", message_kind="flux.imported.v1", reason="Version 0.2 installée"
 )
 

@@ -12,7 +12,7 @@ from shared.facts.collectivite import (
     StepSet,
 )
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
 from shared.journal.history import History
 from tests import examples as an

@@ -16,8 +16,9 @@ from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.mandates import Mandate
 from services.signature.parapheur import Item, Parapheur, Signer
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxImported, FluxValidated, kind_of
-from shared.facts.lifecycle import Flux, fold
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxImported, FluxValidated
+from shared.facts.lifecycles.flux import Flux, fold
 from shared.facts.streams import flux_stream
 from shared.web.auth import Caller, Role
 from signing.trust import TrustList

@@ -16,8 +16,10 @@ from shared.bus.opening import open_bus, open_parked
 from shared.bus.postgres import PostgresBus, shard_of
 from shared.bus.topics import PARTITIONS
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Document, Fact, FluxImported
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxImported
 from shared.facts.streams import flux_stream
+from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an

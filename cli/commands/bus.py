@@ -17,7 +17,7 @@ from cli.options import AsJson, DataOption, environ
 from cli.output import Table, emit, reporting, say, show
 from cli.timeline import time_of
 from shared.bus.consumer import ParkedMessage
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.platform import MessageReleased
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.journal.decisions import decide_in

@@ -21,7 +21,7 @@ from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS
 from shared import wording
-from shared.facts.lifecycle import ON_SCREEN, State
+from shared.facts.lifecycles.flux import ON_SCREEN, State
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
 

@@ -20,7 +20,7 @@ from typing import Literal
 from lxml import etree
 
 from pes.reading.xml import ACQUIT_V1, ACQUIT_V2, UnreadableError, parse, read_prolog, value_at
-from shared.facts.events import RefusedBordereau, ReplyError, Verdict
+from shared.facts.values import RefusedBordereau, ReplyError, Verdict
 
 # At its largest, a fact must still be carried by Kafka (`MESSAGE_BYTES_MAX`); the document keeps everything.
 ERRORS_MAX = 1000

@@ -24,8 +24,8 @@ from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
 from shared.errors import NameTakenError, TooLargeError, UnavailableError
-from shared.facts.events import Document
 from shared.facts.reservations import REPLY
+from shared.facts.values import Document
 from shared.journal.history import History
 from shared.retrying import TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_conflict
 

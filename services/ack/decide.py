@@ -20,18 +20,12 @@ from uuid import UUID
 from pes.text import printable as printable_text
 from services.ack.acquit import Reading
 from shared.errors import RequestRefusedError, UnexpectedFactError, Why
-from shared.facts.events import (
-    Document,
-    Fact,
-    FluxAcknowledged,
-    FluxPartiallyRejected,
-    FluxRejected,
-    ReplyReceived,
-    ReplyUnmatched,
-)
-from shared.facts.lifecycle import Flux
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxAcknowledged, FluxPartiallyRejected, FluxRejected, ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles import reply as lifecycle
+from shared.facts.lifecycles.flux import Flux
 from shared.facts.reply import ReplyDismissed, ReplyLinked
+from shared.facts.values import Document
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes

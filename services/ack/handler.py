@@ -10,8 +10,8 @@ from services.ack.acquit import read_reply
 from services.ack.decide import Candidate, Decision, Reply, answer, decide
 from services.ack.ports import Documents
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import ReplyReceived
-from shared.facts.lifecycle import fold
+from shared.facts.flux import ReplyReceived
+from shared.facts.lifecycles.flux import fold
 from shared.facts.reply import ReplyLinked
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History

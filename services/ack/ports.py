@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import PesError
 from shared.facts.envelope import format_time
-from shared.facts.events import Document, Verdict
 from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.values import Document, Verdict
 
 
 class FileRefusedError(PesError):

@@ -15,7 +15,7 @@ from services.ack.acquit import Reading, read_reply
 from services.ack.ports import Documents, ReplyRows
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.lifecycles.reply import Reply, State, fold
 from shared.facts.streams import EVERY_COLLECTIVITE, StreamKind
 from shared.journal.history import History

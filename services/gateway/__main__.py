@@ -9,7 +9,7 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.gateway.settings import Settings
 from shared.bus.consumer import Subscription
-from shared.facts.events import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
+from shared.facts.flux import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.sftp import SftpServer
 from shared.web.app import caller_dependency, service_app

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from services.gateway import decide
-from shared.facts.lifecycle import Flux, State
+from shared.facts.lifecycles.flux import Flux, State
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on

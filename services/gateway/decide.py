@@ -23,8 +23,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.errors import RequestRefusedError, Why
-from shared.facts.events import (
-    Fact,
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     FluxTransmitted,
     TransmissionAttempted,
     TransmissionFailed,
@@ -32,7 +32,7 @@ from shared.facts.events import (
     TransmissionReleased,
     TransmissionRequested,
 )
-from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.lifecycles.flux import Flux, State, fold
 
 InDoubtPolicy = Literal["hold", "resend"]
 REASON_CHARACTERS_MIN = 3

@@ -23,8 +23,9 @@ from services.gateway.ports import Channel, Choices, Documents, UploadRefusedErr
 from shared import metrics
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
-from shared.facts.events import Fact, TransmissionAttempted, TransmissionHeld, kind_of
-from shared.facts.lifecycle import Flux, fold
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import TransmissionAttempted, TransmissionHeld
+from shared.facts.lifecycles.flux import Flux, fold
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import for_ever

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 from services.history.ports import Rows
 from services.history.views import flux_shown, until
 from shared.errors import RequestRefusedError, Why
-from shared.facts.lifecycle import State
+from shared.facts.lifecycles.flux import State
 from shared.facts.streams import stream_id_of
 from shared.journal.history import History, Recorded
 from shared.journal.reading import FluxRead, read_flux

@@ -12,7 +12,7 @@ from pes.text import printable
 from pes.vocabulary import Finding
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import format_time
-from shared.facts.events import (
+from shared.facts.flux import (
     FluxCancelled,
     FluxImported,
     FluxInvalidated,
@@ -26,7 +26,7 @@ from shared.facts.events import (
     SignaturesRejected,
     TransmissionAttempted,
 )
-from shared.facts.lifecycle import HELD_ON_SCREEN, ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
+from shared.facts.lifecycles.flux import HELD_ON_SCREEN, ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
 from shared.journal.reading import FluxRead
 from shared.web.problems import problem_members
 

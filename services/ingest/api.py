@@ -18,8 +18,8 @@ from services.ingest.ports import Documents
 from shared import metrics
 from shared.errors import NameTakenError, RequestRefusedError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import FluxImported
-from shared.facts.lifecycle import State
+from shared.facts.flux import FluxImported
+from shared.facts.lifecycles.flux import State
 from shared.facts.reservations import IDEMPOTENCY_KEY
 from shared.facts.streams import flux_stream
 from shared.journal.history import History

@@ -4,8 +4,10 @@ from typing import Literal, get_args
 from uuid import UUID
 
 from shared.errors import RequestRefusedError, Why
-from shared.facts.events import Document, Fact, FluxCancelled
-from shared.facts.lifecycle import Flux
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxCancelled
+from shared.facts.lifecycles.flux import Flux
+from shared.facts.values import Document
 
 SendChoice = Literal["when_ready", "on_request"]
 SEND_CHOICES: tuple[SendChoice, ...] = get_args(SendChoice)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable
 from typing import Protocol
 
-from shared.facts.events import Document
+from shared.facts.values import Document
 
 
 class Documents(Protocol):

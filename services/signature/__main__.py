@@ -15,7 +15,8 @@ from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.parapheur import Parapheur
 from services.signature.settings import Settings
 from shared.bus.consumer import Handler, Subscription
-from shared.facts.events import BordereauxSigned, Fact, FluxValidated, SignatureRestarted, VisaGiven
+from shared.facts.fact import Fact
+from shared.facts.flux import BordereauxSigned, FluxValidated, SignatureRestarted, VisaGiven
 from shared.retrying import until_it_answers
 from shared.runtime.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app

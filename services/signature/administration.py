@@ -17,7 +17,7 @@ from services.signature.requests import CircuitChange, NewDelegation, NewEnd, Ne
 from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.envelope import Event
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History

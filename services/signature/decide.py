@@ -14,17 +14,10 @@ from pes.text import in_paris
 from pes.vocabulary import Finding, Where
 from services.signature.circuits import Step
 from services.signature.mandates import Mandate, mandate_for_certificate
-from shared.facts.events import (
-    CircuitStep,
-    Document,
-    Fact,
-    FluxSigned,
-    MandateHeld,
-    Signature,
-    SignatureRequested,
-    SignaturesRejected,
-)
-from shared.facts.lifecycle import Flux
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxSigned, SignatureRequested, SignaturesRejected
+from shared.facts.lifecycles.flux import Flux
+from shared.facts.values import CircuitStep, Document, MandateHeld, Signature
 from signing import checks
 from signing.certificates import fingerprint
 from signing.outline import Target

@@ -20,7 +20,7 @@ from shared.facts.collectivite import (
     SealChosen,
     SealLeft,
 )
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.lifecycles import collectivite as collectivites
 from shared.facts.lifecycles import platform
 from shared.facts.lifecycles.collectivite import Collectivite

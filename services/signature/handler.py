@@ -11,8 +11,9 @@ from services.signature.examination import Examiner
 from services.signature.ports import Documents, Registries, Seal
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event
-from shared.facts.events import BordereauxSigned, Fact
-from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.fact import Fact
+from shared.facts.flux import BordereauxSigned
+from shared.facts.lifecycles.flux import Flux, State, fold
 from shared.journal.history import History
 from signing.outline import UnsignableError, targets
 

@@ -34,17 +34,10 @@ from shared.errors import (
     Why,
 )
 from shared.facts.envelope import Event, format_time
-from shared.facts.events import (
-    BordereauxSigned,
-    CircuitStep,
-    Fact,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    VisaGiven,
-    kind_of,
-)
-from shared.facts.lifecycle import Flux, State
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import BordereauxSigned, SignatureRefused, SignatureRequested, SignatureRestarted, VisaGiven
+from shared.facts.lifecycles.flux import Flux, State
+from shared.facts.values import CircuitStep
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict

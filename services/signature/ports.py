@@ -9,7 +9,7 @@ from cryptography import x509
 
 from services.signature.circuits import Circuit, Delegation, SealChoice
 from services.signature.mandates import Mandate, NamedCertificate
-from shared.facts.events import Document
+from shared.facts.values import Document
 from signing.outline import Target
 from signing.trust import TrustList
 

@@ -16,7 +16,7 @@ from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from services.validation.settings import Settings
 from shared.bus.consumer import Subscription
-from shared.facts.events import DuplicateAccepted, FluxImported, IdentifiersCompleted
+from shared.facts.flux import DuplicateAccepted, FluxImported, IdentifiersCompleted
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.workers import Pool
 from shared.web.app import caller_dependency, service_app

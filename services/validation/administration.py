@@ -18,7 +18,7 @@ from services.validation import rules
 from services.validation.ports import InstalledPack, Packs, Policies, PolicyChange, Workers
 from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import PolicySet
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.lifecycles.platform import fold
 from shared.facts.platform import PackInstalled, PackUse
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream

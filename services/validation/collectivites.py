@@ -15,9 +15,10 @@ from services.validation.reports import blocking
 from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import Identifier
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxInvalidated, kind_of
-from shared.facts.lifecycle import Flux
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxInvalidated
 from shared.facts.lifecycles.collectivite import Collectivite, fold
+from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import collectivite_stream
 from shared.journal.history import History
 from shared.retrying import until_no_conflict

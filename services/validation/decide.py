@@ -11,9 +11,11 @@ from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
 from services.validation.identity import named_by
 from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import Identifier, Siret
-from shared.facts.events import Document, DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
-from shared.facts.lifecycle import ON_SCREEN, Flux, State
+from shared.facts.fact import Fact
+from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated
+from shared.facts.lifecycles.flux import ON_SCREEN, Flux, State
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
+from shared.facts.values import Document
 from shared.wording import identifier
 
 FINDINGS_IN_FACT = 200  # a fact is carried by the bus; the report holds all of them

@@ -30,9 +30,11 @@ from services.validation.ports import Antivirus, Collectivites, Documents, Packs
 from shared import metrics
 from shared.errors import MalformedMessageError, NameTakenError, VersionConflictError
 from shared.facts.envelope import Event
-from shared.facts.events import Document, DuplicateAccepted, Fact
-from shared.facts.lifecycle import State, fold
+from shared.facts.fact import Fact
+from shared.facts.flux import DuplicateAccepted
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reservations import Reservation
+from shared.facts.values import Document
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.runtime.workers import TooCostlyError, WorkerLostError

@@ -19,9 +19,10 @@ from shared.facts.collectivite import (
     IdentifierWithdrawn,
     Siret,
 )
-from shared.facts.events import Fact, IdentifiersCompleted
-from shared.facts.lifecycle import Flux, State
+from shared.facts.fact import Fact
+from shared.facts.flux import IdentifiersCompleted
 from shared.facts.lifecycles.collectivite import Collectivite
+from shared.facts.lifecycles.flux import Flux, State
 
 NOT_REGISTERED = "identifier.not-registered"
 

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from pes.schemas.packs import PackFiles
 from pes.vocabulary import Severity
 from shared.facts.collectivite import Identifier
-from shared.facts.events import Document
 from shared.facts.platform import PackUse
+from shared.facts.values import Document
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")

@@ -15,8 +15,9 @@ from services.validation.handler import run_twice
 from services.validation.ports import Documents, Scratch, Workers
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
-from shared.facts.events import Fact, FluxInvalidated, FluxValidated, SignaturesRejected
-from shared.facts.lifecycle import Flux
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.facts.lifecycles.flux import Flux
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
 from shared.web.auth import Caller, Right

@@ -10,7 +10,7 @@ from pes.schemas.packs import BUILT_IN
 from pes.vocabulary import Pack, Severity
 from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import CollectiviteOpened, PolicySet
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.lifecycles.platform import Platform
 from shared.facts.platform import PackChanged, PackInstalled, PackUse
 from shared.facts.streams import EVERY_COLLECTIVITE

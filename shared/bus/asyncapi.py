@@ -9,7 +9,7 @@ import sys
 from shared.bus.kafka import EVENT_SOURCE
 from shared.bus.topics import topic_of
 from shared.facts.envelope import Event
-from shared.facts.events import Fact, kind_of
+from shared.facts.fact import Fact, kind_of
 from shared.facts.streams import ALL_FACTS
 
 _SCHEMA = "#/components/schemas/{model}"

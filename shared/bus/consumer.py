@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from shared import metrics
 from shared.errors import MalformedMessageError, UnavailableError, UnknownFactError
 from shared.facts.envelope import Event, read_event
-from shared.facts.events import Fact, kind_of
+from shared.facts.fact import Fact, kind_of
 from shared.logs import current_ids, ids_of
 from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
 

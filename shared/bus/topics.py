@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.facts.events import Fact, kind_of
+from shared.facts.fact import Fact, kind_of
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.facts.streams import ALL_FACTS
 

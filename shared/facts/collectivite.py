@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from pes.vocabulary import Severity, Sha256, Value
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 
 Siren = Annotated[str, Field(pattern=r"^[0-9]{9}$")]
 FluxKind = Literal["*", "depense", "recette", "mixte"]

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from pes.vocabulary import Header
-from shared.facts.events import Fact, FluxValidated
-from shared.facts.lifecycle import ON_SCREEN, TRANSITIONS, Flux, State
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxValidated
+from shared.facts.lifecycles.flux import ON_SCREEN, TRANSITIONS, Flux, State
 
 START = "[*]"
 _UNSIGNED = FluxValidated(

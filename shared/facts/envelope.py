@@ -21,7 +21,8 @@ from pydantic import (
 from uuid_utils.compat import uuid7
 
 from shared.errors import MalformedMessageError, UnknownFactError
-from shared.facts.events import Fact, ReplyReceived, ReplyUnmatched, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import ReplyReceived, ReplyUnmatched
 from shared.facts.streams import BY_KIND, FACTS_OF, Stream, StreamKind
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pes.vocabulary import Pack
 from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 
 PackUse = Literal["active", "shadow", "inactive"]
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.facts.events import Fact, ReplyReceived, ReplyUnmatched
+from shared.facts.fact import Fact
+from shared.facts.flux import ReplyReceived, ReplyUnmatched
 
 
 class ReplyLinked(Fact):

@@ -17,8 +17,8 @@ from shared.facts.collectivite import (
     IdentifierWithdrawn,
     MandateGranted,
 )
-from shared.facts.events import (
-    Fact,
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     FluxCancelled,
     FluxImported,
     FluxPartiallyRejected,

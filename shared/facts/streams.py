@@ -17,7 +17,8 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from shared.facts.collectivite import COLLECTIVITE_FACTS
-from shared.facts.events import FLUX_FACTS, Fact, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FLUX_FACTS
 from shared.facts.platform import PLATFORM_FACTS, PLATFORM_STREAMS
 from shared.facts.reply import REPLY_FACTS
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.streams import Stream
 from shared.journal.history import History
 from shared.retrying import until_no_conflict

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.facts.events import kind_of
+from shared.facts.fact import kind_of
 from shared.facts.recorders import RECORDED_BY, SERVICES_THAT_CONSUME
 from shared.facts.reservations import RELEASED_BY, TAKEN_BY
 

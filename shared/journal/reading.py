@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shared import wording
 from shared.errors import MalformedMessageError, UnexpectedFactError
 from shared.facts.envelope import Event, read_event
-from shared.facts.lifecycle import Flux
+from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import BY_KIND, StreamKind
 from shared.journal.history import Recorded
 

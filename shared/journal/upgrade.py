@@ -20,7 +20,7 @@ from shared.facts.collectivite import (
     PolicySet,
 )
 from shared.facts.envelope import Event
-from shared.facts.events import Fact, kind_of
+from shared.facts.fact import Fact, kind_of
 from shared.facts.platform import PackInstalled
 from shared.facts.reservations import reservations_of
 from shared.facts.streams import EVERY_COLLECTIVITE, Stream, StreamKind, collectivite_stream, platform_stream

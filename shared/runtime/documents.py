@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError, UnavailableError
-from shared.facts.events import Document
+from shared.facts.values import Document
 
 CHUNK_BYTES = 1024 * 1024
 # S3 refuses parts under 5 MiB; two at a time bound the memory of one upload to about 12 MiB.

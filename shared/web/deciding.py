@@ -9,8 +9,9 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.facts.envelope import Event
-from shared.facts.events import Fact, FluxImported
-from shared.facts.lifecycle import Flux, fold
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxImported
+from shared.facts.lifecycles.flux import Flux, fold
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.facts.events import FluxSigned
+from shared.facts.flux import FluxSigned
 from tests.real.platform import RunningPlatform, sample
 from tests.signing import verify_both
 

@@ -16,8 +16,9 @@ from services.relay.loops import Ordering, Publishing
 from shared.bus.kafka import KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS, topic_of
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Document, FluxImported
+from shared.facts.flux import FluxImported
 from shared.facts.streams import flux_stream
+from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
 from shared.journal.postgres import Database, Listener

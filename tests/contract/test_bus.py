@@ -9,15 +9,14 @@ import pytest
 from shared.bus.consumer import Subscription
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event
-from shared.facts.events import (
-    Fact,
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import (
     FluxCancelled,
     FluxImported,
     FluxSigned,
     FluxValidated,
     TransmissionAttempted,
     TransmissionReleased,
-    kind_of,
 )
 from shared.facts.streams import BY_KIND
 from tests import examples as an

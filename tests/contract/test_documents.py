@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError, UnavailableError
-from shared.facts.events import Document
+from shared.facts.values import Document
 from shared.runtime.documents import DocumentStore, open_store, path_of
 from tests.fakes.memory_documents import MemoryDocuments
 

@@ -9,9 +9,11 @@ import pytest
 
 from shared.errors import NameTakenError, VersionConflictError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Document, Fact, FluxImported, FluxValidated, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxImported, FluxValidated
 from shared.facts.reservations import DOCUMENT, IDEMPOTENCY_KEY, REPLY, Reservation
 from shared.facts.streams import flux_stream
+from shared.facts.values import Document
 from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an

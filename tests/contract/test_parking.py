@@ -9,7 +9,8 @@ import pytest
 from shared.bus.consumer import ParkedMessage, Subscription
 from shared.errors import MalformedMessageError, UnavailableError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxCancelled, FluxImported, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxCancelled, FluxImported
 from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from tests import examples as an

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
 from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError
-from shared.facts.events import Document
+from shared.facts.values import Document
 
 
 @dataclass

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shared.errors import NameTakenError, UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
-from shared.facts.events import FluxValidated
+from shared.facts.flux import FluxValidated
 from shared.facts.reservations import Reservation, releases_of, reservations_of
 from shared.journal.history import Recorded, number
 

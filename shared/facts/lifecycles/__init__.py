@@ -1,1 +1,1 @@
-"""Which fact may follow which, for each kind of stream but the flux, whose own table is `shared.facts.lifecycle`."""
+"""Which fact may follow which, for each kind of stream: a table of states, and what the facts come to."""

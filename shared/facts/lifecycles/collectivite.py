@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from shared.errors import UnexpectedFactError
 from shared.facts.collectivite import (
     COLLECTIVITE_FACTS,
     ChannelChosen,
@@ -25,7 +24,8 @@ from shared.facts.collectivite import (
     SealChosen,
     SealLeft,
 )
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
+from shared.facts.lifecycles.playing import following, play
 
 
 class State(StrEnum):
@@ -74,10 +74,7 @@ class Collectivite:
         Raises:
             UnexpectedFactError: the table has no such transition.
         """
-        following = TRANSITIONS[self.state].get(type(fact))
-        if following is None:
-            raise UnexpectedFactError(type(fact).__name__, self.state)
-        after = replace(self, state=following, version=self.version + 1)
+        after = replace(self, state=following(TRANSITIONS, self.state, fact), version=self.version + 1)
         return after._identified(fact)._granted(fact)  # noqa: SLF001  # our own class
 
     def _identified(self, fact: Fact) -> Self:
@@ -112,12 +109,5 @@ class Collectivite:
 
 
 def fold(facts: Iterable[Fact]) -> Collectivite:
-    """Play facts in order, from nothing.
-
-    Raises:
-        UnexpectedFactError: the facts contradict the table.
-    """
-    collectivite = Collectivite()
-    for fact in facts:
-        collectivite = collectivite.evolve(fact)
-    return collectivite
+    """Play facts in order, from nothing; see `play`."""
+    return play(Collectivite(), facts)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-from shared.errors import UnexpectedFactError
 from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
+from shared.facts.lifecycles.playing import following, play
 from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
 
 
@@ -55,10 +55,7 @@ class Platform:
         Raises:
             UnexpectedFactError: the table has no such transition.
         """
-        following = TRANSITIONS[self.state].get(type(fact))
-        if following is None:
-            raise UnexpectedFactError(type(fact).__name__, self.state)
-        after = replace(self, state=following, version=self.version + 1)
+        after = replace(self, state=following(TRANSITIONS, self.state, fact), version=self.version + 1)
         match fact:
             case PackInstalled():
                 return replace(after, packs={**self.packs, fact.pack.pack_id: fact})
@@ -73,12 +70,5 @@ class Platform:
 
 
 def fold(facts: Iterable[Fact]) -> Platform:
-    """Play facts in order, from nothing.
-
-    Raises:
-        UnexpectedFactError: the facts contradict the table.
-    """
-    platform = Platform()
-    for fact in facts:
-        platform = platform.evolve(fact)
-    return platform
+    """Play facts in order, from nothing; see `play`."""
+    return play(Platform(), facts)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
-from shared.errors import UnexpectedFactError
-from shared.facts.events import Fact, ReplyReceived, ReplyUnmatched
+from shared.facts.fact import Fact
+from shared.facts.flux import ReplyReceived, ReplyUnmatched
+from shared.facts.lifecycles.playing import following, play
 from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 
@@ -52,10 +53,7 @@ class Reply:
         Raises:
             UnexpectedFactError: the table has no such transition.
         """
-        following = TRANSITIONS[self.state].get(type(fact))
-        if following is None:
-            raise UnexpectedFactError(type(fact).__name__, self.state)
-        after = replace(self, state=following, version=self.version + 1)
+        after = replace(self, state=following(TRANSITIONS, self.state, fact), version=self.version + 1)
         match fact:
             case ReplyReceived():
                 return replace(after, received=fact)
@@ -68,12 +66,5 @@ class Reply:
 
 
 def fold(facts: Iterable[Fact]) -> Reply:
-    """Play facts in order, from nothing.
-
-    Raises:
-        UnexpectedFactError: the facts contradict the table.
-    """
-    reply = Reply()
-    for fact in facts:
-        reply = reply.evolve(fact)
-    return reply
+    """Play facts in order, from nothing; see `play`."""
+    return play(Reply(), facts)

@@ -14,7 +14,7 @@ from shared.bus import kafka as bus_kafka
 from shared.bus.consumer import Subscription
 from shared.bus.kafka import HANDLING_SECONDS_MAX, KafkaPublisher
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import TransmissionAttempted
+from shared.facts.flux import TransmissionAttempted
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase

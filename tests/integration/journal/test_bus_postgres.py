@@ -7,7 +7,7 @@ import pytest
 from shared.bus.consumer import Subscription
 from shared.bus.postgres import BATCH
 from shared.facts.envelope import Event
-from shared.facts.events import TransmissionAttempted
+from shared.facts.flux import TransmissionAttempted
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase

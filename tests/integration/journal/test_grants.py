@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.facts.reservations import RELEASED_BY, TAKEN_BY
 from shared.facts.streams import BY_KIND, FACTS_OF, Stream

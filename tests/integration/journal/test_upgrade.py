@@ -16,7 +16,6 @@ import rfc8785
 from local.postgres.server import LocalPostgres
 from pes.schemas.packs import BUILT_IN, built_in
 from pes.vocabulary import Pack
-from shared.facts import lifecycle
 from shared.facts.collectivite import (
     CircuitSet,
     CollectiviteOpened,
@@ -28,8 +27,10 @@ from shared.facts.collectivite import (
     StepSet,
 )
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, ReplyReceived, ReplyUnmatched
+from shared.facts.fact import Fact
+from shared.facts.flux import ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles import collectivite as collectivites
+from shared.facts.lifecycles import flux as lifecycle
 from shared.facts.lifecycles import platform, reply
 from shared.facts.platform import PackInstalled
 from shared.facts.reservations import NOMFIC, Reservation, reservations_of

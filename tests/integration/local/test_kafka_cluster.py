@@ -13,7 +13,7 @@ from shared.bus.kafka import KafkaBus, KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import FluxImported
+from shared.facts.flux import FluxImported
 from shared.facts.streams import flux_stream
 from shared.journal.order import OrderedFact
 from tests import examples as an

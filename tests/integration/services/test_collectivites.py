@@ -10,7 +10,7 @@ import pytest
 
 from pes.sample import SampleSpec, build_sample, siret_of
 from shared.facts.collectivite import Budget, IdentifierRegistered, PolicySet, Siret
-from shared.facts.events import FluxInvalidated, FluxValidated, IdentifiersCompleted
+from shared.facts.flux import FluxInvalidated, FluxValidated, IdentifiersCompleted
 from shared.facts.reservations import nomfic_reservation
 from shared.facts.streams import collectivite_stream
 from shared.journal.postgres import Database

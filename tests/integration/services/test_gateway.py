@@ -21,9 +21,8 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import (
-    Document,
-    Fact,
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import (
     FluxImported,
     FluxSigned,
     FluxTransmitted,
@@ -33,10 +32,10 @@ from shared.facts.events import (
     TransmissionHeld,
     TransmissionReleased,
     TransmissionRequested,
-    kind_of,
 )
-from shared.facts.lifecycle import State, fold
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store

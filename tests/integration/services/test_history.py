@@ -16,8 +16,10 @@ from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import row_of
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Document, Fact, FluxCancelled, FluxImported, FluxValidated, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxCancelled, FluxImported, FluxValidated
 from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
 from shared.journal.postgres import Database, Listener

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from services.ingest.admission import admit
 from services.ingest.api import Importer, routes
-from shared.facts.events import FluxCancelled, FluxImported
+from shared.facts.flux import FluxCancelled, FluxImported
 from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database

@@ -23,8 +23,9 @@ from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
 from shared.bus.consumer import Subscription
 from shared.bus.postgres import PostgresBus
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxAcknowledged, FluxRejected, FluxTransmitted, ReplyReceived, kind_of
-from shared.facts.lifecycle import State, fold
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxAcknowledged, FluxRejected, FluxTransmitted, ReplyReceived
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reply import ReplyLinked
 from shared.facts.streams import BY_KIND, flux_stream
 from shared.journal.history import PostgresHistory

@@ -26,10 +26,9 @@ from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.parapheur import Parapheur
 from shared.errors import UnavailableError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import (
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import (
     BordereauxSigned,
-    Document,
-    Fact,
     FluxImported,
     FluxSigned,
     FluxValidated,
@@ -37,10 +36,10 @@ from shared.facts.events import (
     SignatureRequested,
     SignatureRestarted,
     VisaGiven,
-    kind_of,
 )
-from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.lifecycles.flux import Flux, State, fold
 from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store, path_of

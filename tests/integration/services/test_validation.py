@@ -32,16 +32,16 @@ from services.validation.reports import Reports
 from shared.errors import CorruptDocumentError, MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts.collectivite import PolicySet
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import (
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     DuplicateAccepted,
-    Fact,
     FluxCancelled,
     FluxImported,
     FluxInvalidated,
     FluxRejected,
     FluxValidated,
 )
-from shared.facts.lifecycle import State, fold
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.streams import BY_KIND, collectivite_stream, flux_stream, platform_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database

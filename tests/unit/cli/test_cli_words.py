@@ -11,8 +11,8 @@ from cli.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact
-from shared.facts.lifecycle import State, states_ahead
+from shared.facts.fact import Fact
+from shared.facts.lifecycles.flux import State, states_ahead
 from shared.facts.streams import ALL_FACTS, flux_stream
 from tests import examples as an
 

@@ -18,7 +18,7 @@ from cli.main import app
 from local.ports import SERVICES
 from pes.controls import table as list_of_controls
 from shared.facts import diagram as life_of_a_flux
-from shared.facts.lifecycle import TRANSITIONS, State
+from shared.facts.lifecycles.flux import TRANSITIONS, State
 from shared.facts.recorders import RECORDED_BY
 from shared.facts.streams import ALL_FACTS
 from signing import table as list_of_signature_checks

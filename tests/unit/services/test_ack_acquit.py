@@ -11,8 +11,9 @@ from services.ack.acquit import ERRORS_MAX, Reading, read_reply
 from services.simulator.acquit import DEPENSE, PJ, RECETTE, TECHNICAL, Element, Error, write_acquit
 from shared.bus.topics import MESSAGE_BYTES_MAX
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import FluxRejected, RefusedBordereau, Verdict
+from shared.facts.flux import FluxRejected
 from shared.facts.streams import flux_stream
+from shared.facts.values import RefusedBordereau, Verdict
 from tests import examples as an
 from tests.real.official import official_sample
 from tests.real.platform import sample

@@ -14,8 +14,9 @@ from services.ack.collector import Collector
 from services.simulator.acquit import DEPENSE, Element, write_acquit
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxAcknowledged, ReplyReceived, ReplyUnmatched
-from shared.facts.lifecycle import State, fold
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxAcknowledged, ReplyReceived, ReplyUnmatched
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.streams import flux_stream
 from shared.retrying import ATTEMPTS_MAX, LAST_DELAY_SECONDS, TRIES_BEFORE_NEWS
 from tests import examples as an

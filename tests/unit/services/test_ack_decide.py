@@ -7,15 +7,9 @@ import pytest
 from services.ack.acquit import Reading
 from services.ack.decide import NAMED_MAX, SECOND, SET_ASIDE, UNMATCHED, Candidate, Decision, Reply, decide, printable
 from shared.facts.envelope import new_id
-from shared.facts.events import (
-    Fact,
-    FluxAcknowledged,
-    FluxPartiallyRejected,
-    FluxRejected,
-    ReplyReceived,
-    ReplyUnmatched,
-)
-from shared.facts.lifecycle import fold
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxAcknowledged, FluxPartiallyRejected, FluxRejected, ReplyReceived, ReplyUnmatched
+from shared.facts.lifecycles.flux import fold
 from tests import examples as an
 
 HEADER = an.header

@@ -9,15 +9,15 @@ from services.gateway import decide
 from services.gateway.decide import Evidence, Outcome, Plan, Rules
 from services.gateway.names import remote_name
 from shared.errors import MalformedMessageError, RequestRefusedError, Why
-from shared.facts.events import (
-    Fact,
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     FluxTransmitted,
     TransmissionAttempted,
     TransmissionFailed,
     TransmissionHeld,
     TransmissionReleased,
 )
-from shared.facts.lifecycle import fold
+from shared.facts.lifecycles.flux import fold
 
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 HOLD = Rules(in_doubt_seconds=3, in_doubt_policy="hold", refusals_max=5, refused_retry_seconds=60)

@@ -14,9 +14,8 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import DocumentMissingError, MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import (
-    Document,
-    Fact,
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     FluxSigned,
     FluxTransmitted,
     TransmissionAttempted,
@@ -25,8 +24,9 @@ from shared.facts.events import (
     TransmissionReleased,
     TransmissionRequested,
 )
-from shared.facts.lifecycle import Flux, State, fold
+from shared.facts.lifecycles.flux import Flux, State, fold
 from shared.facts.streams import flux_stream
+from shared.facts.values import Document
 from tests import examples as an
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.memory_documents import MemoryDocuments

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.history.views import flux_shown
 from shared.facts.envelope import Event
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.streams import flux_stream
 from shared.journal.history import Recorded
 from shared.journal.reading import read_flux

@@ -17,8 +17,9 @@ from services.validation.decide import (
 )
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import new_id
-from shared.facts.events import DuplicateAccepted, Fact, FluxInvalidated, FluxValidated
-from shared.facts.lifecycle import State, fold
+from shared.facts.fact import Fact
+from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated
+from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
 from tests import examples as an
 

@@ -18,9 +18,10 @@ from shared.facts.collectivite import (
     IdentifierWithdrawn,
     Siret,
 )
-from shared.facts.events import Fact, FluxInvalidated, IdentifiersCompleted
-from shared.facts.lifecycle import fold as fold_flux
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxInvalidated, IdentifiersCompleted
 from shared.facts.lifecycles.collectivite import Collectivite, fold
+from shared.facts.lifecycles.flux import fold as fold_flux
 from tests import examples as an
 
 OPEN = fold([an.opened, an.registered])

@@ -9,7 +9,7 @@ from pes.vocabulary import Pack
 from services.validation.rules import change, install, set_severity
 from shared.errors import RequestRefusedError
 from shared.facts.collectivite import CollectiviteOpened, PolicySet
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from shared.facts.lifecycles.platform import Platform, fold
 from shared.facts.platform import PackChanged, PackInstalled, PackUse
 from tests import examples as an

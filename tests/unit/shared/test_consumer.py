@@ -14,7 +14,7 @@ from shared.bus.consumer import (
 )
 from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import FluxImported, FluxValidated
+from shared.facts.flux import FluxImported, FluxValidated
 from shared.facts.streams import flux_stream
 from shared.logs import JsonFormatter
 from shared.retrying import ATTEMPTS_MAX, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS

@@ -11,8 +11,9 @@ from services.gateway.api import SendRequests
 from services.ingest.api import Importer
 from shared.errors import RequestRefusedError, VersionConflictError, Why
 from shared.facts.envelope import Event, new_id
-from shared.facts.events import Fact, FluxCancelled, TransmissionRequested
-from shared.facts.lifecycle import Flux, State
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxCancelled, TransmissionRequested
+from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.streams import UNATTRIBUTED, flux_stream, reply_stream
 from shared.retrying import ATTEMPTS_MAX
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right, Role

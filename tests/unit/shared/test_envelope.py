@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from shared.errors import MalformedMessageError
 from shared.facts.envelope import Event, format_time, new_id, read_event
-from shared.facts.events import Fact, FluxImported
+from shared.facts.fact import Fact
+from shared.facts.flux import FluxImported
 from shared.facts.streams import FACTS_OF, Stream, flux_stream
 from tests import examples as an
 

@@ -6,9 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from shared.bus.topics import TOPICS, topic_of
-from shared.facts.events import Document, Fact, FluxImported, kind_of
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxImported
 from shared.facts.reservations import releases_of, reservations_of
 from shared.facts.streams import ALL_FACTS
+from shared.facts.values import Document
 from tests import examples as an
 
 FACTS = [fact for fact in vars(an).values() if isinstance(fact, Fact)]

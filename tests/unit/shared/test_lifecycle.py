@@ -5,9 +5,9 @@ from collections import deque
 import pytest
 
 from shared.errors import UnexpectedFactError
-from shared.facts.events import (
+from shared.facts.fact import Fact
+from shared.facts.flux import (
     FLUX_FACTS,
-    Fact,
     FluxAcknowledged,
     FluxSigned,
     FluxTransmitted,
@@ -15,7 +15,7 @@ from shared.facts.events import (
     SignatureRequested,
     VisaGiven,
 )
-from shared.facts.lifecycle import ON_SCREEN, TRANSITIONS, State, fold
+from shared.facts.lifecycles.flux import ON_SCREEN, TRANSITIONS, State, fold
 from tests import examples as an
 
 EXAMPLES: dict[type[Fact], Fact] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.facts.events import Fact, RefusedBordereau
+from shared.facts.fact import Fact
 from shared.facts.reservations import (
     BORDEREAU,
     DELEGATION,
@@ -20,6 +20,7 @@ from shared.facts.reservations import (
     releases_of,
     reservations_of,
 )
+from shared.facts.values import RefusedBordereau
 from tests import examples as an
 
 OTHER = "111222333"

@@ -8,7 +8,7 @@ import pytest
 from services.signature.granting import Asked, adopt, decide
 from shared.errors import RequestRefusedError
 from shared.facts.collectivite import CollectiviteOpened, SealChosen
-from shared.facts.events import Fact
+from shared.facts.fact import Fact
 from tests import examples as an
 
 SOONER = timedelta(days=-1)

@@ -13,7 +13,7 @@ from services.signature.parapheur import Signer
 from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import MandateEnded
 from shared.facts.envelope import new_id
-from shared.facts.events import (
+from shared.facts.flux import (
     BordereauxSigned,
     FluxSigned,
     SignatureRefused,
@@ -21,7 +21,7 @@ from shared.facts.events import (
     SignatureRestarted,
     VisaGiven,
 )
-from shared.facts.lifecycle import State
+from shared.facts.lifecycles.flux import State
 from shared.web.auth import Role
 from signing.certificates import whole_name
 from signing.verification import verify

@@ -6,13 +6,13 @@ import pytest
 
 from services.signature.circuits import Circuit, Step
 from shared.errors import DocumentMissingError, MalformedMessageError, UnavailableError
-from shared.facts.events import (
+from shared.facts.flux import (
     BordereauxSigned,
     FluxSigned,
     SignatureRequested,
     SignaturesRejected,
 )
-from shared.facts.lifecycle import State, fold
+from shared.facts.lifecycles.flux import State, fold
 from signing import xades
 from signing.certificates import fingerprint
 from tests import examples as an

@@ -19,35 +19,10 @@ from typing import Self
 
 from pes.vocabulary import Header
 from shared.errors import UnexpectedFactError
-from shared.facts.events import (
-    BordereauxSigned,
-    CircuitStep,
-    Document,
-    DuplicateAccepted,
-    Fact,
-    FluxAcknowledged,
-    FluxCancelled,
-    FluxImported,
-    FluxInvalidated,
-    FluxPartiallyRejected,
-    FluxRejected,
-    FluxSigned,
-    FluxTransmitted,
-    FluxValidated,
-    IdentifiersCompleted,
-    ReplyReceived,
-    Signature,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    SignaturesRejected,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-    VisaGiven,
-)
+from shared.facts import flux as facts
+from shared.facts.fact import Fact
+from shared.facts.lifecycles.playing import play
+from shared.facts.values import CircuitStep, Document, Signature
 
 
 class State(StrEnum):
@@ -86,65 +61,65 @@ HELD_ON_SCREEN = "Envoi suspendu"
 SET_ASIDE_ON_SCREEN = "Mis de côté"  # by a version that cannot read all of its facts
 
 _VERDICTS: dict[type[Fact], State] = {
-    FluxAcknowledged: State.ACKNOWLEDGED,
-    FluxPartiallyRejected: State.PARTIALLY_REJECTED,
-    FluxRejected: State.REJECTED,
+    facts.FluxAcknowledged: State.ACKNOWLEDGED,
+    facts.FluxPartiallyRejected: State.PARTIALLY_REJECTED,
+    facts.FluxRejected: State.REJECTED,
 }
 
 # A fact that leads to two states (FluxValidated) is settled in `_state_after`; the table names the usual one.
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
-    None: {FluxImported: State.IMPORTED},
+    None: {facts.FluxImported: State.IMPORTED},
     State.IMPORTED: {
-        FluxValidated: State.DRAFT,
-        FluxInvalidated: State.INVALID,
-        FluxCancelled: State.CANCELLED,
+        facts.FluxValidated: State.DRAFT,
+        facts.FluxInvalidated: State.INVALID,
+        facts.FluxCancelled: State.CANCELLED,
     },
     # Only what was refused for what stands beside the file is judged anew; anything else would be refused again.
     State.INVALID: {
-        DuplicateAccepted: State.IMPORTED,
-        IdentifiersCompleted: State.IMPORTED,
-        FluxCancelled: State.CANCELLED,
+        facts.DuplicateAccepted: State.IMPORTED,
+        facts.IdentifiersCompleted: State.IMPORTED,
+        facts.FluxCancelled: State.CANCELLED,
     },
     State.DRAFT: {
-        SignatureRequested: State.TO_SIGN,
-        SignaturesRejected: State.INVALID,
-        FluxSigned: State.READY,
-        FluxCancelled: State.CANCELLED,
+        facts.SignatureRequested: State.TO_SIGN,
+        facts.SignaturesRejected: State.INVALID,
+        facts.FluxSigned: State.READY,
+        facts.FluxCancelled: State.CANCELLED,
     },
     State.TO_SIGN: {
-        VisaGiven: State.TO_SIGN,
-        BordereauxSigned: State.TO_SIGN,
-        SignatureRefused: State.SIGNATURE_REFUSED,
-        SignatureRestarted: State.DRAFT,
-        FluxSigned: State.READY,
-        SignaturesRejected: State.INVALID,
-        FluxCancelled: State.CANCELLED,
+        facts.VisaGiven: State.TO_SIGN,
+        facts.BordereauxSigned: State.TO_SIGN,
+        facts.SignatureRefused: State.SIGNATURE_REFUSED,
+        facts.SignatureRestarted: State.DRAFT,
+        facts.FluxSigned: State.READY,
+        facts.SignaturesRejected: State.INVALID,
+        facts.FluxCancelled: State.CANCELLED,
     },
-    State.SIGNATURE_REFUSED: {SignatureRestarted: State.DRAFT, FluxCancelled: State.CANCELLED},
-    State.READY: {TransmissionRequested: State.SENDING, FluxCancelled: State.CANCELLED},
+    State.SIGNATURE_REFUSED: {facts.SignatureRestarted: State.DRAFT, facts.FluxCancelled: State.CANCELLED},
+    State.READY: {facts.TransmissionRequested: State.SENDING, facts.FluxCancelled: State.CANCELLED},
     State.SENDING: {
-        TransmissionAttempted: State.SENDING,
-        TransmissionFailed: State.SENDING,
-        TransmissionHeld: State.SENDING,
-        TransmissionReleased: State.SENDING,
-        FluxTransmitted: State.AWAITING_ACK,
-        ReplyReceived: State.SENDING,
+        facts.TransmissionAttempted: State.SENDING,
+        facts.TransmissionFailed: State.SENDING,
+        facts.TransmissionHeld: State.SENDING,
+        facts.TransmissionReleased: State.SENDING,
+        facts.FluxTransmitted: State.AWAITING_ACK,
+        facts.ReplyReceived: State.SENDING,
         **_VERDICTS,
     },
-    State.AWAITING_ACK: {ReplyReceived: State.AWAITING_ACK, **_VERDICTS},
+    State.AWAITING_ACK: {facts.ReplyReceived: State.AWAITING_ACK, **_VERDICTS},
     # A second, different reply is kept and never replaces the first.
-    State.ACKNOWLEDGED: {ReplyReceived: State.ACKNOWLEDGED, FluxTransmitted: State.ACKNOWLEDGED},
+    State.ACKNOWLEDGED: {facts.ReplyReceived: State.ACKNOWLEDGED, facts.FluxTransmitted: State.ACKNOWLEDGED},
     State.PARTIALLY_REJECTED: {
-        ReplyReceived: State.PARTIALLY_REJECTED,
-        FluxTransmitted: State.PARTIALLY_REJECTED,
+        facts.ReplyReceived: State.PARTIALLY_REJECTED,
+        facts.FluxTransmitted: State.PARTIALLY_REJECTED,
     },
-    State.REJECTED: {ReplyReceived: State.REJECTED, FluxTransmitted: State.REJECTED},
+    State.REJECTED: {facts.ReplyReceived: State.REJECTED, facts.FluxTransmitted: State.REJECTED},
     State.CANCELLED: {},
 }
 
 
 # The facts that lead back: what lies behind them is not ahead of a flux unless a person decides so.
-_BACK = frozenset({DuplicateAccepted, IdentifiersCompleted, SignatureRestarted})
+_BACK = frozenset({facts.DuplicateAccepted, facts.IdentifiersCompleted, facts.SignatureRestarted})
 
 
 @dataclass(frozen=True)
@@ -166,17 +141,17 @@ class Flux:
 
     state: State | None = None
     version: int = 0
-    imported: FluxImported | None = None
+    imported: facts.FluxImported | None = None
     document: Document | None = None
     header: Header | None = None
-    validated: FluxValidated | None = None
+    validated: facts.FluxValidated | None = None
     circuit: tuple[CircuitStep, ...] = ()
     steps_done: int = 0
     signatures: tuple[Signature, ...] = ()
-    attempt: TransmissionAttempted | None = None
+    attempt: facts.TransmissionAttempted | None = None
     is_in_flight: bool = False
     is_transmitted: bool = False
-    held: TransmissionHeld | None = None
+    held: facts.TransmissionHeld | None = None
     past: frozenset[type[Fact]] = frozenset()
 
     def awaits(self, fact: type[Fact]) -> bool:
@@ -188,7 +163,7 @@ class Flux:
         Raises:
             UnexpectedFactError: it is too early for this fact.
         """
-        if fact is FluxTransmitted and self.is_transmitted:
+        if fact is facts.FluxTransmitted and self.is_transmitted:
             return False
         if fact in TRANSITIONS[self.state]:
             return True
@@ -217,7 +192,7 @@ class Flux:
     @property
     def may_be_cancelled(self) -> bool:
         """True while nothing has been sent or is about to be."""
-        return FluxCancelled in TRANSITIONS[self.state]
+        return facts.FluxCancelled in TRANSITIONS[self.state]
 
     def evolve(self, fact: Fact) -> Self:
         """Return the flux after `fact`.
@@ -237,48 +212,48 @@ class Flux:
 
     def _judged(self, fact: Fact) -> dict[str, object]:
         match fact:
-            case FluxImported():
+            case facts.FluxImported():
                 return {"imported": fact, "document": fact.document}
-            case FluxValidated():
+            case facts.FluxValidated():
                 return {"validated": fact, "header": fact.header}
-            case FluxInvalidated():
+            case facts.FluxInvalidated():
                 return {"header": fact.header}
             case _:
                 return {}
 
     def _signed(self, fact: Fact) -> dict[str, object]:
         match fact:
-            case SignatureRequested():
+            case facts.SignatureRequested():
                 circuit = fact.circuit or (CircuitStep(kind="signature", elements=fact.elements),)
                 return {"circuit": circuit, "steps_done": 0, "signatures": ()}
-            case VisaGiven():
+            case facts.VisaGiven():
                 return {"steps_done": self.steps_done + 1}
-            case BordereauxSigned():
+            case facts.BordereauxSigned():
                 signatures = (*self.signatures, *fact.signatures)
                 signed = {signature.element_id for signature in signatures}
                 is_done = self.step is not None and signed.issuperset(self.step.elements)
                 steps_done = self.steps_done + is_done
                 return {"document": fact.document, "signatures": signatures, "steps_done": steps_done}
-            case SignatureRestarted():
+            case facts.SignatureRestarted():
                 imported = self.imported.document if self.imported else None
                 return {"document": imported, "circuit": (), "steps_done": 0, "signatures": ()}
-            case FluxSigned():
+            case facts.FluxSigned():
                 return {"document": fact.document, "signatures": fact.signatures}
             case _:
                 return {}
 
     def _sent(self, fact: Fact) -> dict[str, object]:
         match fact:
-            case TransmissionAttempted():
+            case facts.TransmissionAttempted():
                 return {"attempt": fact, "is_in_flight": True, "held": None}
-            case TransmissionFailed():
+            case facts.TransmissionFailed():
                 return {"is_in_flight": False}
-            case TransmissionHeld():
+            case facts.TransmissionHeld():
                 return {"held": fact}
-            case TransmissionReleased() | FluxTransmitted():
-                is_transmitted = self.is_transmitted or isinstance(fact, FluxTransmitted)
+            case facts.TransmissionReleased() | facts.FluxTransmitted():
+                is_transmitted = self.is_transmitted or isinstance(fact, facts.FluxTransmitted)
                 return {"is_in_flight": False, "is_transmitted": is_transmitted, "held": None}
-            case FluxAcknowledged() | FluxPartiallyRejected() | FluxRejected():
+            case facts.FluxAcknowledged() | facts.FluxPartiallyRejected() | facts.FluxRejected():
                 return {"held": None}  # DGFiP has it: nothing is in doubt any more
             case _:
                 return {}
@@ -290,14 +265,11 @@ def fold(facts: Iterable[Fact]) -> Flux:
     Raises:
         UnexpectedFactError: the facts contradict the table; the history was not written by this code.
     """
-    flux = Flux()
-    for fact in facts:
-        flux = flux.evolve(fact)
-    return flux
+    return play(Flux(), facts)
 
 
 def _state_after(state: State | None, fact: Fact) -> State:
-    if isinstance(fact, FluxValidated) and not fact.signature_required:
+    if isinstance(fact, facts.FluxValidated) and not fact.signature_required:
         return State.READY
     return TRANSITIONS[state][type(fact)]
 

@@ -7,87 +7,12 @@ arrival, stored in the journal, published on its topic and used in tests.
 
 from datetime import datetime
 from typing import Annotated, Literal, get_args
-from uuid import UUID
 
 from pydantic import Field
 
-from pes.vocabulary import Bordereau, Finding, Header, Pack, Sha256, Value
-
-
-class Document(Value):
-    """A claim check: the bytes themselves are in the document store, under this digest."""
-
-    sha256: Sha256
-    size: int = Field(ge=0)
-
-
-class MandateHeld(Value):
-    """The mandate under which someone signed, as it stood in the registry then."""
-
-    mandate_id: UUID
-    person: str
-    name: str
-    act: str
-    valid_from: datetime
-    valid_until: datetime | None = None
-
-
-class Signature(Value):
-    """One signature in a document: of which element, by whom, when, in which form (helios.md 5.3, 5.4).
-
-    `mandate` is None for a seal, and for what was signed elsewhere under no mandate that the registry knows.
-    """
-
-    element_id: str
-    signer: str
-    certificate_serial: str
-    signed_at: datetime
-    certificate_sha256: str = ""
-    form: str = ""
-    mandate: MandateHeld | None = None
-
-
-class CircuitStep(Value):
-    """One step between a valid flux and its sending.
-
-    `any_of` are the accounts that may take it, any one of them; empty for whoever has the right to. `elements` are
-    the XML Ids that a signing step signs; a visa has none. A seal signs by itself.
-    """
-
-    kind: Literal["visa", "signature", "seal"]
-    any_of: tuple[str, ...] = ()
-    name: str = ""
-    elements: tuple[str, ...] = ()
-
-
-class ReplyError(Value):
-    """One anomaly stated by DGFiP: NumAnoAck and LibelleAnoAck, with the place they speak of."""
-
-    domain: str
-    code: str
-    label: str
-    bordereau: str = ""
-    exercice: str = ""
-    piece: str = ""
-    ligne: str = ""
-    id_unique: str = ""
-
-
-class RefusedBordereau(Value):
-    """A bordereau that DGFiP refused (EtatAck 0), as its answer names it: it does not say the type."""
-
-    domain: Literal["depense", "recette"]
-    exercice: str
-    number: str
-
-
-Verdict = Literal["acknowledged", "partially_rejected", "rejected"]
-
-
-class Fact(Value):
-    """Base of all facts; `kind` names it on the wire."""
-
-    kind: str
+from pes.vocabulary import Bordereau, Finding, Header, Pack
+from shared.facts.fact import Fact
+from shared.facts.values import CircuitStep, Document, RefusedBordereau, ReplyError, Signature, Verdict
 
 
 class FluxImported(Fact):
@@ -339,8 +264,3 @@ FluxFact = Annotated[
 ]
 
 FLUX_FACTS: tuple[type[Fact], ...] = get_args(get_args(FluxFact)[0])
-
-
-def kind_of(fact: type[Fact]) -> str:
-    """Return the versioned kind of a class of facts, as it stands on the wire: `flux.signed.v1`."""
-    return str(fact.model_fields["kind"].default)

@@ -1,0 +1,43 @@
+"""Playing facts in order, through the table of whatever stream they are of."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, Self, TypeVar
+
+from shared.errors import UnexpectedFactError
+from shared.facts.fact import Fact
+
+State = TypeVar("State", bound=str)
+
+
+class Evolving(Protocol):
+    """What facts come to, and what it is after one more."""
+
+    def evolve(self, fact: Fact) -> Self:
+        """Return it after `fact`; raise `UnexpectedFactError` when the table has no such transition."""
+
+
+Played = TypeVar("Played", bound=Evolving)
+
+
+def play(nothing: Played, facts: Iterable[Fact]) -> Played:
+    """Play facts in order, from nothing.
+
+    Raises:
+        UnexpectedFactError: the facts contradict the table; the history was not written by this code.
+    """
+    played = nothing
+    for fact in facts:
+        played = played.evolve(fact)
+    return played
+
+
+def following(table: Mapping[State | None, Mapping[type[Fact], State]], state: State | None, fact: Fact) -> State:
+    """Return the state that a fact leads to.
+
+    Raises:
+        UnexpectedFactError: the table has no such transition.
+    """
+    after = table[state].get(type(fact))
+    if after is None:
+        raise UnexpectedFactError(type(fact).__name__, state)
+    return after
