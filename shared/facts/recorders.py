@@ -6,7 +6,7 @@ from typing import Final
 from shared.facts import collectivite, flux, platform, reply
 from shared.facts.fact import Fact
 
-OPERATOR: Final = "operator"  # the command line beside the services, with a login of its own
+OPERATOR: Final = "operator"  # the command line beside the services, as the owner of the schema
 
 RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
     "ingest": (flux.FluxImported, flux.FluxCancelled),
