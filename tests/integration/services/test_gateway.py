@@ -137,7 +137,7 @@ class Bench:
             at=NOON,
         )
         events = [first, *(first.follow(fact, actor="gateway", at=NOON) for fact in facts[1:])]
-        return (await self.history.append(events, expected_version=0))[-1].flux_id
+        return (await self.others.append(events, expected_version=0))[-1].flux_id
 
     async def sent(self, flux_id: UUID) -> list[Fact]:
         """Return what the gateway recorded of a flux."""

@@ -78,7 +78,7 @@ class Bench:
                 changed = {"header": an.header.model_copy(update=header or {}), "bordereaux": ()}
                 told = an.validated_unsigned.model_copy(update={**changed, "nomfic_is_reused": True})
             past.append(first.follow(told, actor="x", at=NOON))
-        return (await self.history.append(past, expected_version=0))[-1].flux_id
+        return (await PostgresHistory(self.owner).append(past, expected_version=0))[-1].flux_id
 
     async def reply(self, *elements: Element, content: bytes = b"") -> UUID:
         """Have a reply come that belongs to no flux."""
@@ -125,8 +125,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(test_database: TestDatabase, tmp_path: Path) -> AsyncIterator[Bench]:
-    role = test_database.dsn("heliotrope_service")
-    async with Database(role) as database, Database(test_database.dsn()) as owner:
+    async with Database(test_database.dsn_of("ack")) as database, Database(test_database.dsn()) as owner:
         history = PostgresHistory(database)
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
         app = service_app("ack", "", checks={})
