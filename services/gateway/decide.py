@@ -23,15 +23,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.errors import RequestRefusedError, Why
+from shared.facts import flux as facts
 from shared.facts.fact import Fact
-from shared.facts.flux import (
-    FluxTransmitted,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import Flux, State, fold
 
 InDoubtPolicy = Literal["hold", "resend"]
@@ -83,14 +76,14 @@ class Plan:
     """What to record, and what to upload once it is recorded."""
 
     record: tuple[Fact, ...] = ()
-    upload: TransmissionAttempted | None = None
+    upload: facts.TransmissionAttempted | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How an upload of this process ended: the server has the whole file, or `refusal` says why it has not."""
 
-    attempt: TransmissionAttempted
+    attempt: facts.TransmissionAttempted
     refusal: str = ""
 
 
@@ -130,11 +123,11 @@ def plan(
         if evidence.size_on_server is None:
             return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
     number = flux.attempt.attempt + 1 if flux.attempt else 1
-    requested = (TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
     if chosen not in ("", channel):
         cause = OTHER_CHANNEL.format(chosen=chosen, ours=channel)
-        return Plan((*requested, TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
-    attempt = TransmissionAttempted(
+        return Plan((*requested, facts.TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
+    attempt = facts.TransmissionAttempted(
         attempt=number,
         channel=channel,
         remote_name=remote_name,
@@ -148,18 +141,18 @@ def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Ru
     flux = fold(past)
     attempt = outcome.attempt
     if not outcome.refusal:
-        if not flux.awaits(FluxTransmitted):
+        if not flux.awaits(facts.FluxTransmitted):
             return []
-        return [FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
+        return [facts.FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
     if not is_due(flux) or not flux.is_in_flight or flux.attempt != attempt:
         return []  # settled meanwhile; or another process attempts it again, and its attempt is not ours to end
     refusals = _refusals(past) + 1
-    failed = TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
+    failed = facts.TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
     cause = f"Le serveur de la DGFiP a refusé le fichier, qu'il n'a donc pas reçu : {outcome.refusal}"
     if refusals >= rules.refusals_max:
-        return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
+        return [failed, facts.TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
     again = now + timedelta(seconds=rules.refused_retry_seconds * 2 ** (refusals - 1))
-    return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause}.", until=again)]
+    return [failed, facts.TransmissionHeld(attempt=attempt.attempt, cause=f"{cause}.", until=again)]
 
 
 def is_hold_over(flux: Flux, *, now: datetime, rules: Rules) -> bool:
@@ -178,7 +171,7 @@ def on_channel(flux: Flux, *, channel: str, chosen: str) -> list[Fact]:
     """Return the facts that end the hold of a flux whose collectivité chose another channel, once ours will do."""
     if not waits_for_channel(flux) or chosen not in ("", channel):
         return []
-    return [TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
+    return [facts.TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
 
 
 def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> list[Fact]:
@@ -186,12 +179,12 @@ def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> 
     if not is_hold_over(flux, now=now, rules=rules):
         return []
     if not flux.is_in_flight:
-        return [TransmissionReleased(reason=TRY_AGAIN)]
+        return [facts.TransmissionReleased(reason=TRY_AGAIN)]
     if flux.attempt is not None and evidence.size_on_server == flux.attempt.document.size:
         return [_found(flux.attempt)]
     if evidence.has_unread_replies:
         return []
-    return [TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
+    return [facts.TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
 
 
 def request(flux: Flux, reason: str) -> list[Fact]:
@@ -201,38 +194,40 @@ def request(flux: Flux, reason: str) -> list[Fact]:
         RequestRefusedError: too early, or never; or a suspended sending needs a reason.
     """
     if flux.state is State.READY and flux.document is not None:
-        return [TransmissionRequested(document=flux.document)]
+        return [facts.TransmissionRequested(document=flux.document)]
     if flux.held is not None:
         if len(reason) < REASON_CHARACTERS_MIN:
             raise _reason_required(flux.held)
-        return [TransmissionReleased(reason=reason)]
+        return [facts.TransmissionReleased(reason=reason)]
     if flux.state is State.SENDING or flux.state in _SENT:
         return []
     raise _too_early(flux) if flux.state in _TOO_EARLY else _never(flux)
 
 
-def _found(attempt: TransmissionAttempted) -> FluxTransmitted:
-    return FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server")
+def _found(attempt: facts.TransmissionAttempted) -> facts.FluxTransmitted:
+    return facts.FluxTransmitted(
+        remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server"
+    )
 
 
-def _in_doubt(attempt: TransmissionAttempted, *, now: datetime, rules: Rules) -> TransmissionHeld:
+def _in_doubt(attempt: facts.TransmissionAttempted, *, now: datetime, rules: Rules) -> facts.TransmissionHeld:
     """Hold an attempt of which nobody knows the end; only where silence is proof does the hold end by itself."""
     until = now + timedelta(seconds=rules.in_doubt_seconds) if rules.in_doubt_policy == "resend" else None
-    return TransmissionHeld(attempt=attempt.attempt, cause=IN_DOUBT, until=until)
+    return facts.TransmissionHeld(attempt=attempt.attempt, cause=IN_DOUBT, until=until)
 
 
 def _refusals(past: Sequence[Fact]) -> int:
     """Count the refusals since a person last had to decide."""
     count = 0
     for fact in past:
-        if isinstance(fact, TransmissionFailed):
+        if isinstance(fact, facts.TransmissionFailed):
             count += 1
-        elif isinstance(fact, TransmissionHeld) and fact.until is None:
+        elif isinstance(fact, facts.TransmissionHeld) and fact.until is None:
             count = 0
     return count
 
 
-def _reason_required(held: TransmissionHeld) -> RequestRefusedError:
+def _reason_required(held: facts.TransmissionHeld) -> RequestRefusedError:
     return RequestRefusedError(
         Why.UNUSABLE,
         "reason-required",

@@ -20,19 +20,9 @@ from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import UnavailableError
+from shared.facts import flux
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import (
-    FluxImported,
-    FluxSigned,
-    FluxTransmitted,
-    SignatureRestarted,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import State, fold
 from shared.facts.streams import BY_KIND, flux_stream
 from shared.facts.values import Document
@@ -54,7 +44,7 @@ NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
 GROWTH_SECONDS_MAX = 0.01
 NAMED_PIECES = 3  # the document is read once for its name, before it is read to be sent
-REQUESTED = [TransmissionRequested, TransmissionAttempted]
+REQUESTED = [flux.TransmissionRequested, flux.TransmissionAttempted]
 
 
 class DyingHistory(PostgresHistory):
@@ -116,14 +106,14 @@ class Bench:
             growth_seconds_max=GROWTH_SECONDS_MAX,
         )
 
-    async def signed(self, imported: FluxImported = an.imported) -> Event:
+    async def signed(self, imported: flux.FluxImported = an.imported) -> Event:
         """Record a flux that is ready to leave, and return its last event."""
         document = await self.documents.put_bytes(CONTENT)
         first = Event.first(
             imported, stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
         )
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
-        signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
+        signed = validated.follow(flux.FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
         return (await self.others.append([first, validated, signed], expected_version=0))[-1]
 
     async def record(self, facts: Sequence[Fact]) -> UUID:
@@ -228,10 +218,10 @@ async def test_a_signed_flux_arrives_byte_for_byte_and_is_recorded(bench: Bench)
     assert bench.arrived() == [(NAME, CONTENT)]
     requested, attempted, transmitted = await bench.sent(event.flux_id)
     document = Document(sha256=DIGEST, size=len(CONTENT))
-    assert requested == TransmissionRequested(document=document)
-    assert isinstance(attempted, TransmissionAttempted)
+    assert requested == flux.TransmissionRequested(document=document)
+    assert isinstance(attempted, flux.TransmissionAttempted)
     assert (attempted.remote_name, attempted.document) == (NAME, document)
-    assert transmitted == FluxTransmitted(remote_name=NAME, document=document, evidence="upload")
+    assert transmitted == flux.FluxTransmitted(remote_name=NAME, document=document, evidence="upload")
 
 
 async def test_a_message_that_comes_again_to_another_process_sends_nothing(bench: Bench) -> None:
@@ -294,8 +284,8 @@ async def test_a_file_cut_in_the_middle_is_sent_again_whole_under_the_same_name(
     await hear(bench.sender(), event)
     assert bench.arrived() == [(NAME, CONTENT)]
     facts = await bench.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, TransmissionAttempted, FluxTransmitted]
-    assert {fact.remote_name for fact in facts if isinstance(fact, TransmissionAttempted)} == {NAME}
+    assert kinds(facts) == [*REQUESTED, flux.TransmissionAttempted, flux.FluxTransmitted]
+    assert {fact.remote_name for fact in facts if isinstance(fact, flux.TransmissionAttempted)} == {NAME}
 
 
 async def hear_and_lose_the_server_in_the_middle(bench: Bench, sender: Sender, event: Event) -> None:
@@ -315,7 +305,7 @@ async def hear_and_lose_the_server_in_the_middle(bench: Bench, sender: Sender, e
 
 async def test_killed_after_the_upload_the_file_found_on_the_server_is_the_proof(keeper: Bench) -> None:
     event = await keeper.signed()
-    keeper.history.dies_before = FluxTransmitted
+    keeper.history.dies_before = flux.FluxTransmitted
     with pytest.raises(UnavailableError):
         await hear(keeper.sender(), event)
     await keeper.kill()
@@ -323,21 +313,21 @@ async def test_killed_after_the_upload_the_file_found_on_the_server_is_the_proof
     assert kinds(await keeper.sent(event.flux_id)) == REQUESTED
     await hear(keeper.sender(), event)
     facts = await keeper.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, FluxTransmitted]
-    assert isinstance(facts[-1], FluxTransmitted)
+    assert kinds(facts) == [*REQUESTED, flux.FluxTransmitted]
+    assert isinstance(facts[-1], flux.FluxTransmitted)
     assert facts[-1].evidence == "found_on_server"
 
 
 async def test_killed_after_the_upload_and_the_file_taken_it_is_in_doubt_and_never_sent_again(taker: Bench) -> None:
     event = await taker.signed()
-    taker.history.dies_before = FluxTransmitted
+    taker.history.dies_before = flux.FluxTransmitted
     with pytest.raises(UnavailableError):
         await hear(taker.sender(), event)
     await taker.kill()
     for _ in range(2):
         await hear(taker.sender(), event)
     assert taker.arrived() == [(NAME, CONTENT)]
-    assert kinds(await taker.sent(event.flux_id)) == [*REQUESTED, TransmissionHeld]
+    assert kinds(await taker.sent(event.flux_id)) == [*REQUESTED, flux.TransmissionHeld]
 
 
 async def test_a_server_that_is_full_has_refused_and_is_tried_later(
@@ -379,17 +369,17 @@ async def test_a_flux_that_a_newer_version_wrote_to_keeps_no_other_hold_from_end
     other = await taker.record([document(2), an.validated_again, *refused])
     sender = taker.sender()
     with monkeypatch.context() as older:
-        older.delitem(BY_KIND, kind_of(SignatureRestarted))
+        older.delitem(BY_KIND, kind_of(flux.SignatureRestarted))
         await sender.review_holds_once()
-        assert kinds(await taker.sent(other))[-1] is TransmissionReleased
-    assert kinds(await taker.sent(written_to))[-1] is TransmissionHeld
+        assert kinds(await taker.sent(other))[-1] is flux.TransmissionReleased
+    assert kinds(await taker.sent(written_to))[-1] is flux.TransmissionHeld
     await sender.review_holds_once()
-    assert kinds(await taker.sent(written_to))[-1] is TransmissionReleased
+    assert kinds(await taker.sent(written_to))[-1] is flux.TransmissionReleased
 
 
 async def assert_it_is_tried_later(bench: Bench, event: Event) -> None:
     facts = await bench.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, TransmissionFailed, TransmissionHeld]
-    assert isinstance(facts[-1], TransmissionHeld)
+    assert kinds(facts) == [*REQUESTED, flux.TransmissionFailed, flux.TransmissionHeld]
+    assert isinstance(facts[-1], flux.TransmissionHeld)
     assert facts[-1].until is not None
     assert facts[-1].until > NOON
