@@ -19,7 +19,6 @@ from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxImported, FluxValidated
 from shared.facts.lifecycles.flux import Flux, fold
-from shared.facts.streams import flux_stream
 from shared.web.auth import Caller, Role
 from signing.trust import TrustList
 from signing.xades import Stated
@@ -30,6 +29,7 @@ from tests.granting import grant
 from tests.judging import judged
 from tests.pki import Holder, crl, intermediate, root, signer
 from tests.real.platform import COLLECTIVITE
+from tests.recording import begun
 from tests.signing import NOW
 
 STATED = Stated(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
@@ -104,14 +104,7 @@ class Bench:
         reading = judged(content, collectivite=COLLECTIVITE)
         assert reading.header is not None
         document = await self.documents.put_bytes(content)
-        first = Event.first(
-            FluxImported(document=document, filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite=COLLECTIVITE,
-            actor="amina",
-            correlation_id=new_id(),
-            at=self.now,
-        )
+        first = begun(FluxImported(document=document, filename="flux.xml"), collectivite=COLLECTIVITE, at=self.now)
         fact = FluxValidated(
             header=reading.header,
             bordereaux=reading.bordereaux,

@@ -32,6 +32,7 @@ from shared.journal.postgres import Database
 from shared.journal.schema import migrate
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE
+from tests.recording import begun
 
 BEFORE = Path(__file__).parent / "before_streams"
 NOW = datetime(2026, 3, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -129,9 +130,7 @@ def flux(siren: str, *facts: Fact) -> Iterator[tuple[object, ...]]:
     """Yield what version 0.1 wrote of a flux: in the envelope, nothing has changed."""
     stream = flux_stream(new_id())
     for version, fact in enumerate(facts, 1):
-        event = Event.first(
-            fact, stream=stream, collectivite=siren, actor="amina", correlation_id=new_id(), at=NOW
-        ).model_copy(update={"version": version})
+        event = begun(fact, stream=stream, collectivite=siren, at=NOW).model_copy(update={"version": version})
         yield FACT, stream.id, version, event.event_id, siren, event.kind, event.to_bytes().decode()
         for name in reservations_of(fact, siren):
             yield CLAIM, "dgfip" if name.kind == NOMFIC else name.scope, name.kind, name.value, stream.id

@@ -24,10 +24,10 @@ from services.simulator.adapters import sftp as simulator_sftp
 from shared.bus.consumer import Attempts, Outcome, Subscription
 from shared.errors import UnavailableError
 from shared.facts import flux
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -38,6 +38,7 @@ from tests.conftest import TestDatabase
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.platform import sample
+from tests.recording import begun
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
@@ -123,14 +124,7 @@ class Bench:
         """Record a flux that may leave as it was imported, and return its last event."""
         document = await self.documents.put_bytes(pes)
         header = an.header.model_copy(update={"nomfic": value_at(parse(pes), "Enveloppe/Parametres/NomFic")})
-        first = Event.first(
-            flux.FluxImported(document=document, filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite="1",
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(flux.FluxImported(document=document, filename="flux.xml"))
         validated = first.follow(
             an.validated_unsigned.model_copy(update={"header": header, "bordereaux": (), "nomfic_is_reused": True}),
             actor="validation",

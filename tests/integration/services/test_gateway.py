@@ -21,10 +21,10 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import UnavailableError
 from shared.facts import flux
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -35,6 +35,7 @@ from tests.conftest import TestDatabase
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import LOGIN, PASSWORD, Helios
 from tests.real.openssh import OpenSsh
+from tests.recording import begun
 from tests.stage import document
 
 CONTENT = bytes(range(256)) * 12 * 1024  # 3 MiB: several pieces
@@ -109,23 +110,14 @@ class Bench:
     async def signed(self, imported: flux.FluxImported = an.imported) -> Event:
         """Record a flux that is ready to leave, and return its last event."""
         document = await self.documents.put_bytes(CONTENT)
-        first = Event.first(
-            imported, stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
-        )
+        first = begun(imported)
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
         signed = validated.follow(flux.FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
         return (await self.others.append([first, validated, signed], expected_version=0))[-1]
 
     async def record(self, facts: Sequence[Fact]) -> UUID:
         """Record a flux that has come so far, as if the gateway had done all of it, and return its id."""
-        first = Event.first(
-            facts[0],
-            stream=flux_stream(new_id()),
-            collectivite="1",
-            actor="gateway",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(facts[0], actor="gateway")
         events = [first, *(first.follow(fact, actor="gateway", at=NOON) for fact in facts[1:])]
         return (await self.history.append(events, expected_version=0))[-1].flux_id
 

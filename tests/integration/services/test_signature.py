@@ -29,7 +29,7 @@ from shared.facts import flux as facts
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
 from shared.facts.lifecycles.flux import Flux, State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -44,6 +44,7 @@ from tests.judging import judged
 from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, refusal, sealed_by, value_of
 from tests.pki import Holder, ec_key, intermediate, issue, root, rsa_key, signer
 from tests.real.platform import sample
+from tests.recording import begun
 from tests.signing import NOW, verify_both
 
 Headers = dict[str, str]
@@ -136,12 +137,9 @@ class Bench:
         """Import and validate a document; return what the service hears of."""
         reading = judged(content, collectivite=collectivite)
         assert reading.header is not None
-        first = Event.first(
+        first = begun(
             facts.FluxImported(document=await self.documents.put_bytes(content), filename="flux.xml"),
-            stream=flux_stream(new_id()),
             collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
             at=self.now,
         )
         fact = facts.FluxValidated(

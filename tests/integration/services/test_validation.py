@@ -32,10 +32,10 @@ from services.validation.reports import Reports
 from shared.errors import CorruptDocumentError, MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts import flux
 from shared.facts.collectivite import PolicySet
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, collectivite_stream, flux_stream, platform_stream
+from shared.facts.streams import BY_KIND, collectivite_stream, platform_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -51,6 +51,7 @@ from tests.fakes.clamd import MARK, fake_clamd
 from tests.identities import open_collectivite
 from tests.judging import changed_sample, replacing
 from tests.real.platform import sample
+from tests.recording import begun
 
 MEBIBYTE = 1024 * 1024
 OPERATOR = bearer("*", role=Role.OPERATOR)
@@ -80,14 +81,7 @@ class Bench:
         """Record an import, and return its event."""
         document = await self.documents.put_bytes(content)
         fact = flux.FluxImported(document=document, filename="flux.xml")
-        event = Event.first(
-            fact,
-            stream=flux_stream(new_id()),
-            collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=datetime.now(UTC),
-        )
+        event = begun(fact, collectivite=collectivite, at=datetime.now(UTC))
         (recorded,) = await self.history.append([event], expected_version=0)
         return recorded
 
@@ -704,14 +698,7 @@ async def test_files_that_do_not_have_their_digest_are_not_used(bench: Bench, da
     await database.execute(
         "insert into schema_archive select $1, archive from schema_archive", an.pack_installed.pack.digest
     )
-    installed = Event.first(
-        an.pack_installed,
-        stream=platform_stream("packs"),
-        collectivite="*",
-        actor="amina",
-        correlation_id=new_id(),
-        at=datetime.now(UTC),
-    )
+    installed = begun(an.pack_installed, stream=platform_stream("packs"), collectivite="*", at=datetime.now(UTC))
     await bench.history.append([installed], expected_version=0)
     with pytest.raises(CorruptDocumentError):
         await bench.judges.packs.files(an.pack_installed.pack.digest)

@@ -14,16 +14,16 @@ from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import DocumentMissingError, MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts import flux as of_flux
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.flux import Flux, State, fold
-from shared.facts.streams import flux_stream
 from shared.facts.values import Document
 from tests import examples as an
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.simulated_channel import SimulatedChannel
+from tests.recording import begun
 
 CONTENT = b"<signed/>" * 100
 DOCUMENT = Document(sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))
@@ -89,9 +89,7 @@ class Bench:
 
     async def flux(self, facts: list[Fact]) -> Event:
         """Record a flux and return its last event, which is what the gateway hears of."""
-        first = Event.first(
-            facts[0], stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
-        )
+        first = begun(facts[0])
         events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
         return (await self.history.append(events, expected_version=0))[-1]
 
