@@ -2,27 +2,22 @@
 
 import typer
 
-from cli.commands import (
+from cli.commands.administering import collectivites, registries
+from cli.commands.operating import bus, installation, platform, trust, validation
+from cli.commands.sending import (
     agent,
-    bus,
     checks,
-    collectivites,
     events,
     flux,
-    installation,
     parapheur,
-    platform,
-    registries,
     replies,
     sample,
     signature,
     signing,
-    trust,
-    validation,
     verification,
 )
 from cli.errors import EXIT_CODES_HELP
-from cli.french import FrenchCommand, FrenchGroup
+from cli.showing.french import FrenchCommand, FrenchGroup
 
 app = typer.Typer(
     cls=FrenchGroup,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.collectivite import collectivite_of
-from cli.findings import finding_lines, place_of, rejection_lines
-from cli.timeline import steps_of, time_of, total_of
+from cli.showing.findings import finding_lines, place_of, rejection_lines
+from cli.showing.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
 from shared.facts.envelope import Event

@@ -9,14 +9,14 @@ import typer
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
-from cli.commands.checks import differ, show_difference, show_index
+from cli.commands.sending.checks import differ, show_difference, show_index
 from cli.errors import CommandError, CommandRefusedError, ExitCode
-from cli.findings import show_findings, show_problem, show_rejections
-from cli.french import FrenchCommand, FrenchGroup
 from cli.identities import unregistered, written
 from cli.options import AsJson, FluxId, environ, moment_of
-from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
-from cli.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
+from cli.showing.findings import show_findings, show_problem, show_rejections
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, console, emit, emit_line, reason_of, reporting, say, show
+from cli.showing.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS

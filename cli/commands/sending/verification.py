@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.signature import read_whole
+from cli.commands.sending.signature import read_whole
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.findings import show_findings
 from cli.options import AsJson
-from cli.output import console, emit, reporting, say, show
+from cli.showing.findings import show_findings
+from cli.showing.output import console, emit, reporting, say, show
 from pes.text import PARIS, printable
 from pes.vocabulary import Finding
 from signing.certificates import common_name, fingerprint, whole_name

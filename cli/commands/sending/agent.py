@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cli.commands.signature import (
+from cli.commands.sending.signature import (
     CertificateOption,
     P12Option,
     PasswordFileOption,
@@ -26,7 +26,7 @@ from cli.commands.signature import (
 )
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.options import AsJson
-from cli.output import emit_line, reason_of, reporting, say
+from cli.showing.output import emit_line, reason_of, reporting, say
 from signing.certificates import name_of
 from signing.keys import SigningKey
 

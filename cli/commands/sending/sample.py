@@ -7,7 +7,7 @@ import typer
 
 from cli.errors import CommandRefusedError
 from cli.options import AsJson
-from cli.output import emit, reporting, save, say
+from cli.showing.output import emit, reporting, save, say
 from pes.sample import SampleSpec, build_sample
 
 

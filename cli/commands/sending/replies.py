@@ -7,10 +7,10 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, ids_of
-from cli.output import Table, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from pes.text import PARIS
 from shared.facts.lifecycles.reply import ON_SCREEN, State
 

@@ -9,11 +9,11 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.commands.checks import schemas
+from cli.commands.sending.checks import schemas
 from cli.errors import UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import Table, emit, reason_of, reporting, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reason_of, reporting, say, show
 from pes.schemas.packs import PackError, PackFiles, read_pack
 
 controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")

@@ -10,10 +10,10 @@ import asyncpg
 import typer
 
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.infrastructure import find_infrastructure, no_answer, require_broker
 from cli.options import AsJson, DataOption, environ
-from cli.output import Table, emit, reporting, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reporting, say, show
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import PesError

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.reading import AskedItem, Item, Line, read_item, sum_of, told
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.commands.parapheur import tell
-from cli.commands.signature import (
+from cli.commands.sending.parapheur import tell
+from cli.commands.sending.signature import (
     CertificateOption,
     P12Option,
     PasswordFileOption,
@@ -29,8 +29,8 @@ from cli.commands.signature import (
 )
 from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.options import AsJson, FluxId, environ, ids_of
-from cli.output import Table, confirmed, emit, reporting, save, say, show
-from cli.timeline import members_of
+from cli.showing.output import Table, confirmed, emit, reporting, save, say, show
+from cli.showing.timeline import members_of
 from shared.wording import euros
 from signing.keys import KeyUnusableError, SigningKey
 from signing.xades import Stated

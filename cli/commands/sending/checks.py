@@ -14,10 +14,10 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import HEAD_BYTES, collectivite_of
 from cli.errors import ExitCode, UsageProblemError
-from cli.findings import show_findings
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import Table, console, emit, reason_of, reporting, say, show
+from cli.showing.findings import show_findings
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, console, emit, reason_of, reporting, say, show
 from pes.difference import differences, index_differences
 from pes.judge import Judgement, Rules, judge, judge_by_schema, told
 from pes.reader import Unreadable, missing, read_document, too_costly, too_large, wrong_root

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from cli.errors import CommandError, CommandRefusedError, UsageProblemError
-from cli.findings import show_problem
+from cli.showing.findings import show_problem
 from local.errors import BadSettingError, PlatformError
 from pes.text import printable
 from shared.runtime.files import write_whole

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.identities import READ, SERVICE, register
 from cli.options import AsJson, environ
-from cli.output import Table, confirmed, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, confirmed, emit, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from shared import wording
 from shared.facts.collectivite import Budget, Identifier, Siret
 

@@ -12,10 +12,10 @@ import typer
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, moment_of
-from cli.output import Table, emit, reason_of, reporting, say, show
-from cli.timeline import time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reason_of, reporting, say, show
+from cli.showing.timeline import time_of
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
 

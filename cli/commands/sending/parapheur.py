@@ -9,10 +9,10 @@ import typer
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.errors import ExitCode, UsageProblemError
-from cli.findings import show_problem
 from cli.options import AsJson, FluxId, environ, ids_of
-from cli.output import Table, console, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.findings import show_problem
+from cli.showing.output import Table, console, emit, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from shared import wording
 
 FluxIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Identifiants des flux.")]
