@@ -40,6 +40,18 @@ OTHER_CHANNEL = (
     "ne part. L'envoi reprend de lui-même quand l'exploitant change ce choix (heliotrope collectivites channel)."
 )
 OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
+REASON_REQUIRED = (
+    "L'envoi est suspendu. {cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau l'envoi "
+    'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l\'historique du flux.'
+)
+TOO_EARLY = (
+    "Le flux est dans l'état « {state} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le faut, signé. "
+    "Attendez qu'il soit « À envoyer », puis recommencez."
+)
+NEVER = (
+    "Le flux est dans l'état « {state} » et ne sera plus envoyé. Corrigez-le dans le logiciel financier, puis "
+    "importez-le comme un nouveau flux."
+)
 TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
 
 _TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED})
@@ -197,11 +209,15 @@ def request(flux: Flux, reason: str) -> list[Fact]:
         return [facts.TransmissionRequested(document=flux.document)]
     if flux.held is not None:
         if len(reason) < REASON_CHARACTERS_MIN:
-            raise _reason_required(flux.held)
+            detail = REASON_REQUIRED.format(cause=flux.held.cause)
+            raise RequestRefusedError(Why.UNUSABLE, "reason-required", "Motif nécessaire", detail)
         return [facts.TransmissionReleased(reason=reason)]
     if flux.state is State.SENDING or flux.state in _SENT:
         return []
-    raise _too_early(flux) if flux.state in _TOO_EARLY else _never(flux)
+    is_early = flux.state in _TOO_EARLY
+    slug, title = ("too-early", "Envoi pas encore possible") if is_early else ("not-sendable", "Envoi impossible")
+    detail = (TOO_EARLY if is_early else NEVER).format(state=flux.on_screen)
+    raise RequestRefusedError(Why.AS_THINGS_STAND, slug, title, detail)
 
 
 def _found(attempt: facts.TransmissionAttempted) -> facts.FluxTransmitted:
@@ -225,33 +241,3 @@ def _refusals(past: Sequence[Fact]) -> int:
         elif isinstance(fact, facts.TransmissionHeld) and fact.until is None:
             count = 0
     return count
-
-
-def _reason_required(held: facts.TransmissionHeld) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.UNUSABLE,
-        "reason-required",
-        "Motif nécessaire",
-        f"L'envoi est suspendu. {held.cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau "
-        'l\'envoi en donnant votre motif : {"reason": "…"}. Il sera conservé dans l\'historique du flux.',
-    )
-
-
-def _too_early(flux: Flux) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.AS_THINGS_STAND,
-        "too-early",
-        "Envoi pas encore possible",
-        f"Le flux est dans l'état « {flux.on_screen} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le "
-        "faut, signé. Attendez qu'il soit « À envoyer », puis recommencez.",
-    )
-
-
-def _never(flux: Flux) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.AS_THINGS_STAND,
-        "not-sendable",
-        "Envoi impossible",
-        f"Le flux est dans l'état « {flux.on_screen} » et ne sera plus envoyé. Corrigez-le dans le logiciel "
-        "financier, puis importez-le comme un nouveau flux.",
-    )

@@ -13,7 +13,7 @@ from pes.vocabulary import Finding
 from shared.errors import RequestRefusedError, Why
 from shared.facts import flux as of_flux
 from shared.facts.envelope import format_time
-from shared.facts.lifecycles.flux import HELD_ON_SCREEN, ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
+from shared.facts.lifecycles.flux import HELD_ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
 from shared.journal.reading import FluxRead
 from shared.web.problems import problem_members
 
@@ -40,7 +40,7 @@ class Row(BaseModel):
 
     def shown(self) -> dict[str, object]:
         """Return the line as the API answers it."""
-        held = HELD_ON_SCREEN if self.is_held else ON_SCREEN[self.state]
+        held = HELD_ON_SCREEN if self.is_held else self.state.on_screen
         members = self.model_dump(mode="json")
         return members | {
             "on_screen": SET_ASIDE_ON_SCREEN if self.is_set_aside else held,

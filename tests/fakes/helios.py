@@ -10,6 +10,7 @@ from typing import Self
 from services.simulator.adapters.folder import ENTRY, REPLIES, Folder
 from services.simulator.adapters.sftp import open_server
 from services.simulator.handler import Guichet
+from shared.runtime.sftp import SftpServer
 
 LOGIN = "heliotrope"
 PASSWORD = "not-a-secret"
@@ -69,6 +70,18 @@ class Helios:
     def known_hosts(self) -> Path:
         """The host key, for clients to pin."""
         return self.root / "known_hosts"
+
+    @property
+    def server(self) -> SftpServer:
+        """Where clients find it."""
+        return SftpServer(
+            host="127.0.0.1",
+            port=self.port,
+            login=LOGIN,
+            password=PASSWORD,
+            known_hosts_file=self.known_hosts,
+            operation_seconds_max=5,
+        )
 
     @property
     def entry(self) -> Path:

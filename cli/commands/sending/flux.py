@@ -21,7 +21,7 @@ from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS
 from shared import wording
-from shared.facts.lifecycles.flux import ON_SCREEN, State
+from shared.facts.lifecycles.flux import State
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
 
@@ -344,7 +344,7 @@ def _list_of(rows: list[Mapping[str, object]]) -> Table:
 def _show_flux(flux: Mapping[str, object]) -> None:
     state = str(flux.get("state") or "")
     show(
-        f"Flux {flux['flux_id']} : {flux.get('on_screen') or ON_SCREEN[State(state)]}{f' ({state})' if state else ''}"
+        f"Flux {flux['flux_id']} : {flux.get('on_screen') or State(state).on_screen}{f' ({state})' if state else ''}"
     )
     if isinstance(set_aside := flux.get("set_aside"), Mapping):
         show(f"  {_set_aside(str(set_aside.get('reason', '')))}")
@@ -389,7 +389,7 @@ def _signatures(flux: Mapping[str, object]) -> Iterator[str]:
 
 def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:
     state = waited.path.current
-    where = f"{ON_SCREEN[state]} ({state})" if state else "inconnu"
+    where = f"{state.on_screen} ({state})" if state else "inconnu"
     match waited.outlook:
         case Outlook.REACHED:
             return f"Le flux est : {where}."

@@ -12,7 +12,7 @@ from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, reporting, say, show
 from cli.showing.timeline import members_of, time_of
 from pes.text import PARIS
-from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.lifecycles.reply import State
 
 app = typer.Typer(
     cls=FrenchGroup, no_args_is_help=True, help="Les réponses de la DGFiP qui ne correspondent à aucun flux."
@@ -41,7 +41,7 @@ def list_replies(
             return
         rows = members_of(answer, "replies")
         if not rows:
-            say(f"Aucune réponse dans l'état « {ON_SCREEN[state]} ».")
+            say(f"Aucune réponse dans l'état « {state.on_screen} ».")
             return
         show(_table_of(rows))
         if answer.get("next"):

@@ -36,7 +36,7 @@ from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.fakes.chosen_channels import ChosenChannels
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.real.platform import sample
 from tests.recording import begun
 
@@ -179,16 +179,8 @@ async def bench(test_database: TestDatabase, database: Database, tmp_path: Path)
         logins = [Database(test_database.dsn(login)) for login in ("heliotrope_ack", "heliotrope_gateway")]
         own, sending = [WatchedHistory(await stack.enter_async_context(login)) for login in logins]
         helios = await stack.enter_async_context(Helios(tmp_path / "dgfip"))
-        server = SftpServer(
-            host="127.0.0.1",
-            port=helios.port,
-            login=LOGIN,
-            password=PASSWORD,
-            known_hosts_file=helios.known_hosts,
-            operation_seconds_max=5,
-        )
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
-        bench = Bench(own, sending, PostgresHistory(database), documents, helios, server)
+        bench = Bench(own, sending, PostgresHistory(database), documents, helios, helios.server)
         stack.push_async_callback(bench.aclose)
         yield bench
 

@@ -33,7 +33,7 @@ from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.fakes.chosen_channels import ChosenChannels
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.real.openssh import OpenSsh
 from tests.recording import begun
 from tests.stage import document
@@ -149,15 +149,7 @@ async def to_simulator(folder: Path, file_bytes_max: int = 200 * 1024 * 1024) ->
         def arrived() -> list[tuple[str, bytes]]:
             return [(one.name, helios.folder.content(one)) for one in helios.folder.waiting()]
 
-        server = SftpServer(
-            host="127.0.0.1",
-            port=helios.port,
-            login=LOGIN,
-            password=PASSWORD,
-            known_hosts_file=helios.known_hosts,
-            operation_seconds_max=5,
-        )
-        yield server, helios, arrived
+        yield helios.server, helios, arrived
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from shared.facts.envelope import new_id
-from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.lifecycles.reply import State
 from shared.facts.streams import collectivite_stream
 from tests import examples as an
 from tests.recording import begun
@@ -125,7 +125,7 @@ def test_replies_are_listed_and_one_is_shown(run: Callable[..., Result], asked: 
 
 
 def test_no_reply_that_waits_is_said(run: Callable[..., Result]) -> None:
-    assert ON_SCREEN[State.WAITING] in run({"replies": [], "next": None}, "replies", "list").stderr
+    assert State.WAITING.on_screen in run({"replies": [], "next": None}, "replies", "list").stderr
 
 
 def test_a_reply_is_linked_or_dismissed_with_a_reason(run: Callable[..., Result], asked: list[httpx.Request]) -> None:
