@@ -68,6 +68,14 @@ def confirmed(question: str) -> bool:
                 say("Répondez par o (oui) ou n (non).")
 
 
+def emit_or_say(document: object, said: str, *, as_json: bool) -> None:
+    """Write a document for programs, or say in a sentence what was done."""
+    if as_json:
+        emit(document)
+    else:
+        say(said)
+
+
 def emit(document: object) -> None:
     """Write the JSON document that a program reads."""
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -15,7 +15,7 @@ from cli.identities import unregistered, written
 from cli.options import AsJson, FluxId, environ, moment_of
 from cli.showing.findings import show_findings, show_problem, show_rejections
 from cli.showing.french import FrenchCommand, FrenchGroup
-from cli.showing.output import Table, console, emit, emit_line, reason_of, reporting, say, show
+from cli.showing.output import Table, console, emit, emit_line, emit_or_say, reason_of, reporting, say, show
 from cli.showing.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
@@ -149,10 +149,11 @@ def wait(
             waited = wait_for(api, flux_id, state, timeout)
             flux = api.read(f"/v1/flux/{flux_id}")
         is_reached = waited.outlook is Outlook.REACHED
-        if as_json:
-            emit({**flux, "wanted": state.value if state else None, "reached": is_reached})
-        else:
-            say(_waited(waited, state, timeout))
+        emit_or_say(
+            {**flux, "wanted": state.value if state else None, "reached": is_reached},
+            _waited(waited, state, timeout),
+            as_json=as_json,
+        )
         if not is_reached:
             raise typer.Exit(ExitCode.REFUSED)
 
@@ -170,10 +171,7 @@ def send(
     with reporting(as_json=as_json):
         with _api() as api:
             answer = api.request("gateway", f"/v1/flux/{flux_id}/transmission", {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.")
+        emit_or_say(answer, f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.", as_json=as_json)
 
 
 @app.command("cancel", cls=FrenchCommand)
@@ -187,10 +185,7 @@ def cancel(
     with reporting(as_json=as_json):
         with _api() as api:
             answer = api.request("ingest", f"/v1/flux/{flux_id}/cancellation", {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"Flux {flux_id} annulé.")
+        emit_or_say(answer, f"Flux {flux_id} annulé.", as_json=as_json)
 
 
 @app.command("findings", cls=FrenchCommand)
@@ -253,10 +248,9 @@ def attachment(
             output.write_bytes(content)
         except OSError as error:
             raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
-        if as_json:
-            emit({"file": str(output), "size": len(content)})
-        else:
-            say(f"{output} : {wording.size(len(content))}.")
+        emit_or_say(
+            {"file": str(output), "size": len(content)}, f"{output} : {wording.size(len(content))}.", as_json=as_json
+        )
 
 
 @app.command("accept-duplicate", cls=FrenchCommand)
@@ -271,10 +265,7 @@ def accept_duplicate(
         with _api() as api:
             path = f"/v1/flux/{flux_id}/duplicate-acceptance"
             answer = api.request("validation", path, {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"Doublon accepté. État : {answer.get('on_screen', '')}.")
+        emit_or_say(answer, f"Doublon accepté. État : {answer.get('on_screen', '')}.", as_json=as_json)
 
 
 def _of_validation(path: str, params: Mapping[str, str] | None = None) -> dict[str, object]:
