@@ -1,11 +1,14 @@
 """A local DGFiP for tests: the simulator itself, on a real SFTP port, in this process; it can go and come back."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import asyncssh
 
 from services.simulator.adapters.folder import ENTRY, REPLIES, Folder
 from services.simulator.adapters.sftp import open_server
@@ -82,6 +85,24 @@ class Helios:
             known_hosts_file=self.known_hosts,
             operation_seconds_max=5,
         )
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[asyncssh.SFTPClient]:
+        """Connect as someone who has nothing of ours."""
+        async with (
+            asyncssh.connect(
+                "127.0.0.1",
+                self.port,
+                username=LOGIN,
+                password=PASSWORD,
+                known_hosts=str(self.known_hosts),
+                client_keys=None,
+                agent_path=None,
+                config=None,
+            ) as connection,
+            connection.start_sftp_client() as sftp,
+        ):
+            yield sftp
 
     @property
     def entry(self) -> Path:

@@ -17,7 +17,6 @@ from pes.reading.xml import parse, value_at
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.collector import Collector
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
 from services.simulator.adapters import sftp as simulator_sftp
@@ -35,14 +34,12 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
-from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import Helios
 from tests.real.platform import sample
 from tests.recording import begun
+from tests.sending import sender_of
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
-GROWTH_SECONDS_MAX = 0.01
 MEBIBYTE = 1024 * 1024
 PES = sample(1, is_dematerialised=False)
 NAME = "034990_260202120000-ACK-1.xml"
@@ -108,17 +105,7 @@ class Bench:
         """Return the gateway of a new process."""
         channel = SftpChannel(self.server)
         self._opened.append(channel)
-        return Sender(
-            history=self.sending,
-            documents=self.documents,
-            channel=channel,
-            choices=ChosenChannels(),
-            now=lambda: NOON,
-            rules=RULES,
-            p_dest="VHPCE11",
-            p_appli="THELPES2",
-            growth_seconds_max=GROWTH_SECONDS_MAX,
-        )
+        return sender_of(self.sending, self.documents, channel)
 
     async def ready(self, pes: bytes = PES) -> Event:
         """Record a flux that may leave as it was imported, and return its last event."""

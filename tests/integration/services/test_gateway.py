@@ -17,7 +17,6 @@ import asyncssh
 import pytest
 
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import UnavailableError
 from shared.facts import flux
@@ -32,18 +31,16 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
-from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.helios import Helios
 from tests.real.openssh import OpenSsh
 from tests.recording import begun
+from tests.sending import sender_of
 from tests.stage import document
 
 CONTENT = bytes(range(256)) * 12 * 1024  # 3 MiB: several pieces
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
-GROWTH_SECONDS_MAX = 0.01
 NAMED_PIECES = 3  # the document is read once for its name, before it is read to be sent
 REQUESTED = [flux.TransmissionRequested, flux.TransmissionAttempted]
 
@@ -95,17 +92,7 @@ class Bench:
         """Return the gateway of a new process, whose way out may be set otherwise."""
         channel = SftpChannel(replace(self.server, **changes))  # type: ignore[arg-type]
         self._channels.append(channel)
-        return Sender(
-            history=self.history,
-            documents=self.documents,
-            channel=channel,
-            choices=ChosenChannels(),
-            now=lambda: NOON,
-            rules=RULES,
-            p_dest="VHPCE11",
-            p_appli="THELPES2",
-            growth_seconds_max=GROWTH_SECONDS_MAX,
-        )
+        return sender_of(self.history, self.documents, channel)
 
     async def signed(self, imported: flux.FluxImported = an.imported) -> Event:
         """Record a flux that is ready to leave, and return its last event."""

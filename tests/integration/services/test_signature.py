@@ -40,11 +40,9 @@ from signing.trust import TrustList
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
-from tests.judging import judged
-from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, refusal, sealed_by, value_of
+from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, passed, refusal, sealed_by, value_of
 from tests.pki import Holder, ec_key, intermediate, issue, root, rsa_key, signer
 from tests.real.platform import sample
-from tests.recording import begun
 from tests.signing import NOW, verify_both
 
 Headers = dict[str, str]
@@ -135,21 +133,8 @@ class Bench:
 
     async def validated(self, content: bytes, collectivite: str = COMMUNE) -> Event:
         """Import and validate a document; return what the service hears of."""
-        reading = judged(content, collectivite=collectivite)
-        assert reading.header is not None
-        first = begun(
-            facts.FluxImported(document=await self.documents.put_bytes(content), filename="flux.xml"),
-            collectivite=collectivite,
-            at=self.now,
-        )
-        fact = facts.FluxValidated(
-            header=reading.header,
-            bordereaux=reading.bordereaux,
-            attachments=reading.attachments,
-            signature_required=reading.signature_required,
-        )
-        follow = first.follow(fact, actor="validation", at=self.now)
-        return (await self.history.append([first, follow], expected_version=0))[-1]
+        events = passed(content, await self.documents.put_bytes(content), collectivite=collectivite, at=self.now)
+        return (await self.history.append(events, expected_version=0))[-1]
 
     async def hear(self, flux_id: UUID) -> None:
         """Let the service hear of the last fact of a flux, as the bus would."""
