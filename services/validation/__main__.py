@@ -64,8 +64,9 @@ async def serve(settings: Settings) -> None:
         handler = partial(
             on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history
         )
-        subscription = Subscription("validation", dict.fromkeys(LISTENS_TO, handler))
-        await run_service(app, settings, [parts.bus.run(subscription)])
+        await run_service(
+            app, settings, [parts.bus.run(Subscription("validation", dict.fromkeys(LISTENS_TO, handler)))]
+        )
 
 
 if __name__ == "__main__":

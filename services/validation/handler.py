@@ -87,16 +87,12 @@ class Judges:
             UnavailableError: the antivirus or the database does not answer. Try again.
             WorkerLostError: no worker survives this file.
         """
-        try:
-            found = await self._virus(path)
-        except TooCostlyError as error:
-            return self._too_costly(error)
-        if found is not None:
-            metrics.JUDGED.labels("infected").inc()
-            return Judged(infected(found))
         policy = await self.policies.of(collectivite)
-        task = replace(await self._task(path, collectivite, policy, pack_id), with_synthese=with_synthese)
         try:
+            if (found := await self._virus(path)) is not None:
+                metrics.JUDGED.labels("infected").inc()
+                return Judged(infected(found))
+            task = replace(await self._task(path, collectivite, policy, pack_id), with_synthese=with_synthese)
             judged = await run_twice(self.workers, judge_file, task)
         except TooCostlyError as error:
             return self._too_costly(error)

@@ -141,14 +141,10 @@ async def _conflict(_: Request, error: PesError) -> JSONResponse:
 
 async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
     logger.warning("request.set_aside", extra={"reason": str(error)})
+    kind = error.kind[:100]
+    detail = f"{wording.set_aside(kind, is_known=False)} Recommencez une fois la mise à jour terminée."
     return problem(
-        RequestRefusedError(
-            Why.AS_THINGS_STAND,
-            "set-aside",
-            "Historique mis de côté",
-            f"{wording.set_aside(error.kind[:100], is_known=False)} Recommencez une fois la mise à jour terminée.",
-            extra={"kind": error.kind[:100]},
-        )
+        RequestRefusedError(Why.AS_THINGS_STAND, "set-aside", "Historique mis de côté", detail, extra={"kind": kind})
     )
 
 

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import asyncssh
 
@@ -14,6 +12,7 @@ from services.simulator.adapters.folder import ENTRY, REPLIES, Folder
 from services.simulator.adapters.sftp import open_server
 from services.simulator.handler import Guichet
 from shared.runtime.sftp import SftpServer
+from tests.real.stoppable import Stoppable
 
 LOGIN = "heliotrope"
 PASSWORD = "not-a-secret"
@@ -21,7 +20,7 @@ POLL_SECONDS = 0.005
 
 
 @dataclass
-class Helios:
+class Helios(Stoppable):
     """Use as an async context manager; `answers=False` receives files and leaves them there."""
 
     root: Path
@@ -31,15 +30,6 @@ class Helios:
     folder: Folder = field(init=False)
     guichet: Guichet = field(init=False)
     _open: AsyncExitStack | None = field(default=None, init=False)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Be there; again on the same port after `stop`."""
