@@ -109,11 +109,8 @@ def _digest(token: str) -> bytes:
 
 
 def _too_many(seconds: int) -> RequestRefusedError:
+    received = f"L'agent de signature a reçu {TRIES_MAX} codes faux. Il en affiche un nouveau dans son terminal"
+    detail = f"{received} : attendez {seconds} s, puis recopiez-le."
     return RequestRefusedError(
-        Why.TOO_OFTEN,
-        "pairing-paused",
-        "Trop de codes faux",
-        f"L'agent de signature a reçu {TRIES_MAX} codes faux. Il en affiche un nouveau dans son terminal : "
-        f"attendez {seconds} s, puis recopiez-le.",
-        again_in_seconds=seconds,
+        Why.TOO_OFTEN, "pairing-paused", "Trop de codes faux", detail, again_in_seconds=seconds
     )

@@ -9,10 +9,10 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
 from cli.errors import CommandRefusedError, ExitCode
-from cli.findings import show_findings, show_rejections
 from cli.identities import register, unregistered, written
-from cli.output import console, emit, say, show
-from cli.timeline import members_of, steps_of, table_of
+from cli.showing.findings import show_findings, show_rejections
+from cli.showing.output import console, emit, say, show
+from cli.showing.timeline import members_of, steps_of, table_of
 from cli.uploads import Upload, UploadBars, send_file
 from cli.waiting import wait_for
 from local.folder import DATA_VARIABLE, DataFolder

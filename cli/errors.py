@@ -26,7 +26,7 @@ EXIT_CODES_HELP = (
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked. Shown by `cli.output.reporting`.
+    """A command cannot do what it was asked. Shown by `cli.showing.output.reporting`.
 
     Attributes:
         title: what happened, in French.

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.api import Api
 from cli.collectivite import HEAD_BYTES, value_in
 from cli.errors import CommandRefusedError
-from cli.timeline import members_of
+from cli.showing.timeline import members_of
 from shared import wording
 from shared.facts.collectivite import Budget, Identifier, Siret
 

@@ -2,27 +2,22 @@
 
 import typer
 
-from cli.commands import (
+from cli.commands.administering import collectivites, registries
+from cli.commands.operating import bus, installation, platform, trust, validation
+from cli.commands.sending import (
     agent,
-    bus,
     checks,
-    collectivites,
     events,
     flux,
-    installation,
     parapheur,
-    platform,
-    registries,
     replies,
     sample,
     signature,
     signing,
-    trust,
-    validation,
     verification,
 )
 from cli.errors import EXIT_CODES_HELP
-from cli.french import FrenchCommand, FrenchGroup
+from cli.showing.french import FrenchCommand, FrenchGroup
 
 app = typer.Typer(
     cls=FrenchGroup,
@@ -39,16 +34,24 @@ app.command("sample", cls=FrenchCommand)(sample.sample)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
 app.command("diff", cls=FrenchCommand)(checks.diff)
 app.command("events", cls=FrenchCommand)(events.events)
-app.add_typer(flux.app, name="flux")
-app.add_typer(collectivites.app, name="collectivites")
-app.add_typer(replies.app, name="replies")
-app.add_typer(checks.schemas, name="schemas")
-app.add_typer(validation.controls, name="controls")
-app.add_typer(registries.mandates, name="mandates")
-app.add_typer(registries.circuits, name="circuits")
-app.add_typer(registries.delegations, name="delegations")
-app.add_typer(registries.seal, name="seal")
-app.add_typer(signature.app, name="signature")
+for name, group in {
+    "flux": flux.app,
+    "collectivites": collectivites.app,
+    "replies": replies.app,
+    "schemas": checks.schemas,
+    "controls": validation.controls,
+    "mandates": registries.mandates,
+    "circuits": registries.circuits,
+    "delegations": registries.delegations,
+    "seal": registries.seal,
+    "signature": signature.app,
+    "trust": trust.trust,
+    "bus": bus.app,
+    "db": installation.database,
+    "projections": installation.projections,
+    "topics": installation.topics,
+}.items():
+    app.add_typer(group, name=name)
 signature.app.command("verify", cls=FrenchCommand)(verification.verify)
 signature.app.command("pending", cls=FrenchCommand)(parapheur.pending)
 signature.app.command("certificates", cls=FrenchCommand)(parapheur.certificates)
@@ -59,11 +62,6 @@ flux.app.command("refuse", cls=FrenchCommand)(parapheur.refuse)
 flux.app.command("restart", cls=FrenchCommand)(parapheur.restart)
 flux.app.command("visa", cls=FrenchCommand)(parapheur.give_visa)
 app.command("agent", cls=FrenchCommand)(agent.agent)
-app.add_typer(trust.trust, name="trust")
-app.add_typer(bus.app, name="bus")
-app.add_typer(installation.database, name="db")
-app.add_typer(installation.projections, name="projections")
-app.add_typer(installation.topics, name="topics")
 
 if __name__ == "__main__":
     app()

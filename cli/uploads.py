@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli.api import Api
 from cli.errors import CommandRefusedError
-from cli.output import console
+from cli.showing.output import console
 
 CHUNK_BYTES = 256 * 1024
 

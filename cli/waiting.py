@@ -7,7 +7,7 @@ from enum import Enum
 
 from cli.api import Api
 from cli.errors import UnreachableError
-from cli.timeline import known_events, members_of
+from cli.showing.timeline import known_events, members_of
 from shared.errors import UnexpectedFactError
 from shared.facts.envelope import Event
 from shared.facts.lifecycles.flux import Flux, State, states_ahead

@@ -1,5 +1,7 @@
 """Reads the bytes of a file into a tree, or says in French why nobody can."""
 
+from typing import Literal
+
 from lxml import etree
 
 from pes.controls.catalogue import BY_CODE
@@ -54,32 +56,19 @@ def read_document(document: bytes) -> tuple[Prolog, etree._Element]:
 
 def missing(path: str, reason: str) -> Finding:
     """Return the finding of a file that is not there, or may not be read."""
-    control = BY_CODE["reader.missing"]
-    return Finding(
-        source="reader",
-        code=control.code,
-        severity=control.severity,
-        message=f"Le fichier {path} ne peut pas être lu : {reason}.",
-        who=control.who,
-        next=control.next,
-    )
+    return _found("reader.missing", f"Le fichier {path} ne peut pas être lu : {reason}.")
 
 
 def too_large(size: int) -> Finding:
     """Return the finding of a file with more bytes than a flux may have."""
     message = f"Le fichier fait {size // MEBIBYTE} Mio ; un flux en fait 128 au plus."
-    return missing("", "").model_copy(update=_of("reader.too-large") | {"message": message})
+    return _found("reader.too-large", message)
 
 
 def too_costly(reason: str) -> Finding:
     """Return the finding of a file whose reading takes more than a worker has; `reason` is technical."""
     message = "Le contrôle de ce fichier demande plus de temps ou de mémoire que la plateforme n'en donne à un flux."
-    return missing("", "").model_copy(update=_of("reader.too-costly") | {"message": message, "technical": reason})
-
-
-def _of(code: str) -> dict[str, object]:
-    control = BY_CODE[code]
-    return {"code": code, "severity": control.severity, "who": control.who, "next": control.next}
+    return _found("reader.too-costly", message, technical=reason)
 
 
 def wrong_root(root: etree._Element) -> Finding:
@@ -89,16 +78,12 @@ def wrong_root(root: etree._Element) -> Finding:
     found = name.localname[:VALUE_CHARACTERS_MAX]
     if is_by_namespace:
         found += f", dans un espace de noms inconnu ({(name.namespace or 'aucun')[:VALUE_CHARACTERS_MAX]})"
-    control = BY_CODE["pes.root"]
-    return Finding(
-        source="control",
-        code=control.code,
-        severity=control.severity,
-        message=f"Ce document n'est pas un PES Aller : sa racine est {found}.",
-        where=Where(element=name.localname[:VALUE_CHARACTERS_MAX], line=root.sourceline),
-        who="éditeur" if is_by_namespace else control.who,
-        next=_NEXT_NAMESPACE if is_by_namespace else control.next,
-    )
+    message = f"Ce document n'est pas un PES Aller : sa racine est {found}."
+    where = Where(element=name.localname[:VALUE_CHARACTERS_MAX], line=root.sourceline)
+    finding = _found("pes.root", message, source="control", where=where)
+    if not is_by_namespace:
+        return finding
+    return finding.model_copy(update={"who": "éditeur", "next": _NEXT_NAMESPACE})
 
 
 def unknown_root(root: etree._Element) -> Finding:
@@ -111,16 +96,29 @@ def unknown_root(root: etree._Element) -> Finding:
 
 
 def _finding(error: UnreadableError) -> Finding:
-    control = BY_CODE[f"reader.{error.code}"]
     causes = _CAUSES if error.code == "malformed" else {}
     cause = next((said for sign, said in causes.items() if sign in str(error)), "")
+    where = Where(line=error.line, column=error.column)
+    technical = str(error)[:TECHNICAL_CHARACTERS_MAX]
+    return _found(f"reader.{error.code}", cause or UNREADABLE[error.code], where=where, technical=technical)
+
+
+def _found(
+    code: str,
+    message: str,
+    *,
+    source: Literal["reader", "control"] = "reader",
+    where: Where | None = None,
+    technical: str = "",
+) -> Finding:
+    control = BY_CODE[code]
     return Finding(
-        source="reader",
-        code=control.code,
+        source=source,
+        code=code,
         severity=control.severity,
-        message=cause or UNREADABLE[error.code],
-        where=Where(line=error.line, column=error.column),
+        message=message,
+        where=where or Where(),
         who=control.who,
         next=control.next,
-        technical=str(error)[:TECHNICAL_CHARACTERS_MAX],
+        technical=technical,
     )

@@ -5,7 +5,8 @@ removed or re-purposed.
 """
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -14,6 +15,19 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 # Money is exact: a decimal, written as text (JSON numbers are binary floats).
 Amount = Annotated[Decimal, PlainSerializer(str, return_type=str, when_used="json")]
+
+
+class OnScreen(StrEnum):
+    """Base of words that programs exchange and people read: each member is its value, and its French on screen."""
+
+    on_screen: str
+
+    def __new__(cls, value: str, on_screen: str = "") -> Self:
+        """Make a member of its value and its words."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.on_screen = on_screen
+        return member
 
 
 class Value(BaseModel):

@@ -2,36 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from cryptography import x509
 
-from pes.vocabulary import Finding
+from pes.vocabulary import Finding, OnScreen
 
 Verdict = Literal["valid", "invalid", "unsigned"]
 
 
-class Classification(StrEnum):
+class Classification(OnScreen):
     """How a PES is signed, in DGFiP's families (helios.md 5.7)."""
 
-    UNSIGNED = "unsigned"
-    BORDEREAUX = "bordereaux"
-    INCOMPLETE = "incomplete"
+    UNSIGNED = "unsigned", "non signé"
+    BORDEREAUX = "bordereaux", "signature des bordereaux"
+    INCOMPLETE = "incomplete", "signature incomplète des bordereaux"
     """Some bordereaux are signed, and others are not."""
-    GLOBAL_BUSINESS = "globale-metier"
+    GLOBAL_BUSINESS = "globale-metier", "signature métier globale"
     """One signature of the whole, and InfoDematerialisee is 1."""
-    GLOBAL_TECHNICAL = "globale-technique"
+    GLOBAL_TECHNICAL = "globale-technique", "signature technique globale"
     """A signature of the whole, and InfoDematerialisee is not 1, or there are other signatures."""
-
-
-ON_SCREEN = {
-    Classification.UNSIGNED: "non signé",
-    Classification.BORDEREAUX: "signature des bordereaux",
-    Classification.INCOMPLETE: "signature incomplète des bordereaux",
-    Classification.GLOBAL_BUSINESS: "signature métier globale",
-    Classification.GLOBAL_TECHNICAL: "signature technique globale",
-}
 
 
 @dataclass(frozen=True)

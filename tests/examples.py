@@ -10,6 +10,7 @@ from shared.facts import reply as replies
 from shared.facts.envelope import Event, new_id
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.facts.values import CircuitStep, Document, MandateHeld, ReplyError, Signature
+from tests.recording import begun
 
 collectivite = "213499908"
 document = Document(sha256="a" * 64, size=1000)
@@ -143,12 +144,5 @@ released_message = platform.MessageReleased(
 
 def reply_of_no_flux(at: datetime) -> list[Event]:
     """Return the events of a reply of DGFiP that belongs to no flux: a stream, and no flux."""
-    first = Event.first(
-        reply_received,
-        stream=reply_stream(new_id()),
-        collectivite=UNATTRIBUTED,
-        actor="dgfip",
-        correlation_id=new_id(),
-        at=at,
-    )
+    first = begun(reply_received, stream=reply_stream(new_id()), collectivite=UNATTRIBUTED, actor="dgfip", at=at)
     return [first, first.follow(unmatched, actor="ack", at=at)]

@@ -11,11 +11,11 @@ from shared.facts.collectivite import (
     MandateGranted,
     StepSet,
 )
-from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
 from shared.journal.history import History
 from tests import examples as an
+from tests.recording import begun
 from tests.signing import NOW
 
 
@@ -27,10 +27,7 @@ async def say(
     stream = platform_stream("defaults") if is_for_all else collectivite_stream(collectivite)
     past = await history.load(stream.id)
     facts = [fact] if past or is_for_all else [CollectiviteOpened(siren=collectivite, reason="Adhésion"), fact]
-    events = [
-        Event.first(one, stream=stream, collectivite=collectivite, actor=by, correlation_id=new_id(), at=at)
-        for one in facts
-    ]
+    events = [begun(one, stream=stream, collectivite=collectivite, actor=by, at=at) for one in facts]
     await history.append(events, expected_version=len(past))
 
 

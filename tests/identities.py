@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from pes.sample import SampleSpec
 from shared.facts.collectivite import Budget, CollectiviteOpened, Identifier, IdentifierRegistered, Siret
-from shared.facts.envelope import Event, new_id
 from shared.facts.streams import collectivite_stream
 from shared.journal.history import History
+from tests.recording import begun
 
 REASON = "Pour les essais"
 
@@ -28,14 +28,7 @@ async def open_collectivite(history: History, spec: SampleSpec | None = None) ->
         *(IdentifierRegistered(identifier=one, reason=REASON) for one in named_in(sample)),
     ]
     events = [
-        Event.first(
-            fact,
-            stream=collectivite_stream(siren),
-            collectivite=siren,
-            actor="essais",
-            correlation_id=new_id(),
-            at=datetime.now(UTC),
-        )
+        begun(fact, stream=collectivite_stream(siren), collectivite=siren, actor="essais", at=datetime.now(UTC))
         for fact in facts
     ]
     await history.append(events, expected_version=0)

@@ -19,7 +19,7 @@ from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxImported, FluxValidated
 from shared.facts.lifecycles.flux import Flux, fold
-from shared.facts.streams import flux_stream
+from shared.facts.values import Document
 from shared.web.auth import Caller, Role
 from signing.trust import TrustList
 from signing.xades import Stated
@@ -30,6 +30,7 @@ from tests.granting import grant
 from tests.judging import judged
 from tests.pki import Holder, crl, intermediate, root, signer
 from tests.real.platform import COLLECTIVITE
+from tests.recording import begun
 from tests.signing import NOW
 
 STATED = Stated(role="Maire", city="Brumeval-les-Étangs", postal_code="34998")
@@ -76,6 +77,20 @@ class FixedTrust:
         return self.list
 
 
+def passed(content: bytes, document: Document, *, collectivite: str, at: datetime) -> list[Event]:
+    """Return the events of a document that was imported and validated."""
+    reading = judged(content, collectivite=collectivite)
+    assert reading.header is not None
+    first = begun(FluxImported(document=document, filename="flux.xml"), collectivite=collectivite, at=at)
+    fact = FluxValidated(
+        header=reading.header,
+        bordereaux=reading.bordereaux,
+        attachments=reading.attachments,
+        signature_required=reading.signature_required,
+    )
+    return [first, first.follow(fact, actor="validation", at=at)]
+
+
 @dataclass
 class Bench:
     """The service, and the people around it. The mayor has a mandate; nobody chose the seal unless told otherwise."""
@@ -101,25 +116,9 @@ class Bench:
 
     async def validated(self, content: bytes) -> Event:
         """Import and validate a document; return what the service hears of."""
-        reading = judged(content, collectivite=COLLECTIVITE)
-        assert reading.header is not None
         document = await self.documents.put_bytes(content)
-        first = Event.first(
-            FluxImported(document=document, filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite=COLLECTIVITE,
-            actor="amina",
-            correlation_id=new_id(),
-            at=self.now,
-        )
-        fact = FluxValidated(
-            header=reading.header,
-            bordereaux=reading.bordereaux,
-            attachments=reading.attachments,
-            signature_required=reading.signature_required,
-        )
-        follow = first.follow(fact, actor="validation", at=self.now)
-        return (await self.history.append([first, follow], expected_version=0))[-1]
+        events = passed(content, document, collectivite=COLLECTIVITE, at=self.now)
+        return (await self.history.append(events, expected_version=0))[-1]
 
     async def hear(self, event: Event) -> list[Fact]:
         """Hand an event to the service; return the facts it recorded."""

@@ -24,6 +24,7 @@ from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.ordering import order_all
+from tests.recording import begun
 
 PATIENCE_SECONDS = 60  # only a test that fails waits so long
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
@@ -61,9 +62,7 @@ class Stage:
         while behind is not None and self.line_of(flux_id) != self.line_of(behind):
             flux_id = new_id()
         self.flux.add(flux_id)
-        event = Event.first(
-            facts[0], stream=flux_stream(flux_id), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
-        )
+        event = begun(facts[0], stream=flux_stream(flux_id))
         events = [event, *(event.follow(fact, actor="x", at=NOW) for fact in facts[1:])]
         await PostgresHistory(self.database).append(events, expected_version=0)
         await self.flow()

@@ -1,1 +1,1 @@
-"""The commands, one module for each thing they are about. They ask, and show; other modules do."""
+"""The commands, in a folder for each kind of user. They ask, and show; other modules do."""

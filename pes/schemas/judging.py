@@ -47,10 +47,15 @@ def _form(code: str, pattern: str, sentence: str, *, is_value: bool = False) -> 
     return _Form(code, re.compile(pattern, re.DOTALL), lambda said: sentence.format(**said), is_value)
 
 
+def _facet(code: str, facet: str, pattern: str, sentence: str) -> _Form:
+    """Return the form of a value that a facet of its type refuses: the accounts have it wrong."""
+    begins = rf"^\[facet '{facet}'\] The value '(?P<value>.*)' "
+    return _form(code, begins + pattern, "{subject} vaut « {value} »" + sentence, is_value=True)
+
+
 _SUBJECT = re.compile(
     r"^Element '(?P<element>[^']*)'(?:, attribute '(?P<attribute>[^']*)')?: (?P<rest>.*)$", re.DOTALL
 )
-_FACET = r"^\[facet '{}'\] The value '(?P<value>.*)' "
 
 _FORMS = (
     _form("missing-element", r"^Missing child element\(s\)\.(?P<expected>.*)$", "{subject} est incomplet{expected}."),
@@ -69,76 +74,67 @@ _FORMS = (
         r"^The attribute '(?P<name>[^']*)' is not allowed\.",
         "{subject} a un attribut {name}, que le schéma n'admet pas.",
     ),
-    _form(
+    _facet(
         "too-long",
-        _FACET.format("maxLength")
-        + r"has a length of '(?P<length>\d+)'; this exceeds the allowed maximum length of '(?P<bound>\d+)'",
-        "{subject} vaut « {value} », soit {length} caractères ; {bound} au plus sont admis.",
-        is_value=True,
+        "maxLength",
+        r"has a length of '(?P<length>\d+)'; this exceeds the allowed maximum length of '(?P<bound>\d+)'",
+        ", soit {length} caractères ; {bound} au plus sont admis.",
     ),
-    _form(
+    _facet(
         "too-short",
-        _FACET.format("minLength")
-        + r"has a length of '(?P<length>\d+)'; this underruns the allowed minimum length of '(?P<bound>\d+)'",
-        "{subject} vaut « {value} », soit {length} caractères ; il en faut au moins {bound}.",
-        is_value=True,
+        "minLength",
+        r"has a length of '(?P<length>\d+)'; this underruns the allowed minimum length of '(?P<bound>\d+)'",
+        ", soit {length} caractères ; il en faut au moins {bound}.",
     ),
-    _form(
+    _facet(
         "length",
-        _FACET.format("length")
-        + r"has a length of '(?P<length>\d+)'; this differs from the allowed length of '(?P<bound>\d+)'",
-        "{subject} vaut « {value} », soit {length} caractères ; il en faut exactement {bound}.",
-        is_value=True,
+        "length",
+        r"has a length of '(?P<length>\d+)'; this differs from the allowed length of '(?P<bound>\d+)'",
+        ", soit {length} caractères ; il en faut exactement {bound}.",
     ),
-    _form(
+    _facet(
         "pattern",
-        _FACET.format("pattern") + r"is not accepted by the pattern '(?P<bound>.*)'\.",
-        "{subject} vaut « {value} », qui n'a pas la forme attendue ({bound}).",
-        is_value=True,
+        "pattern",
+        r"is not accepted by the pattern '(?P<bound>.*)'\.",
+        ", qui n'a pas la forme attendue ({bound}).",
     ),
-    _form(
+    _facet(
         "enumeration",
-        _FACET.format("enumeration") + r"is not an element of the set \{(?P<bound>.*)\}\.",
-        "{subject} vaut « {value} » ; les valeurs admises sont : {bound}.",
-        is_value=True,
+        "enumeration",
+        r"is not an element of the set \{(?P<bound>.*)\}\.",
+        " ; les valeurs admises sont : {bound}.",
     ),
-    _form(
+    _facet(
         "total-digits",
-        _FACET.format("totalDigits") + r"has more digits than are allowed \('(?P<bound>\d+)'\)",
-        "{subject} vaut « {value} » ; {bound} chiffres au plus sont admis.",
-        is_value=True,
+        "totalDigits",
+        r"has more digits than are allowed \('(?P<bound>\d+)'\)",
+        " ; {bound} chiffres au plus sont admis.",
     ),
-    _form(
+    _facet(
         "fraction-digits",
-        _FACET.format("fractionDigits") + r"has more fractional digits than are allowed \('(?P<bound>\d+)'\)",
-        "{subject} vaut « {value} » ; {bound} décimales au plus sont admises.",
-        is_value=True,
+        "fractionDigits",
+        r"has more fractional digits than are allowed \('(?P<bound>\d+)'\)",
+        " ; {bound} décimales au plus sont admises.",
     ),
-    _form(
+    _facet(
         "too-small",
-        _FACET.format("minInclusive") + r"is less than the minimum value allowed \('(?P<bound>[^']*)'\)",
-        "{subject} vaut « {value} » ; la plus petite valeur admise est {bound}.",
-        is_value=True,
+        "minInclusive",
+        r"is less than the minimum value allowed \('(?P<bound>[^']*)'\)",
+        " ; la plus petite valeur admise est {bound}.",
     ),
-    _form(
+    _facet(
         "too-large",
-        _FACET.format("maxInclusive") + r"is greater than the maximum value allowed \('(?P<bound>[^']*)'\)",
-        "{subject} vaut « {value} » ; la plus grande valeur admise est {bound}.",
-        is_value=True,
+        "maxInclusive",
+        r"is greater than the maximum value allowed \('(?P<bound>[^']*)'\)",
+        " ; la plus grande valeur admise est {bound}.",
     ),
-    _form(
+    _facet(
         "too-small",
-        _FACET.format("minExclusive")
-        + r"(?:must be greater than|is not greater than|is less than).*?'(?P<bound>[^']*)'",
-        "{subject} vaut « {value} » ; il faut plus que {bound}.",
-        is_value=True,
+        "minExclusive",
+        r"(?:must be greater than|is not greater than|is less than).*?'(?P<bound>[^']*)'",
+        " ; il faut plus que {bound}.",
     ),
-    _form(
-        "too-large",
-        _FACET.format("maxExclusive") + r".*?'(?P<bound>[^']*)'\)?\.$",
-        "{subject} vaut « {value} » ; il faut moins que {bound}.",
-        is_value=True,
-    ),
+    _facet("too-large", "maxExclusive", r".*?'(?P<bound>[^']*)'\)?\.$", " ; il faut moins que {bound}."),
     _form(
         "type",
         r"^'(?P<value>.*)' is not a valid value of the (?:local )?(?:atomic|union|list) type"

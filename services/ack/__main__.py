@@ -34,7 +34,7 @@ async def serve(settings: Settings) -> None:
         app = service_app(
             "ack",
             "Collecte les réponses de la DGFiP.",
-            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
+            checks=parts.checks,
             waits_for=lambda: [*collector.waits_for(), *parts.bus.waits_for()],
         )
         replies = Replies(parts.history, parts.documents, PostgresReplyRows(parts.database), utc_now)

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import NoReturn
@@ -32,40 +33,29 @@ from shared.retrying import TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_c
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class Collector:
-    """See the module."""
+    """Collects from `server`; recorded files go to `done_directory`, or stay where they are if it is empty.
 
-    def __init__(
-        self,
-        server: ReplyServer,
-        documents: Documents,
-        history: History,
-        *,
-        now: Callable[[], datetime],
-        done_directory: str,
-        poll_seconds: float,
-        settle_seconds: float,
-        bytes_max: int,
-        wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """Collect from `server`; recorded files go to `done_directory`, or stay where they are if it is empty.
+    `wait` lets so many seconds pass.
+    """
 
-        `wait` lets so many seconds pass.
-        """
-        self._server = server
-        self._documents = documents
-        self._history = history
-        self._now = now
-        self._done_directory = done_directory
-        self._poll_seconds = poll_seconds
-        self._settle_seconds = min(settle_seconds, poll_seconds)
-        self._bytes_max = bytes_max
-        self._wait = wait
-        self._seen: frozenset[RemoteFile] = frozenset()  # in the last listing
-        self._recorded: dict[RemoteFile, str] = {}  # the digest of those still there although they are recorded
-        self._set_aside: dict[RemoteFile, Document] = {}  # those that wait until a flux can be read
-        self._away = ""
-        self._tries = 0
+    server: ReplyServer
+    documents: Documents
+    history: History
+    now: Callable[[], datetime] = field(kw_only=True)
+    done_directory: str = field(kw_only=True)
+    poll_seconds: float = field(kw_only=True)
+    settle_seconds: float = field(kw_only=True)
+    bytes_max: int = field(kw_only=True)
+    wait: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, kw_only=True)
+    _seen: frozenset[RemoteFile] = field(default=frozenset(), init=False)  # in the last listing
+    # The digest of those still there although they are recorded.
+    _recorded: dict[RemoteFile, str] = field(default_factory=dict, init=False)
+    # Those that wait until a flux can be read.
+    _set_aside: dict[RemoteFile, Document] = field(default_factory=dict, init=False)
+    _away: str = field(default="", init=False)
+    _tries: int = field(default=0, init=False)
 
     def waits_for(self) -> list[str]:
         """Return the outside party that keeps replies from being collected, for `/readyz`."""
@@ -73,7 +63,7 @@ class Collector:
 
     async def run(self) -> NoReturn:
         """Collect for ever."""
-        await for_ever(self._pass, outage="collection.interrupted", pause=delay_after, wait=self._wait)
+        await for_ever(self._pass, outage="collection.interrupted", pause=delay_after, wait=self.wait)
 
     async def _pass(self) -> None:
         try:
@@ -84,7 +74,7 @@ class Collector:
             self._tries += 1
             raise
         self._tries = 0
-        await self._wait(self._settle_seconds if is_growing else self._poll_seconds)
+        await self.wait(min(self.settle_seconds, self.poll_seconds) if is_growing else self.poll_seconds)
 
     async def collect(self) -> bool:
         """Make one pass.
@@ -95,11 +85,11 @@ class Collector:
         Raises:
             UnavailableError: a party does not answer; whatever was not recorded is still there.
         """
-        files = frozenset(await self._server.listing())
+        files = frozenset(await self.server.listing())
         before, self._seen = self._seen, files
         self._recorded = {file: sha256 for file, sha256 in self._recorded.items() if file in files}
         self._set_aside = {file: document for file, document in self._set_aside.items() if file in files}
-        metrics.LAST_COLLECTION.set(self._now().timestamp())
+        metrics.LAST_COLLECTION.set(self.now().timestamp())
         for file in sorted(files & before):
             if self._may_be_taken(file):
                 await self._take(file)
@@ -110,22 +100,22 @@ class Collector:
         return any(self._may_be_taken(file) for file in new)
 
     def _may_be_taken(self, file: RemoteFile) -> bool:
-        return 0 < file.size <= self._bytes_max and not (file in self._recorded and not self._done_directory)
+        return 0 < file.size <= self.bytes_max and not (file in self._recorded and not self.done_directory)
 
     async def _take(self, file: RemoteFile) -> None:
         """Record a file, then move it; whatever goes wrong with this one, the others follow."""
         try:
             if file not in self._recorded and not await self._record(file):
                 return
-            if self._done_directory:
-                await self._server.move(file, self._done_directory, self._recorded[file])
+            if self.done_directory:
+                await self.server.move(file, self.done_directory, self._recorded[file])
         except (FileRefusedError, FileChangedError, TooLargeError) as error:
             self._leave("growing" if isinstance(error, FileChangedError) else "failed", file, str(error))
 
     async def _record(self, file: RemoteFile) -> bool:
         """Keep, read and record a file; say whether it is recorded, or must stay where it is."""
         document = self._set_aside.get(file) or await self._keep(file)
-        content = await self._documents.read(document.sha256)
+        content = await self.documents.read(document.sha256)
         # lxml lets other tasks run while it parses; the thread keeps the event loop free.
         reading = await asyncio.to_thread(read_reply, content, file.name)
         outcome = await self._append(Reply(document=document, remote_name=file.name, reading=reading))
@@ -141,12 +131,12 @@ class Collector:
         return True
 
     async def _keep(self, file: RemoteFile) -> Document:
-        async with aclosing(self._server.read(file)) as chunks:
-            return await self._documents.put(chunks, bytes_max=self._bytes_max)
+        async with aclosing(self.server.read(file)) as chunks:
+            return await self.documents.put(chunks, bytes_max=self.bytes_max)
 
     async def _append(self, reply: Reply) -> str:
         try:
-            return (await until_no_conflict(partial(on_reply, reply, history=self._history, now=self._now))).outcome
+            return (await until_no_conflict(partial(on_reply, reply, history=self.history, now=self.now))).outcome
         except NameTakenError as error:
             if error.kind != REPLY:
                 raise
@@ -160,8 +150,8 @@ class Collector:
         """Say once, when it is first seen, that a file stays where it is."""
         if not file.size:
             self._leave("empty", file, "it has no content")
-        elif file.size > self._bytes_max:
-            self._leave("too_large", file, f"it has {file.size} bytes, more than {self._bytes_max}")
+        elif file.size > self.bytes_max:
+            self._leave("too_large", file, f"it has {file.size} bytes, more than {self.bytes_max}")
 
     def _leave(self, outcome: str, file: RemoteFile, reason: str) -> None:
         metrics.REPLIES.labels(outcome).inc()

@@ -140,7 +140,7 @@ def answer(reply: Reply, flux: Flux) -> list[Fact]:
 
 def _settled(known: lifecycle.Reply) -> RequestRefusedError:
     flux = f" au flux {known.linked.flux_id}" if known.linked else ""
-    done = lifecycle.ON_SCREEN[known.state] if known.state else ""
+    done = known.state.on_screen if known.state else ""
     detail = f"Elle est déjà réglée ({done.lower()}{flux}), et ce qui est décidé ne se reprend pas."
     return _no_link(Why.AS_THINGS_STAND, "reply-settled", detail)
 

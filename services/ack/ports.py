@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import PesError
 from shared.facts.envelope import format_time
-from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.lifecycles.reply import State
 from shared.facts.values import Document, Verdict
 
 
@@ -93,7 +93,7 @@ class ReplyRow(BaseModel):
     def shown(self) -> dict[str, object]:
         """Return it as the API answers it."""
         return self.model_dump(mode="json") | {
-            "on_screen": ON_SCREEN[self.state],
+            "on_screen": self.state.on_screen,
             "received_at": format_time(self.received_at),
             "decided_at": format_time(self.decided_at) if self.decided_at else None,
         }

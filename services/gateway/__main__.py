@@ -45,7 +45,7 @@ async def serve(settings: Settings) -> None:
         app = service_app(
             "gateway",
             "Transmet les flux à la DGFiP.",
-            checks={"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check},
+            checks=parts.checks,
             waits_for=parts.bus.waits_for,
         )
         requests = SendRequests(history=parts.history, now=utc_now)

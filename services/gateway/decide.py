@@ -23,15 +23,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.errors import RequestRefusedError, Why
+from shared.facts import flux as facts
 from shared.facts.fact import Fact
-from shared.facts.flux import (
-    FluxTransmitted,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import Flux, State, fold
 
 InDoubtPolicy = Literal["hold", "resend"]
@@ -47,6 +40,18 @@ OTHER_CHANNEL = (
     "ne part. L'envoi reprend de lui-même quand l'exploitant change ce choix (heliotrope collectivites channel)."
 )
 OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
+REASON_REQUIRED = (
+    "L'envoi est suspendu. {cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau l'envoi "
+    'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l\'historique du flux.'
+)
+TOO_EARLY = (
+    "Le flux est dans l'état « {state} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le faut, signé. "
+    "Attendez qu'il soit « À envoyer », puis recommencez."
+)
+NEVER = (
+    "Le flux est dans l'état « {state} » et ne sera plus envoyé. Corrigez-le dans le logiciel financier, puis "
+    "importez-le comme un nouveau flux."
+)
 TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
 
 _TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED})
@@ -83,14 +88,14 @@ class Plan:
     """What to record, and what to upload once it is recorded."""
 
     record: tuple[Fact, ...] = ()
-    upload: TransmissionAttempted | None = None
+    upload: facts.TransmissionAttempted | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How an upload of this process ended: the server has the whole file, or `refusal` says why it has not."""
 
-    attempt: TransmissionAttempted
+    attempt: facts.TransmissionAttempted
     refusal: str = ""
 
 
@@ -130,11 +135,11 @@ def plan(
         if evidence.size_on_server is None:
             return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
     number = flux.attempt.attempt + 1 if flux.attempt else 1
-    requested = (TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
     if chosen not in ("", channel):
         cause = OTHER_CHANNEL.format(chosen=chosen, ours=channel)
-        return Plan((*requested, TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
-    attempt = TransmissionAttempted(
+        return Plan((*requested, facts.TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
+    attempt = facts.TransmissionAttempted(
         attempt=number,
         channel=channel,
         remote_name=remote_name,
@@ -148,18 +153,18 @@ def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Ru
     flux = fold(past)
     attempt = outcome.attempt
     if not outcome.refusal:
-        if not flux.awaits(FluxTransmitted):
+        if not flux.awaits(facts.FluxTransmitted):
             return []
-        return [FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
+        return [facts.FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document)]
     if not is_due(flux) or not flux.is_in_flight or flux.attempt != attempt:
         return []  # settled meanwhile; or another process attempts it again, and its attempt is not ours to end
     refusals = _refusals(past) + 1
-    failed = TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
+    failed = facts.TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
     cause = f"Le serveur de la DGFiP a refusé le fichier, qu'il n'a donc pas reçu : {outcome.refusal}"
     if refusals >= rules.refusals_max:
-        return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
+        return [failed, facts.TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
     again = now + timedelta(seconds=rules.refused_retry_seconds * 2 ** (refusals - 1))
-    return [failed, TransmissionHeld(attempt=attempt.attempt, cause=f"{cause}.", until=again)]
+    return [failed, facts.TransmissionHeld(attempt=attempt.attempt, cause=f"{cause}.", until=again)]
 
 
 def is_hold_over(flux: Flux, *, now: datetime, rules: Rules) -> bool:
@@ -178,7 +183,7 @@ def on_channel(flux: Flux, *, channel: str, chosen: str) -> list[Fact]:
     """Return the facts that end the hold of a flux whose collectivité chose another channel, once ours will do."""
     if not waits_for_channel(flux) or chosen not in ("", channel):
         return []
-    return [TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
+    return [facts.TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
 
 
 def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> list[Fact]:
@@ -186,12 +191,12 @@ def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> 
     if not is_hold_over(flux, now=now, rules=rules):
         return []
     if not flux.is_in_flight:
-        return [TransmissionReleased(reason=TRY_AGAIN)]
+        return [facts.TransmissionReleased(reason=TRY_AGAIN)]
     if flux.attempt is not None and evidence.size_on_server == flux.attempt.document.size:
         return [_found(flux.attempt)]
     if evidence.has_unread_replies:
         return []
-    return [TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
+    return [facts.TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
 
 
 def request(flux: Flux, reason: str) -> list[Fact]:
@@ -201,62 +206,38 @@ def request(flux: Flux, reason: str) -> list[Fact]:
         RequestRefusedError: too early, or never; or a suspended sending needs a reason.
     """
     if flux.state is State.READY and flux.document is not None:
-        return [TransmissionRequested(document=flux.document)]
+        return [facts.TransmissionRequested(document=flux.document)]
     if flux.held is not None:
         if len(reason) < REASON_CHARACTERS_MIN:
-            raise _reason_required(flux.held)
-        return [TransmissionReleased(reason=reason)]
+            detail = REASON_REQUIRED.format(cause=flux.held.cause)
+            raise RequestRefusedError(Why.UNUSABLE, "reason-required", "Motif nécessaire", detail)
+        return [facts.TransmissionReleased(reason=reason)]
     if flux.state is State.SENDING or flux.state in _SENT:
         return []
-    raise _too_early(flux) if flux.state in _TOO_EARLY else _never(flux)
+    is_early = flux.state in _TOO_EARLY
+    slug, title = ("too-early", "Envoi pas encore possible") if is_early else ("not-sendable", "Envoi impossible")
+    detail = (TOO_EARLY if is_early else NEVER).format(state=flux.on_screen)
+    raise RequestRefusedError(Why.AS_THINGS_STAND, slug, title, detail)
 
 
-def _found(attempt: TransmissionAttempted) -> FluxTransmitted:
-    return FluxTransmitted(remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server")
+def _found(attempt: facts.TransmissionAttempted) -> facts.FluxTransmitted:
+    return facts.FluxTransmitted(
+        remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server"
+    )
 
 
-def _in_doubt(attempt: TransmissionAttempted, *, now: datetime, rules: Rules) -> TransmissionHeld:
+def _in_doubt(attempt: facts.TransmissionAttempted, *, now: datetime, rules: Rules) -> facts.TransmissionHeld:
     """Hold an attempt of which nobody knows the end; only where silence is proof does the hold end by itself."""
     until = now + timedelta(seconds=rules.in_doubt_seconds) if rules.in_doubt_policy == "resend" else None
-    return TransmissionHeld(attempt=attempt.attempt, cause=IN_DOUBT, until=until)
+    return facts.TransmissionHeld(attempt=attempt.attempt, cause=IN_DOUBT, until=until)
 
 
 def _refusals(past: Sequence[Fact]) -> int:
     """Count the refusals since a person last had to decide."""
     count = 0
     for fact in past:
-        if isinstance(fact, TransmissionFailed):
+        if isinstance(fact, facts.TransmissionFailed):
             count += 1
-        elif isinstance(fact, TransmissionHeld) and fact.until is None:
+        elif isinstance(fact, facts.TransmissionHeld) and fact.until is None:
             count = 0
     return count
-
-
-def _reason_required(held: TransmissionHeld) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.UNUSABLE,
-        "reason-required",
-        "Motif nécessaire",
-        f"L'envoi est suspendu. {held.cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau "
-        'l\'envoi en donnant votre motif : {"reason": "…"}. Il sera conservé dans l\'historique du flux.',
-    )
-
-
-def _too_early(flux: Flux) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.AS_THINGS_STAND,
-        "too-early",
-        "Envoi pas encore possible",
-        f"Le flux est dans l'état « {flux.on_screen} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le "
-        "faut, signé. Attendez qu'il soit « À envoyer », puis recommencez.",
-    )
-
-
-def _never(flux: Flux) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.AS_THINGS_STAND,
-        "not-sendable",
-        "Envoi impossible",
-        f"Le flux est dans l'état « {flux.on_screen} » et ne sera plus envoyé. Corrigez-le dans le logiciel "
-        "financier, puis importez-le comme un nouveau flux.",
-    )

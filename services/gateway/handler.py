@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
@@ -36,59 +36,47 @@ ACTOR = "gateway"
 REVIEWED_AT_ONCE_MAX = 200
 
 
+@dataclass(kw_only=True)
 class Sender:
-    """Sends flux."""
+    """Sends flux through `channel`; `p_dest` and `p_appli` route the files there; see `_size_at_rest` for growth."""
 
-    def __init__(
-        self,
-        *,
-        history: History,
-        documents: Documents,
-        channel: Channel,
-        choices: Choices,
-        now: Callable[[], datetime],
-        rules: Rules,
-        p_dest: str,
-        p_appli: str,
-        growth_seconds_max: float,
-    ) -> None:
-        """Send through `channel`; `p_dest` and `p_appli` route the files there; see `_size_at_rest` for growth."""
-        self._history = history
-        self._documents = documents
-        self._channel = channel
-        self._choices = choices
-        self._now = now
-        self._rules = rules
-        self._p_dest = p_dest
-        self._p_appli = p_appli
-        self._growth_seconds_max = growth_seconds_max
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        # What this process knows and could not record, the journal being away: better than any evidence.
-        self._outcomes: dict[UUID, Outcome] = {}
-        self._not_begun: dict[UUID, UUID] = {}  # the event of the attempt of which no byte has left
-        self._next_review = 0
+    history: History
+    documents: Documents
+    channel: Channel
+    choices: Choices
+    now: Callable[[], datetime]
+    rules: Rules
+    p_dest: str
+    p_appli: str
+    growth_seconds_max: float
+    _locks: WeakValueDictionary[UUID, asyncio.Lock] = field(default_factory=WeakValueDictionary, init=False)
+    # What this process knows and could not record, the journal being away: better than any evidence.
+    _outcomes: dict[UUID, Outcome] = field(default_factory=dict, init=False)
+    # The event of the attempt of which no byte has left.
+    _not_begun: dict[UUID, UUID] = field(default_factory=dict, init=False)
+    _next_review: int = field(default=0, init=False)
 
     async def on_ready(self, event: Event, _: Fact) -> None:
         """Send a flux if it is due: validated without need of a signature, signed, asked for, or released."""
         async with self._alone(event.flux_id):
             if event.flux_id in self._outcomes:
                 await self._conclude(event.flux_id)
-            past = await self._history.load(event.flux_id)
+            past = await self.history.load(event.flux_id)
             flux = _fold(past)
             if not decide.is_due(flux):
                 self._not_begun.pop(event.flux_id, None)
                 return
-            await self._channel.open()  # while the server is away, nothing is recorded
+            await self.channel.open()  # while the server is away, nothing is recorded
             plan = decide.plan(
                 flux,
                 await self._evidence(past, flux),
-                channel=self._channel.name,
+                channel=self.channel.name,
                 remote_name=await self._name(flux),
-                now=self._now(),
-                rules=self._rules,
-                chosen=await self._choices.channel_of(event.collectivite),
+                now=self.now(),
+                rules=self.rules,
+                chosen=await self.choices.channel_of(event.collectivite),
             )
-            events = _following(past, plan.record, self._now())
+            events = _following(past, plan.record, self.now())
             if plan.upload is not None:
                 self._not_begun[event.flux_id] = events[-1].event_id
             await self._append(events, past)
@@ -106,7 +94,7 @@ class Sender:
 
     async def review_holds_once(self) -> None:
         """Look once at the suspended flux, so many at most: the others have their turn next time."""
-        held = await self._history.whose_last_fact_is(kind_of(TransmissionHeld))
+        held = await self.history.whose_last_fact_is(kind_of(TransmissionHeld))
         metrics.HELD.set(len(held))
         start = self._next_review if self._next_review < len(held) else 0
         self._next_review = start + REVIEWED_AT_ONCE_MAX
@@ -115,28 +103,28 @@ class Sender:
                 await self._review(flux_id)
 
     async def _review(self, flux_id: UUID) -> None:
-        read = read_flux(await self._history.recorded(flux_id))
+        read = read_flux(await self.history.recorded(flux_id))
         if read.set_aside is not None:
             logger.warning("gateway.set_aside", extra={"set_aside_flux_id": str(flux_id)})
             return
         past, flux = read.past, read.flux
         if decide.waits_for_channel(flux):
-            chosen = await self._choices.channel_of(past[-1].collectivite)
-            await self._settle(past, decide.on_channel(flux, channel=self._channel.name, chosen=chosen))
+            chosen = await self.choices.channel_of(past[-1].collectivite)
+            await self._settle(past, decide.on_channel(flux, channel=self.channel.name, chosen=chosen))
             return
-        if not decide.is_hold_over(flux, now=self._now(), rules=self._rules):
+        if not decide.is_hold_over(flux, now=self.now(), rules=self.rules):
             return
         evidence = Evidence()
         if flux.is_in_flight:
-            await self._channel.open()
+            await self.channel.open()
             evidence = await self._evidence(past, flux)
-            evidence = replace(evidence, has_unread_replies=await self._channel.has_unread_replies())
-        await self._settle(past, decide.end_hold(flux, evidence, now=self._now(), rules=self._rules))
+            evidence = replace(evidence, has_unread_replies=await self.channel.has_unread_replies())
+        await self._settle(past, decide.end_hold(flux, evidence, now=self.now(), rules=self.rules))
 
     async def _settle(self, past: Sequence[Event], facts: Sequence[Fact]) -> None:
         """Record what ends a hold, unless it has just been ended otherwise."""
         try:
-            await self._append(_following(past, facts, self._now()), past)
+            await self._append(_following(past, facts, self.now()), past)
         except VersionConflictError:
             logger.info("gateway.hold_settled_elsewhere")  # a reply came, or a person decided: as good
 
@@ -158,11 +146,11 @@ class Sender:
         Raises:
             UnavailableError: it grows; look again later.
         """
-        size = await self._channel.size_of(attempt.remote_name)
+        size = await self.channel.size_of(attempt.remote_name)
         if size is None or size == attempt.document.size:
             return size
-        await asyncio.sleep(self._growth_seconds_max)
-        if await self._channel.size_of(attempt.remote_name) != size:
+        await asyncio.sleep(self.growth_seconds_max)
+        if await self.channel.size_of(attempt.remote_name) != size:
             raise UnavailableError("sftp", "the file is being written by another process")
         return size
 
@@ -170,18 +158,18 @@ class Sender:
         if flux.document is None or flux.header is None:
             raise RuntimeError("a flux that is due has a document and a header")
         sha1 = await self._fingerprint(flux.document.sha256)
-        return remote_name(flux.header, sha1, p_dest=self._p_dest, p_appli=self._p_appli)
+        return remote_name(flux.header, sha1, p_dest=self.p_dest, p_appli=self.p_appli)
 
     async def _fingerprint(self, sha256: str) -> str:
         """Return the SHA-1 that DGFiP wants in the name; a corrupt document is found here, before it leaves."""
         digest = hashlib.sha1(usedforsecurity=False)
-        async for chunk in self._documents.stream(sha256):
+        async for chunk in self.documents.stream(sha256):
             digest.update(chunk)
         return digest.hexdigest()
 
     async def _upload(self, flux_id: UUID, attempt: TransmissionAttempted) -> None:
         try:
-            await self._channel.put(attempt.remote_name, self._leaving(flux_id, attempt.document.sha256))
+            await self.channel.put(attempt.remote_name, self._leaving(flux_id, attempt.document.sha256))
         except UploadRefusedError as error:
             logger.warning("gateway.refused", extra={"reason": str(error), "attempt": attempt.attempt})
             self._outcomes[flux_id] = Outcome(attempt, refusal=str(error))
@@ -191,22 +179,22 @@ class Sender:
 
     async def _leaving(self, flux_id: UUID, sha256: str) -> AsyncIterator[bytes]:
         self._not_begun.pop(flux_id, None)
-        async for chunk in self._documents.stream(sha256):
+        async for chunk in self.documents.stream(sha256):
             yield chunk
             metrics.TRANSMITTED_BYTES.inc(len(chunk))
 
     async def _conclude(self, flux_id: UUID) -> None:
         """Record how an upload ended; if that fails, the message comes again and begins here."""
-        past = await self._history.load(flux_id)
+        past = await self.history.load(flux_id)
         facts = decide.conclude(
-            [event.data for event in past], self._outcomes[flux_id], now=self._now(), rules=self._rules
+            [event.data for event in past], self._outcomes[flux_id], now=self.now(), rules=self.rules
         )
-        await self._append(_following(past, facts, self._now()), past)
+        await self._append(_following(past, facts, self.now()), past)
         del self._outcomes[flux_id]
 
     async def _append(self, events: Sequence[Event], past: Sequence[Event]) -> None:
         if events:
-            await self._history.append(events, expected_version=past[-1].version)
+            await self.history.append(events, expected_version=past[-1].version)
 
     def _alone(self, flux_id: UUID) -> asyncio.Lock:
         lock = self._locks.get(flux_id)

@@ -11,22 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from pes.text import printable
 from pes.vocabulary import Finding
 from shared.errors import RequestRefusedError, Why
+from shared.facts import flux as of_flux
 from shared.facts.envelope import format_time
-from shared.facts.flux import (
-    FluxCancelled,
-    FluxImported,
-    FluxInvalidated,
-    FluxPartiallyRejected,
-    FluxRejected,
-    FluxSigned,
-    FluxTransmitted,
-    FluxValidated,
-    SignatureRefused,
-    SignatureRestarted,
-    SignaturesRejected,
-    TransmissionAttempted,
-)
-from shared.facts.lifecycles.flux import HELD_ON_SCREEN, ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
+from shared.facts.lifecycles.flux import HELD_ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
 from shared.journal.reading import FluxRead
 from shared.web.problems import problem_members
 
@@ -53,7 +40,7 @@ class Row(BaseModel):
 
     def shown(self) -> dict[str, object]:
         """Return the line as the API answers it."""
-        held = HELD_ON_SCREEN if self.is_held else ON_SCREEN[self.state]
+        held = HELD_ON_SCREEN if self.is_held else self.state.on_screen
         members = self.model_dump(mode="json")
         return members | {
             "on_screen": SET_ASIDE_ON_SCREEN if self.is_set_aside else held,
@@ -120,29 +107,29 @@ def _details(facts: Iterable[object]) -> dict[str, object]:
     details: dict[str, object] = {}
     for fact in facts:
         match fact:
-            case FluxImported():
+            case of_flux.FluxImported():
                 details |= {"send": fact.send}
-            case FluxValidated():
+            case of_flux.FluxValidated():
                 shown = fact.model_dump(mode="json", include={"header", "bordereaux", "attachments"})
                 details |= shown | {
                     "findings": _findings(fact.warnings),
                     "pack": fact.pack and fact.pack.model_dump(),
                 }
-            case FluxInvalidated():
+            case of_flux.FluxInvalidated():
                 details |= {"findings": _findings(fact.findings), "pack": fact.pack and fact.pack.model_dump()}
-            case SignaturesRejected():
+            case of_flux.SignaturesRejected():
                 details |= {"findings": _findings(fact.findings)}
-            case FluxSigned():
+            case of_flux.FluxSigned():
                 warnings = _findings(fact.warnings)
                 findings = [one for one in _listed(details.get("findings")) if one not in warnings]
                 details |= {"signatures": fact.model_dump(mode="json")["signatures"], "findings": findings + warnings}
-            case SignatureRestarted():
+            case of_flux.SignatureRestarted():
                 details.pop("reason", None)
-            case TransmissionAttempted() | FluxTransmitted():
+            case of_flux.TransmissionAttempted() | of_flux.FluxTransmitted():
                 details |= {"remote_name": fact.remote_name}
-            case FluxRejected() | FluxPartiallyRejected():
+            case of_flux.FluxRejected() | of_flux.FluxPartiallyRejected():
                 details |= {"errors": fact.model_dump(mode="json")["errors"]}
-            case FluxCancelled() | SignatureRefused():
+            case of_flux.FluxCancelled() | of_flux.SignatureRefused():
                 details |= {"reason": fact.reason}
             case _:
                 pass

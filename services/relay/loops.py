@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from services.relay.ports import Cursor, Order, Publisher
@@ -19,25 +20,16 @@ BLOCKED_POLL_SECONDS = 0.005  # most transactions end within that
 BLOCKED_SECONDS = 5.0  # a fact that waits longer than this is worth a warning: a transaction was left open
 
 
+@dataclass
 class Ordering:
-    """Gives facts their index, as the only relay that does."""
+    """Gives facts their index, at most `limit` at a time, as the only relay to: `sole_order` waits for that."""
 
-    def __init__(
-        self,
-        sole_order: Callable[[], AbstractAsyncContextManager[Order]],
-        database: Database,
-        listener: Listener,
-        *,
-        limit: int,
-        poll_seconds: float,
-    ) -> None:
-        """Order at most `limit` facts at a time; `sole_order` waits until no other relay orders."""
-        self._sole_order = sole_order
-        self._database = database
-        self._listener = listener
-        self._limit = limit
-        self._poll_seconds = poll_seconds
-        self.has_grown = asyncio.Event()
+    sole_order: Callable[[], AbstractAsyncContextManager[Order]]
+    database: Database
+    listener: Listener
+    limit: int
+    poll_seconds: float
+    has_grown: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> NoReturn:
         """Order for ever."""
@@ -45,17 +37,17 @@ class Ordering:
 
     async def _order_on(self) -> None:
         """Order for as long as this relay is the only one to."""
-        async with self._sole_order() as order:
+        async with self.sole_order() as order:
             logger.info("relay.orders")
-            metrics.ORDER_INDEX.set(await end_of_order(self._database))
+            metrics.ORDER_INDEX.set(await end_of_order(self.database))
             while True:
-                given = await order.extend(self._limit)
+                given = await order.extend(self.limit)
                 if given:
                     metrics.ORDER_INDEX.inc(given)
                     self.has_grown.set()
-                if given < self._limit:
+                if given < self.limit:
                     is_blocked = await self._watch(order)
-                    await self._listener.wait(BLOCKED_POLL_SECONDS if is_blocked else self._poll_seconds)
+                    await self.listener.wait(BLOCKED_POLL_SECONDS if is_blocked else self.poll_seconds)
 
     async def _watch(self, order: Order) -> bool:
         """Tell whether an open transaction keeps facts from being ordered; nothing is notified when it ends."""
@@ -66,19 +58,16 @@ class Ordering:
         return waiting > 0
 
 
+@dataclass
 class Publishing:
-    """Publishes ordered facts to Kafka, from a durable cursor: at least once, in order."""
+    """Publishes ordered facts to Kafka, from a durable cursor: at least once, in order, whenever `grown` is set."""
 
-    def __init__(
-        self, cursor: Cursor, publisher: Publisher, grown: asyncio.Event, *, limit: int, poll_seconds: float
-    ) -> None:
-        """Publish at most `limit` facts at a time, whenever `grown` is set."""
-        self._cursor = cursor
-        self._publisher = publisher
-        self._grown = grown
-        self._limit = limit
-        self._poll_seconds = poll_seconds
-        self._is_away = False
+    cursor: Cursor
+    publisher: Publisher
+    grown: asyncio.Event
+    limit: int
+    poll_seconds: float
+    _is_away: bool = field(default=False, init=False)
 
     def waits_for(self) -> list[str]:
         """Return the outside parties that facts wait for."""
@@ -90,23 +79,23 @@ class Publishing:
 
     async def _publish(self) -> None:
         """Publish the next facts; when they were the last ones, wait for more."""
-        self._grown.clear()
+        self.grown.clear()
         try:
-            facts = await self._cursor.next(self._limit)
+            facts = await self.cursor.next(self.limit)
             if facts:
-                await self._publisher.publish(facts)
+                await self.publisher.publish(facts)
                 self._is_away = False
-                await self._cursor.advance(facts[-1].index)
+                await self.cursor.advance(facts[-1].index)
                 metrics.PUBLISHED_INDEX.set(facts[-1].index)
         except UnavailableError as error:
             self._is_away = error.party == "kafka"
             raise
-        if len(facts) < self._limit:
+        if len(facts) < self.limit:
             await self._wait()
 
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(self._poll_seconds):
-                await self._grown.wait()
+            async with asyncio.timeout(self.poll_seconds):
+                await self.grown.wait()
         except TimeoutError:
             return

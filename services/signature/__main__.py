@@ -39,12 +39,7 @@ async def serve(settings: Settings, seal: KeySeal | None) -> None:
         app = service_app(
             "signature",
             "Fait signer les flux et vérifie leurs signatures.",
-            checks={
-                "postgresql": parts.database.check,
-                "bus": parts.bus.check,
-                "documents": parts.documents.check,
-                "trust list": trust.check,
-            },
+            checks={**parts.checks, "trust list": trust.check},
             waits_for=parts.bus.waits_for,
         )
         caller = caller_dependency(parts.tokens)

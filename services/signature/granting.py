@@ -10,24 +10,23 @@ from typing import Final
 
 from pes.text import in_paris
 from shared.errors import RequestRefusedError, Why
-from shared.facts.collectivite import (
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    MandateEnded,
-    MandateGranted,
-    SealChosen,
-    SealLeft,
-)
+from shared.facts import collectivite as of_collectivite
 from shared.facts.fact import Fact
 from shared.facts.lifecycles import collectivite as collectivites
 from shared.facts.lifecycles import platform
 from shared.facts.lifecycles.collectivite import Collectivite
 from shared.facts.streams import EVERY_COLLECTIVITE
 
-Asked = MandateGranted | MandateEnded | CircuitSet | DelegationGiven | DelegationEnded | SealChosen | SealLeft
-End = MandateEnded | DelegationEnded
+Asked = (
+    of_collectivite.MandateGranted
+    | of_collectivite.MandateEnded
+    | of_collectivite.CircuitSet
+    | of_collectivite.DelegationGiven
+    | of_collectivite.DelegationEnded
+    | of_collectivite.SealChosen
+    | of_collectivite.SealLeft
+)
+End = of_collectivite.MandateEnded | of_collectivite.DelegationEnded
 
 _FIRST: Final = "Première décision enregistrée pour cette collectivité"
 
@@ -43,28 +42,28 @@ def decide(past: Sequence[Fact], collectivite: str, asked: Asked) -> list[Fact]:
     known = collectivites.fold(past)
     facts = _of_one(known, asked)
     if facts and known.state is None:
-        return [CollectiviteOpened(siren=collectivite, reason=asked.reason or _FIRST), *facts]
+        return [of_collectivite.CollectiviteOpened(siren=collectivite, reason=asked.reason or _FIRST), *facts]
     return facts
 
 
 def adopt(past: Sequence[Fact], collectivite: str, asked: Asked) -> list[Fact]:
     """As `decide`, unless the collectivité (`*`: the platform) has ever said anything of the seal."""
-    if any(isinstance(fact, SealChosen | SealLeft) for fact in past):
+    if any(isinstance(fact, of_collectivite.SealChosen | of_collectivite.SealLeft) for fact in past):
         return []
     return decide(past, collectivite, asked)
 
 
 def _of_one(known: Collectivite, asked: Asked) -> list[Fact]:
     match asked:
-        case MandateGranted(mandate_id=mandate_id):
+        case of_collectivite.MandateGranted(mandate_id=mandate_id):
             same = known.mandates.get(mandate_id)
             # Why an operator recorded it is no part of what it says.
             return _once(same and same.model_copy(update={"reason": asked.reason}), asked)
-        case DelegationGiven(delegation_id=delegation_id):
+        case of_collectivite.DelegationGiven(delegation_id=delegation_id):
             return _once(known.delegations.get(delegation_id), asked)
-        case MandateEnded(mandate_id=mandate_id):
+        case of_collectivite.MandateEnded(mandate_id=mandate_id):
             return _sooner(known.mandates[mandate_id].valid_until, known.mandate_ends.get(mandate_id), asked)
-        case DelegationEnded(delegation_id=delegation_id):
+        case of_collectivite.DelegationEnded(delegation_id=delegation_id):
             foreseen = known.delegations[delegation_id].valid_until
             return _sooner(foreseen, known.delegation_ends.get(delegation_id), asked)
         case _:
@@ -72,7 +71,9 @@ def _of_one(known: Collectivite, asked: Asked) -> list[Fact]:
 
 
 def _unless_said(asked: Asked, *, has_seal: bool | None) -> list[Fact]:
-    is_said = isinstance(asked, SealChosen | SealLeft) and has_seal is isinstance(asked, SealChosen)
+    is_said = isinstance(asked, of_collectivite.SealChosen | of_collectivite.SealLeft) and has_seal is isinstance(
+        asked, of_collectivite.SealChosen
+    )
     return [] if is_said else [asked]
 
 

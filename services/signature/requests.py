@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pes.text import in_paris
 from services.signature.circuits import Domain, Step, StepKind
 from shared.errors import RequestRefusedError, Why
-from shared.facts.collectivite import DelegationGiven, FluxKind, MandateGranted, SealChosen, SealLeft, Siren
+from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
 from shared.web.texts import Comment, Name, Person, Reason
 from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
@@ -30,7 +30,7 @@ class NewMandate(BaseModel):
     """A mandate to record; the same `mandate_id` again, with the same content, records nothing more."""
 
     mandate_id: UUID | None = None
-    collectivite: Siren
+    collectivite: facts.Siren
     person: Person
     name: Name
     act: Reason
@@ -39,7 +39,7 @@ class NewMandate(BaseModel):
     certificate: str = Field(default="", max_length=CERTIFICATE_CHARACTERS_MAX)
     reason: Reason | None = None
 
-    def granted(self) -> MandateGranted:
+    def granted(self) -> facts.MandateGranted:
         """Return the fact that it asks for.
 
         Raises:
@@ -53,7 +53,7 @@ class NewMandate(BaseModel):
                 f"Ce certificat expire le {in_paris(named.until)}, avant le début du mandat : il ne "
                 "servirait jamais. Donnez celui qui le remplace."
             )
-        return MandateGranted(
+        return facts.MandateGranted(
             mandate_id=self.mandate_id or new_id(),
             person=self.person,
             name=self.name,
@@ -70,21 +70,21 @@ class NewDelegation(BaseModel):
     """A delegation to record; the same `delegation_id` again, with the same content, records nothing more."""
 
     delegation_id: UUID | None = None
-    collectivite: Siren
+    collectivite: facts.Siren
     absent: Person
     substitute: Person
     valid_from: datetime
     valid_until: datetime
     reason: Reason
 
-    def given(self) -> DelegationGiven:
+    def given(self) -> facts.DelegationGiven:
         """Return the fact that it asks for.
 
         Raises:
             RequestRefusedError: it would never hold.
         """
         valid_from = in_utc("valid_from", self.valid_from)
-        return DelegationGiven(
+        return facts.DelegationGiven(
             delegation_id=self.delegation_id or new_id(),
             absent=self.absent,
             substitute=self.substitute,
@@ -121,7 +121,7 @@ class WantedStep(BaseModel):
 class CircuitChange(BaseModel):
     """The steps for a kind of flux from now on; none takes back what was set before."""
 
-    flux_kind: FluxKind = "*"
+    flux_kind: facts.FluxKind = "*"
     steps: list[WantedStep] = Field(max_length=STEPS_MAX)
     reason: Reason
 
@@ -132,9 +132,9 @@ class SealChange(BaseModel):
     has_seal: bool
     reason: Reason
 
-    def said(self) -> SealChosen | SealLeft:
+    def said(self) -> facts.SealChosen | facts.SealLeft:
         """Return the fact that it asks for."""
-        return SealChosen(reason=self.reason) if self.has_seal else SealLeft(reason=self.reason)
+        return facts.SealChosen(reason=self.reason) if self.has_seal else facts.SealLeft(reason=self.reason)
 
 
 @dataclass(frozen=True)

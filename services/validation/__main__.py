@@ -28,11 +28,8 @@ LISTENS_TO = (FluxImported, DuplicateAccepted, IdentifiersCompleted)
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
     antivirus = Clamd(settings.clamd, seconds_max=settings.clamd_seconds_max) if settings.clamd else None
-    pool = Pool(
-        settings.workers_wanted,
-        seconds_max=settings.worker_seconds_max,
-        memory_bytes_max=settings.worker_memory_bytes_max,
-    )
+    seconds, memory = settings.worker_seconds_max, settings.worker_memory_bytes_max
+    pool = Pool(settings.workers_wanted, seconds_max=seconds, memory_bytes_max=memory)
     scratch = ScratchFolder(settings.scratch_folder)
     async with aclosing(pool), aclosing(scratch), open_parts(settings) as parts:
         judges = Judges(
@@ -54,9 +51,7 @@ async def serve(settings: Settings) -> None:
             now=utc_now,
             attachment_bytes_max=settings.attachment_bytes_max,
         )
-        checks = {"postgresql": parts.database.check, "bus": parts.bus.check, "documents": parts.documents.check}
-        if antivirus is not None:
-            checks["clamd"] = antivirus.check
+        checks = parts.checks | ({"clamd": antivirus.check} if antivirus else {})
         app = service_app("validation", "Juge les flux.", checks=checks, waits_for=parts.bus.waits_for)
         caller = caller_dependency(parts.tokens)
         bounds = Bounds(settings.file_bytes_max, settings.files_max)
@@ -69,8 +64,9 @@ async def serve(settings: Settings) -> None:
         handler = partial(
             on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history
         )
-        subscription = Subscription("validation", dict.fromkeys(LISTENS_TO, handler))
-        await run_service(app, settings, [parts.bus.run(subscription)])
+        await run_service(
+            app, settings, [parts.bus.run(Subscription("validation", dict.fromkeys(LISTENS_TO, handler)))]
+        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import Identifier, Siret
 from shared.facts.fact import Fact
 from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated
-from shared.facts.lifecycles.flux import ON_SCREEN, Flux, State
+from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
 from shared.facts.values import Document
 from shared.wording import identifier
@@ -164,7 +164,7 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         return []  # asked twice
     if flux.state is State.INVALID and codes and DUPLICATES.issuperset(codes):
         return [DuplicateAccepted(reason=reason)]
-    where = ON_SCREEN[flux.state] if flux.state else ""
+    where = flux.state.on_screen if flux.state else ""
     others = sorted(set(codes) - DUPLICATES)
     because = f" ; ses anomalies sont à corriger d'abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
@@ -242,7 +242,7 @@ def _told(holder: Holder, collectivite: str) -> str:
     """Say which flux holds a name, to those who may know."""
     if holder.collectivite != collectivite:
         return "c'est un flux d'une autre collectivité"
-    state = f", « {ON_SCREEN[holder.state]} »" if holder.state else ""
+    state = f", « {holder.state.on_screen} »" if holder.state else ""
     return f"c'est le flux {holder.flux_id}{state}"
 
 

@@ -87,22 +87,16 @@ class Judges:
             UnavailableError: the antivirus or the database does not answer. Try again.
             WorkerLostError: no worker survives this file.
         """
-        try:
-            found = await self._virus(path)
-        except TooCostlyError as error:
-            return self._too_costly(error)
-        if found is not None:
-            metrics.JUDGED.labels("infected").inc()
-            return Judged(infected(found))
         policy = await self.policies.of(collectivite)
-        task = await self._task(path, collectivite, policy, pack_id)
-        task = replace(task, with_synthese=with_synthese)
         try:
+            if (found := await self._virus(path)) is not None:
+                metrics.JUDGED.labels("infected").inc()
+                return Judged(infected(found))
+            task = replace(await self._task(path, collectivite, policy, pack_id), with_synthese=with_synthese)
             judged = await run_twice(self.workers, judge_file, task)
         except TooCostlyError as error:
             return self._too_costly(error)
-        known = await self.collectivites.identifiers(collectivite)
-        judgement = of_known_collectivite(judged.judgement, known, collectivite=collectivite, flux_id=flux_id)
+        judgement = await self._of_known(judged.judgement, collectivite, flux_id)
         taken = await self._holders(names_of(judgement, collectivite), flux_id)
         judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted)
         metrics.JUDGED.labels(judgement.verdict).inc()
@@ -128,19 +122,15 @@ class Judges:
         metrics.JUDGED.labels("unreadable").inc()
         return Judged(Judgement("unreadable", (too_costly(str(error)),)))
 
+    async def _of_known(self, judgement: Judgement, collectivite: str, flux_id: UUID | None) -> Judgement:
+        known = await self.collectivites.identifiers(collectivite)
+        return of_known_collectivite(judgement, known, collectivite=collectivite, flux_id=flux_id)
+
     async def _task(self, path: Path, collectivite: str, policy: Mapping[str, Severity], pack_id: str) -> JudgeTask:
         today = self.now().astimezone(PARIS).date()
         active, shadows, files = await self._packs(today, pack_id)
-        return JudgeTask(
-            path=path,
-            collectivite=collectivite,
-            today=today,
-            packs=active,
-            shadows=shadows,
-            known=files,
-            policy=policy,
-            attachment_bytes_max=self.attachment_bytes_max,
-        )
+        bytes_max = self.attachment_bytes_max
+        return JudgeTask(path, collectivite, today, active, shadows, files, policy, attachment_bytes_max=bytes_max)
 
     async def _packs(
         self, today: date, pack_id: str

@@ -10,15 +10,7 @@ from collections.abc import Collection, Sequence
 
 from pes.vocabulary import Header
 from shared.errors import RequestRefusedError, Why
-from shared.facts.collectivite import (
-    Budget,
-    ChannelChosen,
-    CollectiviteOpened,
-    Identifier,
-    IdentifierRegistered,
-    IdentifierWithdrawn,
-    Siret,
-)
+from shared.facts import collectivite as facts
 from shared.facts.fact import Fact
 from shared.facts.flux import IdentifiersCompleted
 from shared.facts.lifecycles.collectivite import Collectivite
@@ -27,44 +19,44 @@ from shared.facts.lifecycles.flux import Flux, State
 NOT_REGISTERED = "identifier.not-registered"
 
 
-def named_by(header: Header) -> tuple[Identifier, ...]:
+def named_by(header: Header) -> tuple[facts.Identifier, ...]:
     """Return what a flux names its collectivité by.
 
     Raises:
         ValueError: its header has not the form that the controls ask for.
     """
-    budget = Budget(id_post=header.id_post, cod_col=header.cod_col, cod_bud=header.cod_bud)
-    return Siret(siret=header.id_coll), budget
+    budget = facts.Budget(id_post=header.id_post, cod_col=header.cod_col, cod_bud=header.cod_bud)
+    return facts.Siret(siret=header.id_coll), budget
 
 
-def register(collectivite: Collectivite, siren: str, wanted: Sequence[Identifier], reason: str) -> list[Fact]:
+def register(collectivite: Collectivite, siren: str, wanted: Sequence[facts.Identifier], reason: str) -> list[Fact]:
     """Return the facts that register what is not registered yet; they open the collectivité if need be.
 
     Raises:
         RequestRefusedError: a SIRET is of another SIREN.
     """
     for one in wanted:
-        if isinstance(one, Siret) and not one.siret.startswith(siren):
+        if isinstance(one, facts.Siret) and not one.siret.startswith(siren):
             raise _of_another(one, siren)
     new = [one for one in dict.fromkeys(wanted) if one not in collectivite.identifiers]
     opening = _opening(collectivite, siren, reason) if new else []
-    return [*opening, *(IdentifierRegistered(identifier=one, reason=reason) for one in new)]
+    return [*opening, *(facts.IdentifierRegistered(identifier=one, reason=reason) for one in new)]
 
 
-def withdraw(collectivite: Collectivite, unwanted: Sequence[Identifier], reason: str) -> list[Fact]:
+def withdraw(collectivite: Collectivite, unwanted: Sequence[facts.Identifier], reason: str) -> list[Fact]:
     """Return the facts that withdraw what is registered."""
     known = [one for one in dict.fromkeys(unwanted) if one in collectivite.identifiers]
-    return [IdentifierWithdrawn(identifier=one, reason=reason) for one in known]
+    return [facts.IdentifierWithdrawn(identifier=one, reason=reason) for one in known]
 
 
 def choose_channel(collectivite: Collectivite, siren: str, channel: str, reason: str) -> list[Fact]:
     """Return the facts that have the flux of a collectivité leave by this channel."""
     if collectivite.channel == channel:
         return []
-    return [*_opening(collectivite, siren, reason), ChannelChosen(channel=channel, reason=reason)]
+    return [*_opening(collectivite, siren, reason), facts.ChannelChosen(channel=channel, reason=reason)]
 
 
-def complete(flux: Flux, codes: Collection[str], known: Collection[Identifier], reason: str) -> list[Fact]:
+def complete(flux: Flux, codes: Collection[str], known: Collection[facts.Identifier], reason: str) -> list[Fact]:
     """Return the facts that have a flux judged anew: all that it was refused for is registered now.
 
     Args:
@@ -80,10 +72,10 @@ def complete(flux: Flux, codes: Collection[str], known: Collection[Identifier], 
 
 
 def _opening(collectivite: Collectivite, siren: str, reason: str) -> list[Fact]:
-    return [] if collectivite.state else [CollectiviteOpened(siren=siren, reason=reason)]
+    return [] if collectivite.state else [facts.CollectiviteOpened(siren=siren, reason=reason)]
 
 
-def _of_another(siret: Siret, siren: str) -> RequestRefusedError:
+def _of_another(siret: facts.Siret, siren: str) -> RequestRefusedError:
     return RequestRefusedError(
         Why.UNUSABLE,
         "identifier-of-another",

@@ -60,15 +60,10 @@ def change(
     Raises:
         RequestRefusedError: there is no such pack, or the dates cannot be.
     """
-    there = known.packs.get(pack_id)
-    installs: list[Fact] = []
-    if there is None and pack_id == BUILT_IN:
-        there = PackInstalled(
-            pack=built_in, use="active", effective_from=BUILT_IN_FROM, reason="Pack livré avec la plateforme"
-        )
-        installs = [there]
-    if there is None:
+    is_installed = pack_id in known.packs
+    if not is_installed and pack_id != BUILT_IN:
         raise unknown_pack(pack_id)
+    there = known.packs[pack_id] if is_installed else _as_shipped(built_in)
     changed = PackChanged(
         pack_id=pack_id,
         use=use or there.use,
@@ -77,13 +72,18 @@ def change(
         reason=reason,
     )
     _check_period(changed.effective_from, changed.effective_until)
-    if (changed.use, changed.effective_from, changed.effective_until) == (
-        there.use,
-        there.effective_from,
-        there.effective_until,
-    ):
+    if _application(changed) == _application(there):
         return []
-    return [*installs, changed]
+    return [changed] if is_installed else [there, changed]
+
+
+def _as_shipped(built_in: Pack) -> PackInstalled:
+    reason = "Pack livré avec la plateforme"
+    return PackInstalled(pack=built_in, use="active", effective_from=BUILT_IN_FROM, reason=reason)
+
+
+def _application(fact: PackInstalled | PackChanged) -> tuple[PackUse, date, date | None]:
+    return fact.use, fact.effective_from, fact.effective_until
 
 
 def set_severity(

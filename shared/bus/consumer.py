@@ -18,6 +18,7 @@ This module is the only place where an error of `shared.errors` becomes what hap
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,7 +30,7 @@ from shared.errors import MalformedMessageError, UnavailableError, UnknownFactEr
 from shared.facts.envelope import Event, read_event
 from shared.facts.fact import Fact, kind_of
 from shared.logs import current_ids, ids_of
-from shared.retrying import TRIES_BEFORE_NEWS, delay_after, until_no_conflict
+from shared.retrying import PAUSE_SECONDS, TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -186,3 +187,29 @@ class Attempts:
         known = self.retrying.pop(key, None)
         if known is not None:
             metrics.RETRYING.labels(self.subscription.group, known[1]).dec()
+
+
+class Terms(ABC):
+    """How both buses run: in terms, each of which ends with an outage, and is followed by another."""
+
+    def __init__(self) -> None:
+        """Nothing is listened to yet."""
+        self._attempts: list[Attempts] = []
+
+    def waits_for(self) -> list[str]:
+        """Return the outside parties that messages wait for."""
+        return sorted({party for attempts in self._attempts for party in attempts.waits_for()})
+
+    async def run(self, subscription: Subscription) -> None:
+        """See `Bus.run`. What was in hand when a term ended is taken again in the next one."""
+
+        async def term() -> None:
+            attempts = Attempts(subscription)
+            self._attempts = [attempts]
+            await self._term(subscription, attempts)
+
+        await for_ever(term, outage="bus.term_ended", every_seconds=PAUSE_SECONDS)
+
+    @abstractmethod
+    async def _term(self, subscription: Subscription, attempts: Attempts) -> None:
+        """Deliver until a party is away."""

@@ -29,14 +29,13 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription
+from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription, Terms
 from shared.bus.topics import MESSAGE_BYTES_MAX, Topic, parked_topic_of, topic_of
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.facts.streams import BY_KIND
 from shared.journal.order import OrderedFact
-from shared.retrying import PAUSE_SECONDS, for_ever
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +149,13 @@ class KafkaPublisher:
         return self._producer
 
 
-class KafkaBus:
+class KafkaBus(Terms):
     """See the module; implements `shared.bus.consumer.Bus`."""
 
     def __init__(self, bootstrap: str) -> None:
         """Use this cluster: `host:port`, several separated by commas."""
+        super().__init__()
         self._bootstrap = bootstrap
-        self._attempts: list[Attempts] = []
 
     async def check(self) -> None:
         """See `Bus.check`."""
@@ -164,19 +163,8 @@ class KafkaBus:
             async with admin(self._bootstrap):
                 pass
 
-    def waits_for(self) -> list[str]:
-        """Return the outside parties that messages wait for."""
-        return sorted({party for attempts in self._attempts for party in attempts.waits_for()})
-
-    async def run(self, subscription: Subscription) -> None:
-        """See `Bus.run`. A lost cluster ends a term; the next one starts from the committed offsets."""
-
-        async def term() -> None:
-            attempts = Attempts(subscription)
-            self._attempts = [attempts]
-            await _Term(self._bootstrap, subscription, attempts).run()
-
-        await for_ever(term, outage="bus.term_ended", every_seconds=PAUSE_SECONDS)
+    async def _term(self, subscription: Subscription, attempts: Attempts) -> None:
+        await _Term(self._bootstrap, subscription, attempts).run()
 
 
 class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types

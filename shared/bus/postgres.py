@@ -14,13 +14,12 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription
+from shared.bus.consumer import Attempt, Attempts, Outcome, ParkedMessage, Subscription, Terms
 from shared.errors import UnavailableError
 from shared.facts.envelope import format_time, new_id
 from shared.facts.streams import BY_KIND
 from shared.journal.order import ORDER_CHANNEL, OrderedFact, read_order
 from shared.journal.postgres import Database, Listener, in_our_words
-from shared.retrying import PAUSE_SECONDS, for_ever
 
 SHARDS = 8
 MEMBERS = SHARDS  # the key of the lock that says that a process is there; shards are 0 to SHARDS - 1
@@ -106,32 +105,21 @@ class _Shard:
 _Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
-class PostgresBus:
+class PostgresBus(Terms):
     """See the module; implements `shared.bus.consumer.Bus`."""
 
     def __init__(self, database: Database, dsn: str) -> None:
         """Use this database for the facts, and connections of its own for locks and notifications."""
+        super().__init__()
         self._database = database
         self._dsn = dsn
-        self._attempts: list[Attempts] = []
 
     async def check(self) -> None:
         """See `Bus.check`."""
         await self._database.check()
 
-    def waits_for(self) -> list[str]:
-        """Return the outside parties that messages wait for."""
-        return sorted({party for attempts in self._attempts for party in attempts.waits_for()})
-
-    async def run(self, subscription: Subscription) -> None:
-        """See `Bus.run`. A lost connection ends a term; its shards are taken again in the next one."""
-
-        async def term() -> None:
-            attempts = Attempts(subscription)
-            self._attempts = [attempts]
-            await _Term(self._database, self._dsn, subscription, attempts).run()
-
-        await for_ever(term, outage="bus.term_ended", every_seconds=PAUSE_SECONDS)
+    async def _term(self, subscription: Subscription, attempts: Attempts) -> None:
+        await _Term(self._database, self._dsn, subscription, attempts).run()
 
 
 class _Term:

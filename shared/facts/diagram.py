@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pes.vocabulary import Header
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxValidated
-from shared.facts.lifecycles.flux import ON_SCREEN, TRANSITIONS, Flux, State
+from shared.facts.lifecycles.flux import TRANSITIONS, Flux, State
 
 START = "[*]"
 _UNSIGNED = FluxValidated(
@@ -64,7 +64,7 @@ def _table(edges: Edges) -> Iterator[str]:
     yield "|---|---|---|"
     for state in TRANSITIONS:
         steps = [f"{', '.join(facts)} → `{target}`" for (source, target), facts in edges.items() if source is state]
-        name, screen = (f"`{state}`", ON_SCREEN[state]) if state else ("(nothing)", "")
+        name, screen = (f"`{state}`", state.on_screen) if state else ("(nothing)", "")
         yield f"| {name} | {screen} | {'<br>'.join(steps) or 'nothing: the flux ends here'} |"
 
 

@@ -10,15 +10,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from shared.facts.collectivite import (
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    MandateEnded,
-    MandateGranted,
-    PolicySet,
-)
+from shared.facts import collectivite as facts
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.platform import PackInstalled
@@ -38,30 +30,30 @@ select '*' as collectivite, installed_by as actor, installed_at as at, installed
     to_jsonb(schema_pack) || jsonb_build_object('pack', to_jsonb(schema_pack)) as fact
 from schema_pack order by place, pack_id
 """,
-    PolicySet: """
+    facts.PolicySet: """
 select collectivite, changed_by as actor, changed_at as at, to_jsonb(control_policy) as fact,
     max(changed_at) over (partition by collectivite order by position) as place
 from control_policy order by position
 """,
-    CircuitSet: """
+    facts.CircuitSet: """
 select collectivite, changed_by as actor, changed_at as at, to_jsonb(circuit) as fact,
     max(changed_at) over (partition by collectivite order by position) as place
 from circuit order by position
 """,
-    MandateGranted: """
+    facts.MandateGranted: """
 select collectivite, recorded_by as actor, recorded_at as at, recorded_at as place, to_jsonb(mandate) as fact
 from mandate order by place, mandate_id
 """,
-    MandateEnded: """
+    facts.MandateEnded: """
 select collectivite, ended.recorded_by as actor, ended.recorded_at as at, to_jsonb(ended) as fact,
     greatest(ended.recorded_at, mandate.recorded_at) as place
 from mandate_end as ended join mandate using (mandate_id) order by ended.position
 """,
-    DelegationGiven: """
+    facts.DelegationGiven: """
 select collectivite, recorded_by as actor, recorded_at as at, recorded_at as place, to_jsonb(delegation) as fact
 from delegation order by place, delegation_id
 """,
-    DelegationEnded: """
+    facts.DelegationEnded: """
 select collectivite, ended.recorded_by as actor, ended.recorded_at as at, to_jsonb(ended) as fact,
     greatest(ended.recorded_at, delegation.recorded_at) as place
 from delegation_end as ended join delegation using (delegation_id) order by ended.position
@@ -134,6 +126,6 @@ def _numbered(events: Sequence[Event], versions: dict[UUID, int]) -> list[Event]
 
 def _opened(first: Event) -> Event:
     """Return the opening of a collectivité, when the first thing that is known of it was decided."""
-    opened = CollectiviteOpened(siren=first.collectivite, reason=REASON)
+    opened = facts.CollectiviteOpened(siren=first.collectivite, reason=REASON)
     event_id = uuid5(_NAMES, f"opened {first.collectivite}")
     return first.model_copy(update={"event_id": event_id, "actor": ACTOR, "data": opened})

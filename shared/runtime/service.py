@@ -28,6 +28,7 @@ from shared.journal.postgres import Database
 from shared.logs import set_up_logs
 from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.settings import HttpSettings, ServiceSettings
+from shared.web.app import Check
 from shared.web.auth import TokenChecker
 from shared.web.keys import token_checker
 
@@ -52,6 +53,11 @@ class Parts:
     documents: DocumentStore
     bus: PostgresBus | KafkaBus
     tokens: TokenChecker
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """What tells whether each of them answers, for `/readyz`."""
+        return {"postgresql": self.database.check, "bus": self.bus.check, "documents": self.documents.check}
 
 
 @asynccontextmanager

@@ -134,9 +134,5 @@ class _Reader:
 
 
 def _malformed(reason: str) -> RequestRefusedError:
-    return RequestRefusedError(
-        Why.BADLY_FORMED,
-        "multipart-malformed",
-        "Envoi mal formé",
-        f"L'envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l'envoi.",
-    )
+    detail = f"L'envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l'envoi."
+    return RequestRefusedError(Why.BADLY_FORMED, "multipart-malformed", "Envoi mal formé", detail)

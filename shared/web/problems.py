@@ -56,12 +56,8 @@ _OF_HTTP: Final = {
 
 def flux_not_found(flux_id: UUID) -> RequestRefusedError:
     """Return the refusal of a flux that does not exist, or that the caller may not see: nobody can tell which."""
-    return RequestRefusedError(
-        Why.NOT_FOUND,
-        "flux-not-found",
-        "Flux introuvable",
-        f"Aucun flux {flux_id} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité.",
-    )
+    detail = f"Aucun flux {flux_id} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
+    return RequestRefusedError(Why.NOT_FOUND, "flux-not-found", "Flux introuvable", detail)
 
 
 def flux_set_aside(flux_id: UUID, reason: str, kind: str) -> RequestRefusedError:
@@ -139,26 +135,16 @@ async def _unavailable(_: Request, error: UnavailableError) -> JSONResponse:
 
 async def _conflict(_: Request, error: PesError) -> JSONResponse:
     logger.info("request.conflict", extra={"reason": str(error)})
-    return problem(
-        RequestRefusedError(
-            Why.AS_THINGS_STAND,
-            "conflict",
-            "Le flux a changé d'état",
-            "Le flux n'est plus dans l'état où cette action est possible. Relisez-le, puis recommencez.",
-        )
-    )
+    detail = "Le flux n'est plus dans l'état où cette action est possible. Relisez-le, puis recommencez."
+    return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Le flux a changé d'état", detail))
 
 
 async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
     logger.warning("request.set_aside", extra={"reason": str(error)})
+    kind = error.kind[:100]
+    detail = f"{wording.set_aside(kind, is_known=False)} Recommencez une fois la mise à jour terminée."
     return problem(
-        RequestRefusedError(
-            Why.AS_THINGS_STAND,
-            "set-aside",
-            "Historique mis de côté",
-            f"{wording.set_aside(error.kind[:100], is_known=False)} Recommencez une fois la mise à jour terminée.",
-            extra={"kind": error.kind[:100]},
-        )
+        RequestRefusedError(Why.AS_THINGS_STAND, "set-aside", "Historique mis de côté", detail, extra={"kind": kind})
     )
 
 

@@ -17,7 +17,7 @@ from signing.keys import PemKey
 from signing.verification import verify
 from signing.xades import Stated, sign
 from tests.bench.figures import Figure
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.judging import judged
 from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample
 
@@ -106,15 +106,7 @@ async def _bare(folder: Path) -> float:
     pki = ensure_demo_pki(folder / "pki", datetime.now(UTC))
     async with (
         Helios(folder / "helios") as helios,
-        asyncssh.connect(
-            "127.0.0.1",
-            helios.port,
-            username=LOGIN,
-            password=PASSWORD,
-            known_hosts=str(helios.known_hosts),
-            config=None,
-        ) as connection,
-        connection.start_sftp_client() as sftp,
+        helios.client() as sftp,
     ):
         times = [await _bare_one(sftp, pki) for _ in range(WARM_UP + FLUX)][WARM_UP:]
     return statistics.median(times)

@@ -15,9 +15,7 @@ from services.relay.adapters.journal import PostgresCursor, sole_order
 from services.relay.loops import Ordering, Publishing
 from shared.bus.kafka import KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS, topic_of
-from shared.facts.envelope import Event, new_id
 from shared.facts.flux import FluxImported
-from shared.facts.streams import flux_stream
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
@@ -25,6 +23,7 @@ from shared.journal.postgres import Database, Listener
 from shared.journal.schema import migrate
 from tests.bench.figures import Figure
 from tests.real.kafka import KafkaCluster
+from tests.recording import begun
 
 FACTS = 12_000
 WRITERS = 16
@@ -103,12 +102,10 @@ async def _append(database: Database) -> None:
     async def write(number: int) -> None:
         for index in range(FACTS // WRITERS):
             document = Document(sha256=f"{number:032x}{index:032x}", size=1)
-            event = Event.first(
+            event = begun(
                 FluxImported(document=document, filename="flux.xml"),
-                stream=flux_stream(new_id()),
                 collectivite="213499908",
                 actor="bench",
-                correlation_id=new_id(),
                 at=datetime.now(UTC),
             )
             await history.append([event], expected_version=0)

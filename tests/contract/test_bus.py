@@ -8,16 +8,9 @@ import pytest
 
 from shared.bus.consumer import Subscription
 from shared.errors import UnavailableError
+from shared.facts import flux as facts
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import (
-    FluxCancelled,
-    FluxImported,
-    FluxSigned,
-    FluxValidated,
-    TransmissionAttempted,
-    TransmissionReleased,
-)
 from shared.facts.streams import BY_KIND
 from tests import examples as an
 from tests.stage import PATIENCE_SECONDS, Listener, Stage, document, running, until
@@ -39,12 +32,12 @@ async def test_every_fact_that_is_listened_to_is_heard_once_while_all_is_well(st
 async def test_facts_of_one_kind_and_one_flux_come_in_order(stage: Stage, group: str) -> None:
     heard: list[int] = []
 
-    async def on_attempted(event: Event, attempted: TransmissionAttempted) -> None:
+    async def on_attempted(event: Event, attempted: facts.TransmissionAttempted) -> None:
         if event.flux_id in stage.flux:
             heard.append(attempted.attempt)
 
     attempts = [an.attempted.model_copy(update={"attempt": number}) for number in range(1, BACKLOG)]
-    async with running(stage.bus(), Subscription(group, {TransmissionAttempted: on_attempted})):
+    async with running(stage.bus(), Subscription(group, {facts.TransmissionAttempted: on_attempted})):
         await stage.happen(an.imported, *attempts)
         await until(lambda: len(heard) >= BACKLOG - 1)
     assert heard == list(range(1, BACKLOG))
@@ -53,7 +46,7 @@ async def test_facts_of_one_kind_and_one_flux_come_in_order(stage: Stage, group:
 async def test_a_fact_larger_than_a_broker_takes_by_default_goes_through(stage: Stage, group: str) -> None:
     listener = Listener(stage)
     large = an.released.model_copy(update={"reason": "x" * 3_000_000})
-    async with running(stage.bus(), listener.subscription(group, TransmissionReleased)):
+    async with running(stage.bus(), listener.subscription(group, facts.TransmissionReleased)):
         flux_id = await stage.happen(an.imported, large)
         await until(lambda: bool(listener.heard))
     assert listener.heard == [(flux_id, "transmission.released.v1")]
@@ -70,8 +63,8 @@ async def test_a_fact_that_happened_while_nobody_listened_is_heard_later(stage: 
 async def test_two_groups_each_hear_everything(stage: Stage, group: str) -> None:
     one, other = Listener(stage), Listener(stage)
     async with (
-        running(stage.bus(), one.subscription(f"{group}-1", FluxImported, FluxValidated)),
-        running(stage.bus(), other.subscription(f"{group}-2", FluxSigned, FluxImported)),
+        running(stage.bus(), one.subscription(f"{group}-1", facts.FluxImported, facts.FluxValidated)),
+        running(stage.bus(), other.subscription(f"{group}-2", facts.FluxSigned, facts.FluxImported)),
     ):
         flux_id = await stage.happen(an.imported, an.validated, an.signature_requested, an.signed)
         await until(lambda: len(one.heard) >= 2 and len(other.heard) >= 2)
@@ -84,13 +77,13 @@ async def test_a_kind_that_only_a_newer_version_knows_and_listens_to_is_heard_by
 ) -> None:
     older, newer = Listener(stage), Listener(stage)
     with monkeypatch.context() as before:
-        before.delitem(BY_KIND, kind_of(FluxCancelled))
+        before.delitem(BY_KIND, kind_of(facts.FluxCancelled))
         async with running(stage.bus(), older.subscription(group)):
             flux_id = await stage.happen(document(1), an.cancelled)
             other = await stage.happen(document(2), behind=flux_id)
             await until(lambda: len(older.heard) >= 2)
     assert [heard for heard, _ in older.heard] == [flux_id, other]
-    async with running(stage.bus(), newer.subscription(group, FluxImported, FluxCancelled)):
+    async with running(stage.bus(), newer.subscription(group, facts.FluxImported, facts.FluxCancelled)):
         await until(lambda: (flux_id, "flux.cancelled.v1") in newer.heard)
     assert [one for one in newer.heard if one[1] == "flux.cancelled.v1"] == [(flux_id, "flux.cancelled.v1")]
 
@@ -116,7 +109,10 @@ async def test_what_was_not_settled_is_heard_again_after_a_crash(stage: Stage, g
             has_begun.set()
             await asyncio.sleep(3600)
 
-    async with running(stage.bus(), Subscription(group, {FluxImported: on_fact})), asyncio.timeout(PATIENCE_SECONDS):
+    async with (
+        running(stage.bus(), Subscription(group, {facts.FluxImported: on_fact})),
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         await has_begun.wait()
     listener = Listener(stage)
     async with running(stage.bus(), listener.subscription(group)):
@@ -176,7 +172,9 @@ async def test_one_flux_is_never_handled_by_two_processes_at_once(stage: Stage, 
             at_work.discard(event.flux_id)
             heard_by[process].add((event.flux_id, event.kind))
 
-        return Subscription(group, dict.fromkeys((FluxImported, FluxValidated, FluxSigned), on_fact))
+        return Subscription(
+            group, dict.fromkeys((facts.FluxImported, facts.FluxValidated, facts.FluxSigned), on_fact)
+        )
 
     async with AsyncExitStack() as processes, asyncio.timeout(2 * PATIENCE_SECONDS):
         tasks = [
@@ -215,7 +213,7 @@ async def test_what_a_process_is_busy_with_is_not_handed_to_those_that_join(stag
 
     flux: list[UUID] = []
     async with AsyncExitStack() as processes:
-        await processes.enter_async_context(running(stage.bus(), Subscription(group, {FluxImported: on_fact})))
+        await processes.enter_async_context(running(stage.bus(), Subscription(group, {facts.FluxImported: on_fact})))
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not are_enough.is_set():
                 flux.append(await stage.happen(document(len(flux))))
@@ -253,7 +251,7 @@ async def test_what_comes_behind_a_message_that_waits_is_heard_after_it_and_in_o
     is_away = True
     heard: list[int] = []
 
-    async def on_attempted(event: Event, attempted: TransmissionAttempted) -> None:
+    async def on_attempted(event: Event, attempted: facts.TransmissionAttempted) -> None:
         if event.flux_id not in stage.flux:
             return
         if is_away and attempted.attempt == 3:
@@ -262,7 +260,7 @@ async def test_what_comes_behind_a_message_that_waits_is_heard_after_it_and_in_o
 
     attempts = [an.attempted.model_copy(update={"attempt": number}) for number in range(1, 9)]
     bus = stage.bus()
-    async with running(bus, Subscription(group, {TransmissionAttempted: on_attempted})):
+    async with running(bus, Subscription(group, {facts.TransmissionAttempted: on_attempted})):
         await stage.happen(an.imported, *attempts)
         await until(lambda: bus.waits_for() == ["sftp"])
         assert heard == [1, 2]

@@ -6,13 +6,13 @@ import pytest
 
 from services.gateway.adapters.choices import PostgresChoices
 from services.gateway.ports import Choices
-from shared.facts.envelope import Event, new_id
 from shared.facts.streams import collectivite_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.callers import OTHER_COMMUNE
 from tests.fakes.chosen_channels import ChosenChannels
+from tests.recording import begun
 
 
 @pytest.fixture(params=["postgres", "memory"])
@@ -22,14 +22,7 @@ async def choices(request: pytest.FixtureRequest, database: Database) -> Choices
         return ChosenChannels({an.collectivite: an.channel_chosen.channel})
     for siren, facts in ((an.collectivite, [an.opened, an.channel_chosen]), (OTHER_COMMUNE, [an.opened])):
         events = [
-            Event.first(
-                fact,
-                stream=collectivite_stream(siren),
-                collectivite=siren,
-                actor="olga",
-                correlation_id=new_id(),
-                at=datetime.now(UTC),
-            )
+            begun(fact, stream=collectivite_stream(siren), collectivite=siren, actor="olga", at=datetime.now(UTC))
             for fact in facts
         ]
         await PostgresHistory(database).append(events, expected_version=0)

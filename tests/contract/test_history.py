@@ -18,6 +18,7 @@ from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
 from tests.fakes.memory_history import MemoryHistory
+from tests.recording import begun
 
 NOW = datetime(2026, 2, 2, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -38,14 +39,7 @@ def imported(digit: str = "a", **changes: object) -> FluxImported:
 
 
 def event(fact: Fact, flux_id: UUID | None = None, collectivite: str = an.collectivite) -> Event:
-    return Event.first(
-        fact,
-        stream=flux_stream(flux_id or new_id()),
-        collectivite=collectivite,
-        actor="amina",
-        correlation_id=new_id(),
-        at=NOW,
-    )
+    return begun(fact, stream=flux_stream(flux_id or new_id()), collectivite=collectivite, at=NOW)
 
 
 async def start(history: History, fact: Fact) -> Event:

@@ -11,8 +11,7 @@ import pytest
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.ports import FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared.errors import UnavailableError
-from shared.runtime.sftp import SftpServer
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.fakes.simulated_replies import SimulatedReplies
 from tests.real.openssh import OpenSsh
 
@@ -63,16 +62,7 @@ async def simulated(_: Path) -> AsyncIterator[Party]:
 @asynccontextmanager
 async def simulator(folder: Path) -> AsyncIterator[Party]:
     async with Helios(folder, answers=False) as helios:
-        server = SftpReplies(
-            SftpServer(
-                host="127.0.0.1",
-                port=helios.port,
-                login=LOGIN,
-                password=PASSWORD,
-                known_hosts_file=helios.known_hosts,
-                operation_seconds_max=5,
-            )
-        )
+        server = SftpReplies(helios.server)
         async with aclosing(server):
             done = files_in(helios.replies.parent / "traite")
             yield Party(server, "/traite", put_in(helios.replies), done, helios.stop, helios.start)

@@ -14,7 +14,7 @@ from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.ports import Channel, UploadRefusedError
 from shared.errors import UnavailableError
 from shared.runtime.sftp import SftpServer
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.fakes.simulated_channel import SimulatedChannel
 from tests.real.openssh import OpenSsh
 
@@ -55,14 +55,6 @@ async def simulated(_: Path) -> AsyncIterator[Party]:
 @asynccontextmanager
 async def simulator(folder: Path) -> AsyncIterator[Party]:
     async with Helios(folder, answers=False) as helios:
-        server = SftpServer(
-            host="127.0.0.1",
-            port=helios.port,
-            login=LOGIN,
-            password=PASSWORD,
-            known_hosts_file=helios.known_hosts,
-            operation_seconds_max=5,
-        )
 
         def received(name: str) -> bytes | None:
             found = [one for one in helios.folder.waiting() if one.name == name]
@@ -71,9 +63,9 @@ async def simulator(folder: Path) -> AsyncIterator[Party]:
         def add_reply(name: str) -> None:
             helios.folder.reply(name, b"<a/>")
 
-        channel = SftpChannel(server)
+        channel = SftpChannel(helios.server)
         async with aclosing(channel):
-            yield Party(channel, helios.stop, helios.start, received, add_reply, server)
+            yield Party(channel, helios.stop, helios.start, received, add_reply, helios.server)
 
 
 @asynccontextmanager
@@ -237,8 +229,7 @@ async def test_what_fails_on_a_lost_connection_leaves_the_next_one_alone(party: 
 
 async def test_a_file_refused_in_the_middle_leaves_nothing_and_the_others_alone(tmp_path: Path) -> None:
     async with Helios(tmp_path, answers=False, file_bytes_max=1_500_000) as helios:
-        server = SftpServer("127.0.0.1", helios.port, LOGIN, helios.known_hosts, PASSWORD, operation_seconds_max=5)
-        async with aclosing(SftpChannel(server)) as channel:
+        async with aclosing(SftpChannel(helios.server)) as channel:
             is_refused = asyncio.Event()
 
             async def slowly() -> AsyncIterator[bytes]:

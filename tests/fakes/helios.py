@@ -1,15 +1,18 @@
 """A local DGFiP for tests: the simulator itself, on a real SFTP port, in this process; it can go and come back."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+import asyncssh
 
 from services.simulator.adapters.folder import ENTRY, REPLIES, Folder
 from services.simulator.adapters.sftp import open_server
 from services.simulator.handler import Guichet
+from shared.runtime.sftp import SftpServer
+from tests.real.stoppable import Stoppable
 
 LOGIN = "heliotrope"
 PASSWORD = "not-a-secret"
@@ -17,7 +20,7 @@ POLL_SECONDS = 0.005
 
 
 @dataclass
-class Helios:
+class Helios(Stoppable):
     """Use as an async context manager; `answers=False` receives files and leaves them there."""
 
     root: Path
@@ -27,15 +30,6 @@ class Helios:
     folder: Folder = field(init=False)
     guichet: Guichet = field(init=False)
     _open: AsyncExitStack | None = field(default=None, init=False)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Be there; again on the same port after `stop`."""
@@ -69,6 +63,36 @@ class Helios:
     def known_hosts(self) -> Path:
         """The host key, for clients to pin."""
         return self.root / "known_hosts"
+
+    @property
+    def server(self) -> SftpServer:
+        """Where clients find it."""
+        return SftpServer(
+            host="127.0.0.1",
+            port=self.port,
+            login=LOGIN,
+            password=PASSWORD,
+            known_hosts_file=self.known_hosts,
+            operation_seconds_max=5,
+        )
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[asyncssh.SFTPClient]:
+        """Connect as someone who has nothing of ours."""
+        async with (
+            asyncssh.connect(
+                "127.0.0.1",
+                self.port,
+                username=LOGIN,
+                password=PASSWORD,
+                known_hosts=str(self.known_hosts),
+                client_keys=None,
+                agent_path=None,
+                config=None,
+            ) as connection,
+            connection.start_sftp_client() as sftp,
+        ):
+            yield sftp
 
     @property
     def entry(self) -> Path:

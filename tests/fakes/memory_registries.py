@@ -8,15 +8,7 @@ from uuid import UUID
 
 from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
 from services.signature.mandates import Mandate, NamedCertificate
-from shared.facts.collectivite import (
-    CircuitSet,
-    DelegationEnded,
-    DelegationGiven,
-    MandateEnded,
-    MandateGranted,
-    SealChosen,
-    SealLeft,
-)
+from shared.facts import collectivite as facts
 from shared.facts.envelope import Event
 from shared.facts.streams import EVERY_COLLECTIVITE
 from tests.fakes.memory_history import MemoryHistory
@@ -69,10 +61,10 @@ class MemoryRegistries:
         """See `Registries.seal_choice`."""
         said = {
             event.collectivite: SealChoice(
-                event.collectivite, isinstance(fact, SealChosen), fact.reason, event.actor, event.occurred_at
+                event.collectivite, isinstance(fact, facts.SealChosen), fact.reason, event.actor, event.occurred_at
             )
             for event in self.history.log
-            if isinstance(fact := event.data, SealChosen | SealLeft)
+            if isinstance(fact := event.data, facts.SealChosen | facts.SealLeft)
         }
         return said.get(collectivite) or said.get(EVERY_COLLECTIVITE)
 
@@ -80,9 +72,9 @@ class MemoryRegistries:
         known: dict[UUID, Mandate] = {}
         for event in self.history.log:
             match event.data:
-                case MandateGranted() as fact:
+                case facts.MandateGranted() as fact:
                     known[fact.mandate_id] = Mandate(**_recorded(event))
-                case MandateEnded() as end:
+                case facts.MandateEnded() as end:
                     ended = known[end.mandate_id]
                     if ended.ended_at is None or end.ended_at < ended.ended_at:
                         known[end.mandate_id] = replace(ended, ended_at=end.ended_at, ended_because=end.reason)
@@ -92,9 +84,9 @@ class MemoryRegistries:
         known: dict[UUID, Delegation] = {}
         for event in self.history.log:
             match event.data:
-                case DelegationGiven() as fact:
+                case facts.DelegationGiven() as fact:
                     known[fact.delegation_id] = Delegation(**_recorded(event))
-                case DelegationEnded() as end:
+                case facts.DelegationEnded() as end:
                     ended = known[end.delegation_id]
                     first = min(end.ended_at, ended.ended_at or end.ended_at)
                     known[end.delegation_id] = replace(ended, ended_at=first)
@@ -102,7 +94,7 @@ class MemoryRegistries:
 
     def _circuits(self) -> Iterator[Circuit]:
         for event in self.history.log:
-            if isinstance(fact := event.data, CircuitSet):
+            if isinstance(fact := event.data, facts.CircuitSet):
                 steps = tuple(Step(**step.model_dump()) for step in fact.steps)
                 yield Circuit(event.collectivite, fact.flux_kind, steps, fact.reason, event.actor, event.occurred_at)
 

@@ -7,13 +7,12 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from shared.runtime.sftp import SftpServer
 from tests.real.missing import missing
+from tests.real.stoppable import Stoppable
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -23,7 +22,7 @@ def require_sshd() -> str:
     return SSHD or missing("no OpenSSH server on this machine (Debian: apt-get install openssh-server)")
 
 
-class OpenSsh:
+class OpenSsh(Stoppable):
     """Serves a folder that has `entree`, `sortie` and `traite`. Use as an async context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,17 +33,6 @@ class OpenSsh:
             (folder / name).mkdir()
         self.server = _prepare(folder)
         self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> Self:
-        """Start it."""
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it."""
-        await self.stop()
 
     async def start(self) -> None:
         """Be there; again on the same port after `stop`."""

@@ -34,8 +34,6 @@ class State(StrEnum):
     OPEN = "open"
 
 
-ON_SCREEN = {State.OPEN: "Ouverte"}
-
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
     None: {CollectiviteOpened: State.OPEN},
     State.OPEN: {fact: State.OPEN for fact in COLLECTIVITE_FACTS if fact is not CollectiviteOpened},

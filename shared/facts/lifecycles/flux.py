@@ -14,10 +14,9 @@ sending): it is kept, and changes no state then.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Self
 
-from pes.vocabulary import Header
+from pes.vocabulary import Header, OnScreen
 from shared.errors import UnexpectedFactError
 from shared.facts import flux as facts
 from shared.facts.fact import Fact
@@ -25,37 +24,22 @@ from shared.facts.lifecycles.playing import play
 from shared.facts.values import CircuitStep, Document, Signature
 
 
-class State(StrEnum):
-    """Where a flux is, for those who use it (the French words are in `ON_SCREEN`)."""
+class State(OnScreen):
+    """Where a flux is, for those who use it."""
 
-    IMPORTED = "imported"
-    INVALID = "invalid"
-    DRAFT = "draft"
-    TO_SIGN = "to_sign"
-    SIGNATURE_REFUSED = "signature_refused"
-    READY = "ready"
-    SENDING = "sending"
-    AWAITING_ACK = "awaiting_ack"
-    ACKNOWLEDGED = "acknowledged"
-    PARTIALLY_REJECTED = "partially_rejected"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
+    IMPORTED = "imported", "En cours de contrôle"
+    INVALID = "invalid", "En erreur"
+    DRAFT = "draft", "En cours de saisie"
+    TO_SIGN = "to_sign", "À signer"
+    SIGNATURE_REFUSED = "signature_refused", "Signature refusée"
+    READY = "ready", "À envoyer"
+    SENDING = "sending", "Envoi en cours"
+    AWAITING_ACK = "awaiting_ack", "En attente d'AR"
+    ACKNOWLEDGED = "acknowledged", "Acquitté"
+    PARTIALLY_REJECTED = "partially_rejected", "Acquitté partiellement"
+    REJECTED = "rejected", "Rejeté"
+    CANCELLED = "cancelled", "Annulé"
 
-
-ON_SCREEN = {
-    State.IMPORTED: "En cours de contrôle",
-    State.INVALID: "En erreur",
-    State.DRAFT: "En cours de saisie",
-    State.TO_SIGN: "À signer",
-    State.SIGNATURE_REFUSED: "Signature refusée",
-    State.READY: "À envoyer",
-    State.SENDING: "Envoi en cours",
-    State.AWAITING_ACK: "En attente d'AR",
-    State.ACKNOWLEDGED: "Acquitté",
-    State.PARTIALLY_REJECTED: "Acquitté partiellement",
-    State.REJECTED: "Rejeté",
-    State.CANCELLED: "Annulé",
-}
 
 HELD_ON_SCREEN = "Envoi suspendu"
 SET_ASIDE_ON_SCREEN = "Mis de côté"  # by a version that cannot read all of its facts
@@ -187,7 +171,7 @@ class Flux:
         """The state in the words of the screens; empty before the first fact."""
         if self.held is not None:
             return HELD_ON_SCREEN
-        return ON_SCREEN[self.state] if self.state else ""
+        return self.state.on_screen if self.state else ""
 
     @property
     def may_be_cancelled(self) -> bool:

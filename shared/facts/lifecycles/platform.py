@@ -19,12 +19,6 @@ class State(StrEnum):
     BUS = "bus"
 
 
-ON_SCREEN = {
-    State.PACKS: "Packs de schémas",
-    State.DEFAULTS: "Réglages de toutes les collectivités",
-    State.BUS: "Messages mis de côté",
-}
-
 _DEFAULTS: dict[type[Fact], State] = dict.fromkeys((CircuitSet, PolicySet, SealChosen, SealLeft), State.DEFAULTS)
 
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {

@@ -2,28 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Self
 
+from pes.vocabulary import OnScreen
 from shared.facts.fact import Fact
 from shared.facts.flux import ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles.playing import following, play
 from shared.facts.reply import ReplyDismissed, ReplyLinked
 
 
-class State(StrEnum):
-    """Where a reply is; the French words are in `ON_SCREEN`."""
+class State(OnScreen):
+    """Where a reply is."""
 
-    WAITING = "waiting"
-    LINKED = "linked"
-    DISMISSED = "dismissed"
+    WAITING = "waiting", "Réponse non rattachée"
+    LINKED = "linked", "Réponse rattachée"
+    DISMISSED = "dismissed", "Réponse écartée"
 
-
-ON_SCREEN = {
-    State.WAITING: "Réponse non rattachée",
-    State.LINKED: "Réponse rattachée",
-    State.DISMISSED: "Réponse écartée",
-}
 
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
     None: {ReplyReceived: State.WAITING},

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import new_id
 from shared.facts.fact import Fact
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.facts.reservations import RELEASED_BY, TAKEN_BY
@@ -31,6 +31,7 @@ from shared.journal.postgres import affected
 from shared.journal.schema import migrate
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.recording import begun
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -181,9 +182,7 @@ async def test_a_migration_that_changes_nothing_leaves_the_policies_alone(
 def recorded(fact: Fact, **envelope: object) -> tuple[str, str]:
     """Return the kind and the body of an event of this fact."""
     kind = next(kind for kind, facts in FACTS_OF.items() if type(fact) in facts)
-    event = Event.first(
-        fact, stream=Stream(kind, new_id()), collectivite=an.collectivite, actor="x", correlation_id=new_id(), at=NOW
-    )
+    event = begun(fact, stream=Stream(kind, new_id()), collectivite=an.collectivite, actor="x")
     return fact.kind, json.dumps({**json.loads(event.model_copy(update={"version": 1}).to_bytes()), **envelope})
 
 

@@ -8,8 +8,7 @@ import pytest
 import rfc8785
 
 from local.postgres.server import LocalPostgres
-from shared.facts.envelope import Event, new_id
-from shared.facts.streams import flux_stream
+from shared.facts.envelope import Event
 from shared.journal.grants import SERVICES_WITH_A_LOGIN, login_of
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -17,6 +16,7 @@ from shared.journal.schema import migrate, steps
 from shared.journal.upgrade import STEP
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.recording import begun
 
 INSERT = (
     "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
@@ -37,14 +37,7 @@ NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 async def recorded(database: Database) -> Event:
-    event = Event.first(
-        an.imported,
-        stream=flux_stream(new_id()),
-        collectivite=an.collectivite,
-        actor="amina",
-        correlation_id=new_id(),
-        at=NOW,
-    )
+    event = begun(an.imported, collectivite=an.collectivite)
     (recorded,) = await PostgresHistory(database).append([event], expected_version=0)
     await database.execute("insert into journal_order select 1, position from journal")
     return recorded

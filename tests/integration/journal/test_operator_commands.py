@@ -17,6 +17,7 @@ from shared.journal.postgres import Database
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.finishing import finish
+from tests.recording import begun
 
 PARKED = """
 insert into parked (parked_id, consumer_group, index, kind, body, error)
@@ -76,13 +77,10 @@ def test_the_fact_comes_before_the_release_and_names_the_account(test_database: 
 
 def test_a_projection_is_made_again_from_the_journal(test_database: TestDatabase) -> None:
     async def record() -> None:
-        opened = Event.first(
+        opened = begun(
             CollectiviteOpened(siren=an.collectivite, reason="essai"),
             stream=collectivite_stream(an.collectivite),
             collectivite=an.collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOW,
         )
         said = opened.follow(PolicySet(code="pes.siret", severity="warning", reason="essai"), actor="amina", at=NOW)
         async with Database(test_database.dsn()) as database:

@@ -20,15 +20,15 @@ import pytest
 from services.relay.adapters import journal
 from services.relay.adapters.journal import sole_order
 from services.relay.loops import Ordering
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import new_id
 from shared.facts.flux import FluxImported
-from shared.facts.streams import flux_stream
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.order import JOURNAL_CHANNEL, OrderedFact, end_of_order, read_order
 from shared.journal.postgres import Database, Listener
 from tests import examples as an
 from tests.conftest import TestDatabase
+from tests.recording import begun
 
 WRITERS = 16
 FLUX_PER_WRITER = 12
@@ -73,14 +73,7 @@ async def write(database: Database, number: int, written: Written) -> None:
     history = PostgresHistory(database)
     for index in range(FLUX_PER_WRITER):
         document = Document(sha256=f"{number:032x}{index:032x}", size=1)
-        event = Event.first(
-            FluxImported(document=document, filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite=an.collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOW,
-        )
+        event = begun(FluxImported(document=document, filename="flux.xml"), collectivite=an.collectivite)
         await history.append([event], expected_version=0)
         written.committed.append((event.stream_id, 1))
         for version in (2, 3):

@@ -55,7 +55,7 @@ def publishing(database: Database, broker: Broker) -> Publishing:
 async def run_until(loop: Publishing, broker: Broker, last: int) -> None:
     task = asyncio.create_task(loop.run())
     async with asyncio.timeout(60):
-        while last not in broker.taken or await loop._cursor.next(1):
+        while last not in broker.taken or await loop.cursor.next(1):
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)  # nothing more may come
     task.cancel()

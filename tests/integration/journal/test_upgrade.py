@@ -16,16 +16,7 @@ import rfc8785
 from local.postgres.server import LocalPostgres
 from pes.schemas.packs import BUILT_IN, built_in
 from pes.vocabulary import Pack
-from shared.facts.collectivite import (
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    MandateEnded,
-    MandateGranted,
-    PolicySet,
-    StepSet,
-)
+from shared.facts import collectivite
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
 from shared.facts.flux import ReplyReceived, ReplyUnmatched
@@ -41,6 +32,7 @@ from shared.journal.postgres import Database
 from shared.journal.schema import migrate
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE
+from tests.recording import begun
 
 BEFORE = Path(__file__).parent / "before_streams"
 NOW = datetime(2026, 3, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -138,9 +130,7 @@ def flux(siren: str, *facts: Fact) -> Iterator[tuple[object, ...]]:
     """Yield what version 0.1 wrote of a flux: in the envelope, nothing has changed."""
     stream = flux_stream(new_id())
     for version, fact in enumerate(facts, 1):
-        event = Event.first(
-            fact, stream=stream, collectivite=siren, actor="amina", correlation_id=new_id(), at=NOW
-        ).model_copy(update={"version": version})
+        event = begun(fact, stream=stream, collectivite=siren, at=NOW).model_copy(update={"version": version})
         yield FACT, stream.id, version, event.event_id, siren, event.kind, event.to_bytes().decode()
         for name in reservations_of(fact, siren):
             yield CLAIM, "dgfip" if name.kind == NOMFIC else name.scope, name.kind, name.value, stream.id
@@ -191,11 +181,16 @@ def shown(events: Iterable[Event]) -> list[tuple[Fact, str, datetime]]:
 
 async def test_each_row_becomes_the_fact_of_its_author_at_its_time_for_its_reason(dsn: str) -> None:
     await migrate(dsn)
-    said = PolicySet(code="tiers.siret", severity="blocking", reason="Ici, si")
-    steps = (StepSet(kind="visa", any_of=("amina",), domain="depense", name="Finances"), StepSet(kind="signature"))
-    mandate = MandateGranted(mandate_id=MAYOR, person="camille", name="Camille", act="PV", valid_from=NOW)
-    first_end = MandateEnded(mandate_id=MAYOR, ended_at=NOW + 5 * DAY, reason="Démission")
-    absence = DelegationGiven(
+    said = collectivite.PolicySet(code="tiers.siret", severity="blocking", reason="Ici, si")
+    steps = (
+        collectivite.StepSet(kind="visa", any_of=("amina",), domain="depense", name="Finances"),
+        collectivite.StepSet(kind="signature"),
+    )
+    mandate = collectivite.MandateGranted(
+        mandate_id=MAYOR, person="camille", name="Camille", act="PV", valid_from=NOW
+    )
+    first_end = collectivite.MandateEnded(mandate_id=MAYOR, ended_at=NOW + 5 * DAY, reason="Démission")
+    absence = collectivite.DelegationGiven(
         delegation_id=ABSENCE,
         absent="camille",
         substitute="karim",
@@ -205,22 +200,22 @@ async def test_each_row_becomes_the_fact_of_its_author_at_its_time_for_its_reaso
     )
     told = await loaded(dsn, collectivite_stream(COMMUNE))
     assert shown(told) == [
-        (CollectiviteOpened(siren=COMMUNE, reason=upgrade.REASON), "heliotrope", NOW),
+        (collectivite.CollectiviteOpened(siren=COMMUNE, reason=upgrade.REASON), "heliotrope", NOW),
         (said, "amina", NOW),
         (said.model_copy(update={"severity": None, "reason": "Comme partout"}), "amina", NOW - MINUTE),
-        (CircuitSet(flux_kind="depense", steps=steps, reason="Note 12"), "amina", NOW + MINUTE),
+        (collectivite.CircuitSet(flux_kind="depense", steps=steps, reason="Note 12"), "amina", NOW + MINUTE),
         (mandate, "amina", NOW + 2 * MINUTE),
         (first_end, "amina", NOW + MINUTE),
         (first_end.model_copy(update={"ended_at": NOW + 4 * DAY, "reason": "Plus tôt"}), "amina", NOW + 3 * MINUTE),
         (absence, "camille", NOW + 4 * MINUTE),
         (
-            DelegationEnded(delegation_id=ABSENCE, ended_at=NOW + MINUTE, reason="Retour"),
+            collectivite.DelegationEnded(delegation_id=ABSENCE, ended_at=NOW + MINUTE, reason="Retour"),
             "camille",
             NOW + 5 * MINUTE,
         ),
     ]
     _, granted = await loaded(dsn, collectivite_stream(OTHER_COMMUNE))
-    assert isinstance(granted.data, MandateGranted)
+    assert isinstance(granted.data, collectivite.MandateGranted)
     assert (granted.actor, granted.data.reason, granted.data.certificate_sha256) == (
         "karima",
         "Administrateur absent",
@@ -231,8 +226,12 @@ async def test_each_row_becomes_the_fact_of_its_author_at_its_time_for_its_reaso
 async def test_what_holds_for_all_is_in_the_streams_of_the_platform(dsn: str) -> None:
     await migrate(dsn)
     assert shown(await loaded(dsn, platform_stream("defaults"))) == [
-        (PolicySet(code="tiers.siret", severity="warning", reason="Tiers étrangers"), "karima", NOW - DAY),
-        (CircuitSet(flux_kind="*", steps=(), reason="Rien pour tous"), "karima", NOW),
+        (
+            collectivite.PolicySet(code="tiers.siret", severity="warning", reason="Tiers étrangers"),
+            "karima",
+            NOW - DAY,
+        ),
+        (collectivite.CircuitSet(flux_kind="*", steps=(), reason="Rien pour tous"), "karima", NOW),
     ]
     trial, ours = await loaded(dsn, platform_stream("packs"))
     assert trial.data == PackInstalled(

@@ -12,26 +12,19 @@ from shared.bus.consumer import Subscription
 from shared.bus.kafka import KafkaBus, KafkaPublisher, create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import UnavailableError
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.flux import FluxImported
-from shared.facts.streams import flux_stream
 from shared.journal.order import OrderedFact
 from tests import examples as an
 from tests.real.kafka import KafkaCluster, require_kafka
+from tests.recording import begun
 
 FACTS = 30
 PAUSE_SECONDS = 0.2
 
 
 def fact(index: int) -> OrderedFact:
-    event = Event.first(
-        an.imported,
-        stream=flux_stream(new_id()),
-        collectivite=an.collectivite,
-        actor="amina",
-        correlation_id=new_id(),
-        at=datetime.now(UTC),
-    )
+    event = begun(an.imported, collectivite=an.collectivite, at=datetime.now(UTC))
     return OrderedFact(index, event.kind, event.flux_id, event.to_bytes().decode())
 
 

@@ -17,27 +17,16 @@ from pes.reading.xml import parse, value_at
 from services.ack.adapters.sftp import SftpReplies
 from services.ack.collector import Collector
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
 from services.simulator.adapters import sftp as simulator_sftp
 from shared.bus.consumer import Attempts, Outcome, Subscription
 from shared.errors import UnavailableError
-from shared.facts.envelope import Event, new_id
+from shared.facts import flux
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import (
-    FluxAcknowledged,
-    FluxImported,
-    FluxRejected,
-    FluxTransmitted,
-    FluxValidated,
-    ReplyReceived,
-    ReplyUnmatched,
-    TransmissionAttempted,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -45,19 +34,18 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
-from tests.fakes.chosen_channels import ChosenChannels
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.real.platform import sample
+from tests.recording import begun
+from tests.sending import sender_of
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
-GROWTH_SECONDS_MAX = 0.01
 MEBIBYTE = 1024 * 1024
 PES = sample(1, is_dematerialised=False)
 NAME = "034990_260202120000-ACK-1.xml"
 ACK = Element(DEPENSE, number="100", exercice="2026")
 NACK = Element(DEPENSE, number="100", exercice="2026", errors=(Error("TS42", "Tiers inconnu"),))
-ANSWER = [ReplyReceived, FluxAcknowledged]
+ANSWER = [flux.ReplyReceived, flux.FluxAcknowledged]
 
 
 def answer_to(pes: bytes, element: Element = ACK) -> bytes:
@@ -72,11 +60,11 @@ class WatchedHistory(PostgresHistory):
 
     async def append(self, events: Sequence[Event], *, expected_version: int) -> list[Event]:
         kinds = {type(event.data) for event in events}
-        if FluxTransmitted in kinds and self.before_transmitted is not None:
+        if flux.FluxTransmitted in kinds and self.before_transmitted is not None:
             happen, self.before_transmitted = self.before_transmitted, None
             await happen()
         recorded = await super().append(events, expected_version=expected_version)
-        if ReplyReceived in kinds and self.after_reply is not None:
+        if flux.ReplyReceived in kinds and self.after_reply is not None:
             happen, self.after_reply = self.after_reply, None
             await happen()
         return recorded
@@ -117,30 +105,13 @@ class Bench:
         """Return the gateway of a new process."""
         channel = SftpChannel(self.server)
         self._opened.append(channel)
-        return Sender(
-            history=self.sending,
-            documents=self.documents,
-            channel=channel,
-            choices=ChosenChannels(),
-            now=lambda: NOON,
-            rules=RULES,
-            p_dest="VHPCE11",
-            p_appli="THELPES2",
-            growth_seconds_max=GROWTH_SECONDS_MAX,
-        )
+        return sender_of(self.sending, self.documents, channel)
 
     async def ready(self, pes: bytes = PES) -> Event:
         """Record a flux that may leave as it was imported, and return its last event."""
         document = await self.documents.put_bytes(pes)
         header = an.header.model_copy(update={"nomfic": value_at(parse(pes), "Enveloppe/Parametres/NomFic")})
-        first = Event.first(
-            FluxImported(document=document, filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite="1",
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(flux.FluxImported(document=document, filename="flux.xml"))
         validated = first.follow(
             an.validated_unsigned.model_copy(update={"header": header, "bordereaux": (), "nomfic_is_reused": True}),
             actor="validation",
@@ -153,15 +124,15 @@ class Bench:
         ready = await self.ready(pes)
         document = await self.documents.put_bytes(pes)
         attempt = an.attempted.model_copy(update={"document": document})
-        events = [ready.follow(TransmissionRequested(document=document), actor="gateway", at=NOON)]
+        events = [ready.follow(flux.TransmissionRequested(document=document), actor="gateway", at=NOON)]
         events.append(events[0].follow(attempt, actor="gateway", at=NOON))
         return (await self.others.append(events, expected_version=2))[-1]
 
     async def sent(self, pes: bytes = PES) -> UUID:
         """Record a flux that was sent, and return its id."""
         attempted = await self.in_flight(pes)
-        assert isinstance(attempted.data, TransmissionAttempted)
-        transmitted = FluxTransmitted(remote_name=an.remote_name, document=attempted.data.document)
+        assert isinstance(attempted.data, flux.TransmissionAttempted)
+        transmitted = flux.FluxTransmitted(remote_name=an.remote_name, document=attempted.data.document)
         await self.others.append([attempted.follow(transmitted, actor="gateway", at=NOON)], expected_version=4)
         return attempted.flux_id
 
@@ -195,16 +166,8 @@ async def bench(test_database: TestDatabase, database: Database, tmp_path: Path)
         logins = [Database(test_database.dsn(login)) for login in ("heliotrope_ack", "heliotrope_gateway")]
         own, sending = [WatchedHistory(await stack.enter_async_context(login)) for login in logins]
         helios = await stack.enter_async_context(Helios(tmp_path / "dgfip"))
-        server = SftpServer(
-            host="127.0.0.1",
-            port=helios.port,
-            login=LOGIN,
-            password=PASSWORD,
-            known_hosts_file=helios.known_hosts,
-            operation_seconds_max=5,
-        )
         documents = DocumentStore(open_store(f"file://{tmp_path / 'documents'}"))
-        bench = Bench(own, sending, PostgresHistory(database), documents, helios, server)
+        bench = Bench(own, sending, PostgresHistory(database), documents, helios, helios.server)
         stack.push_async_callback(bench.aclose)
         yield bench
 
@@ -226,7 +189,7 @@ async def test_a_flux_sent_to_helios_comes_back_acknowledged(bench: Bench) -> No
     assert not reply.exists()
     assert (bench.done / reply.name).read_bytes() == content
     received = (await bench.history.load(event.flux_id))[-2].data
-    assert isinstance(received, ReplyReceived)
+    assert isinstance(received, flux.ReplyReceived)
     assert await bench.documents.read(received.document.sha256) == content
 
 
@@ -239,10 +202,10 @@ async def test_a_reply_may_come_before_its_sending_is_recorded(bench: Bench) -> 
         await collect(collector)
 
     bench.sending.before_transmitted = let_the_answer_be_first
-    gateway = Attempts(Subscription("gateway", {FluxValidated: bench.sender().on_ready}))
+    gateway = Attempts(Subscription("gateway", {flux.FluxValidated: bench.sender().on_ready}))
     assert (await gateway.attempt("message", event.to_bytes())).outcome is Outcome.DONE
     kinds = [type(past.data) for past in await bench.history.load(event.flux_id)]
-    assert kinds[-4:] == [TransmissionAttempted, *ANSWER, FluxTransmitted]
+    assert kinds[-4:] == [flux.TransmissionAttempted, *ANSWER, flux.FluxTransmitted]
     assert await bench.state(event.flux_id) is State.ACKNOWLEDGED
     assert len(bench.helios.folder.receipts()) == 1
 
@@ -270,7 +233,7 @@ async def test_a_second_different_reply_is_kept_and_changes_nothing(bench: Bench
     for name, element in ((NAME, ACK), ("later.xml", NACK)):
         bench.put(name, answer_to(PES, element))
         await collect(bench.collector())
-    assert await bench.answers(flux_id) == [*ANSWER, ReplyReceived]
+    assert await bench.answers(flux_id) == [*ANSWER, flux.ReplyReceived]
     assert await bench.state(flux_id) is State.ACKNOWLEDGED
 
 
@@ -279,7 +242,7 @@ async def test_two_different_replies_in_one_pass_are_taken_oldest_first(bench: B
     bench.put("b.xml", answer_to(PES, NACK), modified_at=1_000)
     bench.put("a.xml", answer_to(PES, ACK), modified_at=2_000)
     await collect(bench.collector())
-    assert await bench.answers(flux_id) == [ReplyReceived, FluxRejected, ReplyReceived]
+    assert await bench.answers(flux_id) == [flux.ReplyReceived, flux.FluxRejected, flux.ReplyReceived]
 
 
 async def test_two_collectors_at_once_record_a_reply_once(bench: Bench) -> None:
@@ -309,7 +272,7 @@ async def test_a_reply_to_a_flux_that_a_newer_version_wrote_to_waits_and_stops_n
     bench.put("b.xml", answer_to(other))
     collector = bench.collector()
     with monkeypatch.context() as older:
-        older.delitem(BY_KIND, kind_of(FluxTransmitted))
+        older.delitem(BY_KIND, kind_of(flux.FluxTransmitted))
         await collect(collector)
         await collector.collect()
         assert await bench.answers(in_flight) == ANSWER
@@ -440,6 +403,6 @@ async def unmatched(database: Database) -> list[str]:
     """Return why replies were not matched, in order."""
     rows = await database.fetch(
         "select body::jsonb #>> '{data,reason}' as reason from journal where kind = $1 order by position",
-        kind_of(ReplyUnmatched),
+        kind_of(flux.ReplyUnmatched),
     )
     return [row["reason"] for row in rows]

@@ -17,24 +17,13 @@ import asyncssh
 import pytest
 
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import UnavailableError
-from shared.facts.envelope import Event, new_id
+from shared.facts import flux
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import (
-    FluxImported,
-    FluxSigned,
-    FluxTransmitted,
-    SignatureRestarted,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -42,19 +31,18 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.runtime.sftp import SftpServer
 from tests import examples as an
 from tests.conftest import TestDatabase
-from tests.fakes.chosen_channels import ChosenChannels
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.real.openssh import OpenSsh
+from tests.recording import begun
+from tests.sending import sender_of
 from tests.stage import document
 
 CONTENT = bytes(range(256)) * 12 * 1024  # 3 MiB: several pieces
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = "VHPCE11%%THELPES2%%PES#123#034990#00%%" + hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
-RULES = Rules(in_doubt_seconds=60, in_doubt_policy="hold", refusals_max=3, refused_retry_seconds=10)
-GROWTH_SECONDS_MAX = 0.01
 NAMED_PIECES = 3  # the document is read once for its name, before it is read to be sent
-REQUESTED = [TransmissionRequested, TransmissionAttempted]
+REQUESTED = [flux.TransmissionRequested, flux.TransmissionAttempted]
 
 
 class DyingHistory(PostgresHistory):
@@ -104,38 +92,19 @@ class Bench:
         """Return the gateway of a new process, whose way out may be set otherwise."""
         channel = SftpChannel(replace(self.server, **changes))  # type: ignore[arg-type]
         self._channels.append(channel)
-        return Sender(
-            history=self.history,
-            documents=self.documents,
-            channel=channel,
-            choices=ChosenChannels(),
-            now=lambda: NOON,
-            rules=RULES,
-            p_dest="VHPCE11",
-            p_appli="THELPES2",
-            growth_seconds_max=GROWTH_SECONDS_MAX,
-        )
+        return sender_of(self.history, self.documents, channel)
 
-    async def signed(self, imported: FluxImported = an.imported) -> Event:
+    async def signed(self, imported: flux.FluxImported = an.imported) -> Event:
         """Record a flux that is ready to leave, and return its last event."""
         document = await self.documents.put_bytes(CONTENT)
-        first = Event.first(
-            imported, stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
-        )
+        first = begun(imported)
         validated = first.follow(an.validated_again, actor="validation", at=NOON)
-        signed = validated.follow(FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
+        signed = validated.follow(flux.FluxSigned(document=document, signatures=()), actor="signature", at=NOON)
         return (await self.others.append([first, validated, signed], expected_version=0))[-1]
 
     async def record(self, facts: Sequence[Fact]) -> UUID:
         """Record a flux that has come so far, as if the gateway had done all of it, and return its id."""
-        first = Event.first(
-            facts[0],
-            stream=flux_stream(new_id()),
-            collectivite="1",
-            actor="gateway",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(facts[0], actor="gateway")
         events = [first, *(first.follow(fact, actor="gateway", at=NOON) for fact in facts[1:])]
         return (await self.others.append(events, expected_version=0))[-1].flux_id
 
@@ -167,15 +136,7 @@ async def to_simulator(folder: Path, file_bytes_max: int = 200 * 1024 * 1024) ->
         def arrived() -> list[tuple[str, bytes]]:
             return [(one.name, helios.folder.content(one)) for one in helios.folder.waiting()]
 
-        server = SftpServer(
-            host="127.0.0.1",
-            port=helios.port,
-            login=LOGIN,
-            password=PASSWORD,
-            known_hosts_file=helios.known_hosts,
-            operation_seconds_max=5,
-        )
-        yield server, helios, arrived
+        yield helios.server, helios, arrived
 
 
 @asynccontextmanager
@@ -228,10 +189,10 @@ async def test_a_signed_flux_arrives_byte_for_byte_and_is_recorded(bench: Bench)
     assert bench.arrived() == [(NAME, CONTENT)]
     requested, attempted, transmitted = await bench.sent(event.flux_id)
     document = Document(sha256=DIGEST, size=len(CONTENT))
-    assert requested == TransmissionRequested(document=document)
-    assert isinstance(attempted, TransmissionAttempted)
+    assert requested == flux.TransmissionRequested(document=document)
+    assert isinstance(attempted, flux.TransmissionAttempted)
     assert (attempted.remote_name, attempted.document) == (NAME, document)
-    assert transmitted == FluxTransmitted(remote_name=NAME, document=document, evidence="upload")
+    assert transmitted == flux.FluxTransmitted(remote_name=NAME, document=document, evidence="upload")
 
 
 async def test_a_message_that_comes_again_to_another_process_sends_nothing(bench: Bench) -> None:
@@ -294,8 +255,8 @@ async def test_a_file_cut_in_the_middle_is_sent_again_whole_under_the_same_name(
     await hear(bench.sender(), event)
     assert bench.arrived() == [(NAME, CONTENT)]
     facts = await bench.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, TransmissionAttempted, FluxTransmitted]
-    assert {fact.remote_name for fact in facts if isinstance(fact, TransmissionAttempted)} == {NAME}
+    assert kinds(facts) == [*REQUESTED, flux.TransmissionAttempted, flux.FluxTransmitted]
+    assert {fact.remote_name for fact in facts if isinstance(fact, flux.TransmissionAttempted)} == {NAME}
 
 
 async def hear_and_lose_the_server_in_the_middle(bench: Bench, sender: Sender, event: Event) -> None:
@@ -315,7 +276,7 @@ async def hear_and_lose_the_server_in_the_middle(bench: Bench, sender: Sender, e
 
 async def test_killed_after_the_upload_the_file_found_on_the_server_is_the_proof(keeper: Bench) -> None:
     event = await keeper.signed()
-    keeper.history.dies_before = FluxTransmitted
+    keeper.history.dies_before = flux.FluxTransmitted
     with pytest.raises(UnavailableError):
         await hear(keeper.sender(), event)
     await keeper.kill()
@@ -323,21 +284,21 @@ async def test_killed_after_the_upload_the_file_found_on_the_server_is_the_proof
     assert kinds(await keeper.sent(event.flux_id)) == REQUESTED
     await hear(keeper.sender(), event)
     facts = await keeper.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, FluxTransmitted]
-    assert isinstance(facts[-1], FluxTransmitted)
+    assert kinds(facts) == [*REQUESTED, flux.FluxTransmitted]
+    assert isinstance(facts[-1], flux.FluxTransmitted)
     assert facts[-1].evidence == "found_on_server"
 
 
 async def test_killed_after_the_upload_and_the_file_taken_it_is_in_doubt_and_never_sent_again(taker: Bench) -> None:
     event = await taker.signed()
-    taker.history.dies_before = FluxTransmitted
+    taker.history.dies_before = flux.FluxTransmitted
     with pytest.raises(UnavailableError):
         await hear(taker.sender(), event)
     await taker.kill()
     for _ in range(2):
         await hear(taker.sender(), event)
     assert taker.arrived() == [(NAME, CONTENT)]
-    assert kinds(await taker.sent(event.flux_id)) == [*REQUESTED, TransmissionHeld]
+    assert kinds(await taker.sent(event.flux_id)) == [*REQUESTED, flux.TransmissionHeld]
 
 
 async def test_a_server_that_is_full_has_refused_and_is_tried_later(
@@ -379,17 +340,17 @@ async def test_a_flux_that_a_newer_version_wrote_to_keeps_no_other_hold_from_end
     other = await taker.record([document(2), an.validated_again, *refused])
     sender = taker.sender()
     with monkeypatch.context() as older:
-        older.delitem(BY_KIND, kind_of(SignatureRestarted))
+        older.delitem(BY_KIND, kind_of(flux.SignatureRestarted))
         await sender.review_holds_once()
-        assert kinds(await taker.sent(other))[-1] is TransmissionReleased
-    assert kinds(await taker.sent(written_to))[-1] is TransmissionHeld
+        assert kinds(await taker.sent(other))[-1] is flux.TransmissionReleased
+    assert kinds(await taker.sent(written_to))[-1] is flux.TransmissionHeld
     await sender.review_holds_once()
-    assert kinds(await taker.sent(written_to))[-1] is TransmissionReleased
+    assert kinds(await taker.sent(written_to))[-1] is flux.TransmissionReleased
 
 
 async def assert_it_is_tried_later(bench: Bench, event: Event) -> None:
     facts = await bench.sent(event.flux_id)
-    assert kinds(facts) == [*REQUESTED, TransmissionFailed, TransmissionHeld]
-    assert isinstance(facts[-1], TransmissionHeld)
+    assert kinds(facts) == [*REQUESTED, flux.TransmissionFailed, flux.TransmissionHeld]
+    assert isinstance(facts[-1], flux.TransmissionHeld)
     assert facts[-1].until is not None
     assert facts[-1].until > NOON

@@ -15,10 +15,10 @@ from services.history.api import routes, stream_routes
 from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import row_of
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import new_id
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxCancelled, FluxImported, FluxValidated
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.order import ORDER_CHANNEL
@@ -30,6 +30,7 @@ from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.ordering import order_all
+from tests.recording import begun
 from tests.stage import PATIENCE_SECONDS
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
@@ -53,14 +54,7 @@ class Shown:
         """Record a flux: an import, then these facts, one second apart; order it, and let the list catch up."""
         self.number += 1
         imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename=self.filename)
-        first = Event.first(
-            imported,
-            stream=flux_stream(new_id()),
-            collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(imported, collectivite=collectivite)
         events = [first]
         for second, fact in enumerate(facts, start=1):
             unique = fact

@@ -27,7 +27,7 @@ from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxAcknowledged, FluxRejected, FluxTransmitted, ReplyReceived
 from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reply import ReplyLinked
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -38,6 +38,7 @@ from tests.callers import COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.ordering import order_all
 from tests.real.platform import sample
+from tests.recording import begun
 from tests.stage import PATIENCE_SECONDS, document, running
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
@@ -63,14 +64,7 @@ class Bench:
 
     async def flux(self, *facts: Fact, header: dict[str, str] | None = None, number: int = 1) -> UUID:
         """Record a flux that came so far, of another budget if its header says so."""
-        first = Event.first(
-            document(number),
-            stream=flux_stream(new_id()),
-            collectivite=COMMUNE,
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOON,
-        )
+        first = begun(document(number), collectivite=COMMUNE)
         past = [first]
         for fact in facts:
             told = fact

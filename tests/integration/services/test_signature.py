@@ -25,20 +25,11 @@ from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.parapheur import Parapheur
 from shared.errors import UnavailableError
+from shared.facts import flux as facts
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import (
-    BordereauxSigned,
-    FluxImported,
-    FluxSigned,
-    FluxValidated,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    VisaGiven,
-)
 from shared.facts.lifecycles.flux import Flux, State, fold
-from shared.facts.streams import BY_KIND, flux_stream
+from shared.facts.streams import BY_KIND
 from shared.facts.values import Document
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -49,8 +40,7 @@ from signing.trust import TrustList
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
-from tests.judging import judged
-from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, refusal, sealed_by, value_of
+from tests.parapheur import DEPUTY, DIRECTOR, MAYOR, STATED, FixedTrust, passed, refusal, sealed_by, value_of
 from tests.pki import Holder, ec_key, intermediate, issue, root, rsa_key, signer
 from tests.real.platform import sample
 from tests.signing import NOW, verify_both
@@ -143,29 +133,13 @@ class Bench:
 
     async def validated(self, content: bytes, collectivite: str = COMMUNE) -> Event:
         """Import and validate a document; return what the service hears of."""
-        reading = judged(content, collectivite=collectivite)
-        assert reading.header is not None
-        first = Event.first(
-            FluxImported(document=await self.documents.put_bytes(content), filename="flux.xml"),
-            stream=flux_stream(new_id()),
-            collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=self.now,
-        )
-        fact = FluxValidated(
-            header=reading.header,
-            bordereaux=reading.bordereaux,
-            attachments=reading.attachments,
-            signature_required=reading.signature_required,
-        )
-        follow = first.follow(fact, actor="validation", at=self.now)
-        return (await self.history.append([first, follow], expected_version=0))[-1]
+        events = passed(content, await self.documents.put_bytes(content), collectivite=collectivite, at=self.now)
+        return (await self.history.append(events, expected_version=0))[-1]
 
     async def hear(self, flux_id: UUID) -> None:
         """Let the service hear of the last fact of a flux, as the bus would."""
         event = (await self.history.load(flux_id))[-1]
-        begins = isinstance(event.data, FluxValidated | SignatureRestarted)
+        begins = isinstance(event.data, facts.FluxValidated | facts.SignatureRestarted)
         await (on_validated if begins else on_step_taken)(event, event.data, signing=self.signing)
 
     async def waiting(self, number: int = 1, collectivite: str = COMMUNE) -> UUID:
@@ -335,7 +309,7 @@ async def test_a_flux_is_prepared_signed_brought_back_and_ready(bench: Bench) ->
 
     assert (await bench.flux(flux_id)).state is State.READY
     signed = await bench.last(flux_id)
-    assert isinstance(signed, FluxSigned)
+    assert isinstance(signed, facts.FluxSigned)
     assert [one.mandate.person for one in signed.signatures if one.mandate] == [MAYOR]
     assert len(verify_both(await bench.documents.read(signed.document.sha256))) == 1
     assert [event.actor for event in await bench.history.load(flux_id)][-2:] == [MAYOR, "signature"]
@@ -366,7 +340,7 @@ async def test_two_signatories_of_one_flux_at_the_same_instant_sign_it_once(benc
     assert refusal(lost) == "not-yours"
     assert (await bench.kinds()).count("bordereaux.signed.v1") == 1
     fact = await bench.last(flux_id)
-    assert isinstance(fact, BordereauxSigned)
+    assert isinstance(fact, facts.BordereauxSigned)
     assert len(verify_both(await bench.documents.read(fact.document.sha256))) == 1
 
 
@@ -388,7 +362,7 @@ async def test_a_mandate_that_ends_between_the_two_requests_is_refused_at_the_se
     bench.now += timedelta(seconds=1)
     (item,) = await bench.complete(prepared)
     assert refusal(item) == "mandate.ended"
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
     (again,) = (await bench.prepare(flux_id))["items"]
     assert refusal(again) == "mandate.ended"
 
@@ -399,7 +373,7 @@ async def test_what_was_prepared_too_long_ago_is_refused_as_a_whole(bench: Bench
     bench.now += timedelta(minutes=16)
     answer = await bench.http.post("/v1/signatures/complete", json=completion_of(prepared))
     assert problem_of(answer) == (409, "prepared-too-long-ago")
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
 
 
 async def test_while_the_trust_list_cannot_be_read_nothing_is_signed_and_it_may_be_tried_again(bench: Bench) -> None:
@@ -412,7 +386,7 @@ async def test_while_the_trust_list_cannot_be_read_nothing_is_signed_and_it_may_
     assert refusal(item) == "unavailable"
     answer = await bench.http.get("/v1/certificates")
     assert (problem_of(answer), "retry-after" in answer.headers) == ((503, "unavailable"), True)
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
     bench.trust.is_down = False
     (item,) = await bench.complete(prepared)
     assert item["status"] == "signed"
@@ -572,7 +546,7 @@ async def test_a_certificate_that_is_none_is_refused_and_the_form_is_told(bench:
     answer = await bench.http.post(f"/v1/signatures/{path}", json=bodies[path])
     assert problem_of(answer) == (422, "certificate-invalid")
     assert "base64 de son DER" in answer.json()["detail"]
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
 
 
 def odd_certificates() -> dict[str, tuple[x509.Certificate, str]]:
@@ -603,7 +577,7 @@ async def test_a_value_that_is_not_base64_is_refused_and_nothing_is_recorded(ben
     body["items"][0]["values"][0]["value"] = value
     answer = await bench.http.post("/v1/signatures/complete", json=body)
     assert problem_of(answer) == (422, "value-invalid")
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"x" * 256, b"x" * 1400], ids=len)
@@ -615,7 +589,7 @@ async def test_a_value_that_the_key_did_not_make_is_refused_in_its_place(bench: 
     assert refusal(one) == "signature.value"
     assert one["problem"]["findings"][0]["severity"] == "blocking"
     assert other["status"] == "signed"
-    assert isinstance(await bench.last(first), SignatureRequested)
+    assert isinstance(await bench.last(first), facts.SignatureRequested)
 
 
 @pytest.mark.parametrize("stated", [{"city": "a\u0000b"}, {"role": "\u0001"}, {"postal_code": "\ufffe"}], ids=repr)
@@ -635,7 +609,7 @@ async def test_a_reason_of_blanks_is_no_reason(bench: Bench, path: str) -> None:
     where, body = bodies[path]
     answer = await bench.http.post(where, json=body, headers=AMINA)
     assert problem_of(answer) == (422, "invalid-request")
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
 
 
 # --- Roles and collectivités -------------------------------------------------------------------------------------
@@ -703,7 +677,7 @@ async def test_a_batch_across_collectivites_does_what_is_the_callers(bench: Benc
     body["items"].append({**body["items"][0], "flux_id": str(theirs)})
     own, other = (await bench.ask("/v1/signatures/complete", body))["items"]
     assert (own["status"], refusal(other)) == ("signed", "flux-not-found")
-    assert isinstance(await bench.last(theirs), SignatureRequested)
+    assert isinstance(await bench.last(theirs), facts.SignatureRequested)
 
 
 # Signs for the commune, and looks on in the other one.
@@ -728,7 +702,7 @@ async def test_who_signs_for_one_and_reads_another_signs_nothing_there(bench: Be
     body["items"] += completion_of(theirs_prepared)["items"]
     own, other = (await bench.ask("/v1/signatures/complete", body, HERE_ONLY))["items"]
     assert (own["status"], refusal(other)) == ("signed", "forbidden")
-    assert isinstance(await bench.last(theirs), SignatureRequested)
+    assert isinstance(await bench.last(theirs), facts.SignatureRequested)
     assert [one["status"] for one in await bench.complete(theirs_prepared, who=STRANGER)] == ["signed"]
 
 
@@ -746,7 +720,7 @@ async def test_who_approves_for_one_and_reads_another_decides_nothing_there(
     own, other = (await bench.ask(f"/v1/signatures/{path}", body, who))["items"]
     assert own["status"] in ("visa", "declined")
     assert refusal(other) == "forbidden"
-    assert isinstance(await bench.last(theirs), SignatureRequested)
+    assert isinstance(await bench.last(theirs), facts.SignatureRequested)
     answer = await bench.http.post(f"/v1/flux/{theirs}/circuit/restart", json={"reason": "Motif"}, headers=who)
     assert problem_of(answer) == (403, "forbidden")
 
@@ -796,7 +770,7 @@ async def test_a_batch_of_visas_is_answered_for_flux_by_flux(bench: Bench) -> No
     assert [item["flux_id"] for item in given] == [str(one) for one in (first, second, hidden, absent)]
     assert [(item["status"], item["step"]) for item in given[:2]] == [("visa", 1)] * 2
     assert [refusal(item) for item in given[2:]] == ["flux-not-found"] * 2
-    assert await bench.last(second) == VisaGiven(step=1, comment="Vu")
+    assert await bench.last(second) == facts.VisaGiven(step=1, comment="Vu")
     again = (await bench.ask("/v1/signatures/visa", {"flux": flux[:1]}, AMINA))["items"]
     assert [refusal(item) for item in again] == ["not-yours"]
     assert (await bench.kinds()).count("visa.given.v1") == 2
@@ -810,7 +784,7 @@ async def test_a_batch_of_refusals_gives_each_flux_back_with_the_reason(bench: B
     given = (await bench.ask("/v1/signatures/refuse", body, CAMILLE))["items"]
     assert [(item["status"], item["on_screen"]) for item in given] == [("declined", "Signature refusée")] * 2
     assert "problem" not in given[0]
-    assert await bench.last(second) == SignatureRefused(step=1, reason="Le mandat 12 est faux")
+    assert await bench.last(second) == facts.SignatureRefused(step=1, reason="Le mandat 12 est faux")
     shown = (await bench.http.get(f"/v1/flux/{first}/circuit", headers=AMINA)).json()
     (taken,) = shown["steps"][0]["taken"]
     assert (taken["by"], taken["reason"]) == (MAYOR, "Le mandat 12 est faux")
@@ -824,7 +798,7 @@ async def test_a_refused_flux_begins_again_through_the_circuit_of_the_moment(ben
         f"/v1/flux/{flux_id}/circuit/restart", json={"reason": " Visa ajouté "}, headers=AMINA
     )
     assert (answer.status_code, answer.json()["status"]) == (202, "restarted")
-    assert await bench.last(flux_id) == SignatureRestarted(reason="Visa ajouté")
+    assert await bench.last(flux_id) == facts.SignatureRestarted(reason="Visa ajouté")
     await bench.hear(flux_id)
     assert [step.kind for step in (await bench.flux(flux_id)).circuit] == ["visa", "signature"]
 
@@ -837,7 +811,7 @@ async def test_a_flux_that_a_newer_version_wrote_to_stops_no_other_of_the_same_r
     await bench.ask(f"/v1/flux/{written_to}/circuit/restart", {"reason": "Motif"}, AMINA)
     await bench.hear(written_to)
     prepared_before = await bench.prepare(written_to, other)
-    monkeypatch.delitem(BY_KIND, kind_of(SignatureRestarted))
+    monkeypatch.delitem(BY_KIND, kind_of(facts.SignatureRestarted))
     pending = (await bench.http.get("/v1/signatures/pending")).json()["flux"]
     assert [one["flux_id"] for one in pending] == [str(other)]
     visas = (await bench.ask("/v1/signatures/visa", {"flux": [str(written_to), str(other)]}, AMINA))["items"]
@@ -874,7 +848,7 @@ async def test_a_delegation_given_through_the_api_lets_someone_take_the_step_of_
     await bench.ask("/v1/delegations", body, AMINA)
     (given,) = (await bench.ask("/v1/signatures/visa", {"flux": [str(flux_id)]}, ADMINISTRATOR))["items"]
     assert given["status"] == "visa"
-    assert await bench.last(flux_id) == VisaGiven(step=1, on_behalf_of=DIRECTOR)
+    assert await bench.last(flux_id) == facts.VisaGiven(step=1, on_behalf_of=DIRECTOR)
     shown = (await bench.http.get(f"/v1/flux/{flux_id}/circuit")).json()
     (taken,) = shown["steps"][0]["taken"]
     assert (taken["by"], taken["on_behalf_of"], shown["is_mine"]) == ("karim", DIRECTOR, True)
@@ -905,7 +879,7 @@ async def test_the_document_in_force_is_the_signed_one_once_it_is_signed(bench: 
     answer = await bench.http.get(f"/v1/flux/{flux_id}/document")
     assert len(verify_both(answer.content)) == 1
     fact = await bench.last(flux_id)
-    assert isinstance(fact, BordereauxSigned)
+    assert isinstance(fact, facts.BordereauxSigned)
     assert answer.content == await bench.documents.read(fact.document.sha256)
 
 

@@ -22,16 +22,7 @@ from services.history.api import stream_routes
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration, administration_routes
 from services.signature.mandates import Mandate, mandate_of
-from shared.facts.collectivite import (
-    CircuitSet,
-    CollectiviteOpened,
-    DelegationEnded,
-    DelegationGiven,
-    MandateEnded,
-    MandateGranted,
-    SealChosen,
-    SealLeft,
-)
+from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
 from shared.facts.streams import collectivite_stream, platform_stream
 from shared.journal.history import PostgresHistory
@@ -736,12 +727,12 @@ async def test_what_is_decided_is_a_fact_with_who_decided_it_and_why(bench: Benc
     await set_circuit(bench, SIGNATURE, collectivite="*", headers=OPERATOR)
     events = await bench.history.load(collectivite_stream(COMMUNE).id)
     assert [type(one.data) for one in events] == [
-        CollectiviteOpened,
-        MandateGranted,
-        DelegationGiven,
-        CircuitSet,
-        MandateEnded,
-        DelegationEnded,
+        facts.CollectiviteOpened,
+        facts.MandateGranted,
+        facts.DelegationGiven,
+        facts.CircuitSet,
+        facts.MandateEnded,
+        facts.DelegationEnded,
     ]
     assert {one.actor for one in events} == {"amina"}
     assert [getattr(one.data, "reason", "") for one in events[2:]] == [
@@ -751,7 +742,7 @@ async def test_what_is_decided_is_a_fact_with_who_decided_it_and_why(bench: Benc
         "retour",
     ]
     (of_all,) = await bench.history.load(platform_stream("defaults").id)
-    assert (of_all.collectivite, type(of_all.data)) == ("*", CircuitSet)
+    assert (of_all.collectivite, type(of_all.data)) == ("*", facts.CircuitSet)
     assert all(one.occurred_at == NOW for one in [*events, of_all])
 
 
@@ -793,7 +784,7 @@ async def test_the_same_mandate_asked_many_times_at_once_is_one_fact(bench: Benc
     answers = await asyncio.gather(*(bench.http.post("/v1/mandates", json=body) for _ in range(6)))
     assert {answer.status_code for answer in answers} == {201}
     events = await bench.history.load(collectivite_stream(COMMUNE).id)
-    assert [type(one.data) for one in events] == [CollectiviteOpened, MandateGranted]
+    assert [type(one.data) for one in events] == [facts.CollectiviteOpened, facts.MandateGranted]
 
 
 async def test_of_two_collectivites_that_give_one_id_at_once_one_has_it(bench: Bench) -> None:
@@ -829,7 +820,12 @@ async def test_a_collectivite_chooses_the_seal_and_leaves_it_for_a_reason(bench:
     assert (await set_circuit(bench, SEAL)).status_code == 200
     assert (await choose_seal(bench, has_seal=False)).json()["has_seal"] is False
     events = await bench.history.load(collectivite_stream(COMMUNE).id)
-    assert [type(one.data) for one in events] == [CollectiviteOpened, SealChosen, CircuitSet, SealLeft]
+    assert [type(one.data) for one in events] == [
+        facts.CollectiviteOpened,
+        facts.SealChosen,
+        facts.CircuitSet,
+        facts.SealLeft,
+    ]
     without = await bench.http.put("/v1/seal", json={"has_seal": True, "reason": ""})
     assert refusal(without) == (422, "invalid-request")
 
@@ -883,7 +879,11 @@ async def test_the_setting_is_recorded_once_for_those_that_never_said_anything_o
         await asyncio.gather(*(administration.adopt_seal(frozenset({COMMUNE, third, "*"})) for _ in range(3)))
     assert [await sealed(bench, one) for one in (COMMUNE, third, "*")] == [False, True, True]
     opened, chosen = await bench.history.load(collectivite_stream(third).id)
-    assert (chosen.actor, type(opened.data), type(chosen.data)) == ("signature", CollectiviteOpened, SealChosen)
+    assert (chosen.actor, type(opened.data), type(chosen.data)) == (
+        "signature",
+        facts.CollectiviteOpened,
+        facts.SealChosen,
+    )
     assert "SEAL_COLLECTIVITES" in chosen.data.model_dump()["reason"]
     await choose_seal(bench, has_seal=False, collectivite="*", headers=OPERATOR)
     await administration.adopt_seal(frozenset({"*"}))

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
@@ -17,26 +17,8 @@ from services.simulator.handler import Guichet
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
 from tests.callers import bearer, checker
-from tests.fakes.helios import LOGIN, PASSWORD, Helios
+from tests.fakes.helios import Helios
 from tests.real.platform import sample
-
-
-@asynccontextmanager
-async def client(helios: Helios) -> AsyncIterator[asyncssh.SFTPClient]:
-    async with (
-        asyncssh.connect(
-            "127.0.0.1",
-            helios.port,
-            username=LOGIN,
-            password=PASSWORD,
-            known_hosts=str(helios.known_hosts),
-            client_keys=None,
-            agent_path=None,
-            config=None,
-        ) as connection,
-        connection.start_sftp_client() as sftp,
-    ):
-        yield sftp
 
 
 @pytest.fixture
@@ -51,7 +33,7 @@ async def put(sftp: asyncssh.SFTPClient, name: str, content: bytes) -> None:
 
 
 async def test_a_paper_flux_is_acknowledged_and_taken_out_of_the_entry(helios: Helios) -> None:
-    async with client(helios) as sftp:
+    async with helios.client() as sftp:
         await put(sftp, "flux.xml", sample(1, is_dematerialised=False))
         (reply,) = await helios.next_replies()
         assert read_reply(reply.read_bytes(), reply.name).verdict == "acknowledged"
@@ -59,7 +41,7 @@ async def test_a_paper_flux_is_acknowledged_and_taken_out_of_the_entry(helios: H
 
 
 async def test_a_flux_that_should_be_signed_and_is_not_is_refused(helios: Helios) -> None:
-    async with client(helios) as sftp:
+    async with helios.client() as sftp:
         await put(sftp, "flux.xml", sample(1))
         (reply,) = await helios.next_replies()
     assert read_reply(reply.read_bytes(), reply.name).verdict == "rejected"
@@ -78,7 +60,7 @@ async def test_a_listing_leaves_out_what_vanishes_meanwhile(helios: Helios) -> N
     moving = asyncio.create_task(asyncio.to_thread(come_and_go))
     seen: set[str] = set()
     try:
-        async with client(helios) as sftp, asyncio.timeout(60):
+        async with helios.client() as sftp, asyncio.timeout(60):
             listings = 0
             while listings < 300 or not seen:
                 seen.update(await sftp.listdir("/sortie"))
@@ -91,18 +73,18 @@ async def test_a_listing_leaves_out_what_vanishes_meanwhile(helios: Helios) -> N
 
 async def test_a_file_that_is_cut_off_is_not_received(helios: Helios) -> None:
     with suppress(asyncssh.Error):
-        async with client(helios) as sftp:
+        async with helios.client() as sftp:
             file = await sftp.open("/entree/flux.xml", "wb")
             await file.write(sample(1)[:5000])
             sftp.exit()
-    async with client(helios) as sftp:
+    async with helios.client() as sftp:
         assert await sftp.listdir("/entree") == ["flux.xml"]
     assert helios.folder.receipts() == []
 
 
 async def test_what_was_received_is_counted_by_its_bytes(helios: Helios) -> None:
     content = sample(1, is_dematerialised=False)
-    async with client(helios) as sftp:
+    async with helios.client() as sftp:
         for name in ("a.xml", "b.xml"):
             await put(sftp, name, content)
         await helios.next_replies(2)
@@ -111,7 +93,7 @@ async def test_what_was_received_is_counted_by_its_bytes(helios: Helios) -> None
 
 
 async def test_nothing_outside_its_folder_can_be_reached(helios: Helios) -> None:
-    async with client(helios) as sftp:
+    async with helios.client() as sftp:
         for path in ("/../host_key", "/entree/../../host_key"):
             with pytest.raises(asyncssh.SFTPError):
                 async with sftp.open(path, "rb") as file:

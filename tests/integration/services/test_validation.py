@@ -30,19 +30,12 @@ from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from shared.errors import CorruptDocumentError, MalformedMessageError, UnavailableError, VersionConflictError
+from shared.facts import flux
 from shared.facts.collectivite import PolicySet
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import (
-    DuplicateAccepted,
-    FluxCancelled,
-    FluxImported,
-    FluxInvalidated,
-    FluxRejected,
-    FluxValidated,
-)
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import BY_KIND, collectivite_stream, flux_stream, platform_stream
+from shared.facts.streams import BY_KIND, collectivite_stream, platform_stream
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.runtime.documents import DocumentStore, open_store
@@ -58,6 +51,7 @@ from tests.fakes.clamd import MARK, fake_clamd
 from tests.identities import open_collectivite
 from tests.judging import changed_sample, replacing
 from tests.real.platform import sample
+from tests.recording import begun
 
 MEBIBYTE = 1024 * 1024
 OPERATOR = bearer("*", role=Role.OPERATOR)
@@ -86,15 +80,8 @@ class Bench:
     async def imported(self, content: bytes, collectivite: str = COMMUNE) -> Event:
         """Record an import, and return its event."""
         document = await self.documents.put_bytes(content)
-        fact = FluxImported(document=document, filename="flux.xml")
-        event = Event.first(
-            fact,
-            stream=flux_stream(new_id()),
-            collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=datetime.now(UTC),
-        )
+        fact = flux.FluxImported(document=document, filename="flux.xml")
+        event = begun(fact, collectivite=collectivite, at=datetime.now(UTC))
         (recorded,) = await self.history.append([event], expected_version=0)
         return recorded
 
@@ -156,13 +143,13 @@ def renamed(content: bytes, nomfic: str) -> bytes:
 
 
 def codes(fact: Fact) -> set[str]:
-    assert isinstance(fact, FluxInvalidated)
+    assert isinstance(fact, flux.FluxInvalidated)
     return {finding.code for finding in fact.findings if finding.severity == "blocking"}
 
 
 async def test_a_good_flux_is_validated_with_the_pack_that_applied(bench: Bench) -> None:
     _, fact = await bench.judged(sample(1))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert fact.pack == built_in().pack
     assert (fact.warnings, fact.signature_required, len(fact.bordereaux)) == ((), True, 1)
     assert bench.scratch_files() == []
@@ -185,7 +172,7 @@ async def test_a_nomfic_serves_once_in_a_codcol(bench: Bench) -> None:
     first, _ = await bench.judged(renamed(sample(1), nomfic))
     _, fact = await bench.judged(renamed(sample(2), nomfic))
     assert codes(fact) == {"pes.nomfic-used"}
-    assert isinstance(fact, FluxInvalidated)
+    assert isinstance(fact, flux.FluxInvalidated)
     assert str(first) in fact.findings[0].message
 
 
@@ -208,14 +195,14 @@ async def test_nobody_takes_the_nomfic_of_another_collectivite(bench: Bench) -> 
     _, fact = await bench.judged(renamed(sample(1), "PES_1"), OTHER_COMMUNE)
     assert codes(fact) == {"pes.siren"}
     _, fact = await bench.judged(renamed(sample(2), "PES_1"))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
 
 
 async def test_a_cancelled_flux_gives_its_nomfic_and_its_bordereaux_back(bench: Bench) -> None:
     first, _ = await bench.judged(sample(1))
-    await bench.add(first, FluxCancelled(reason="erreur"))
+    await bench.add(first, flux.FluxCancelled(reason="erreur"))
     _, fact = await bench.judged(sample(1) + b"\n")
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
 
 
 async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> None:
@@ -223,26 +210,26 @@ async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> Non
     await bench.add(first, *SENT)
     again, fact = await bench.judged(renamed(sample(1), "PES_2"))
     assert codes(fact) == {"bordereau.already-sent"}
-    assert isinstance(fact, FluxInvalidated)
+    assert isinstance(fact, flux.FluxInvalidated)
     assert str(first) in fact.findings[0].message
     assert "En attente d'AR" in fact.findings[0].message
     assert fact.findings[0].where.bordereau
     answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json={"reason": "La DGFiP le demande"})
     assert (answer.status_code, answer.json()["state"]) == (202, "imported")
     accepted = (await bench.history.load(again))[-1]
-    assert (accepted.data, accepted.actor) == (DuplicateAccepted(reason="La DGFiP le demande"), "amina")
+    assert (accepted.data, accepted.actor) == (flux.DuplicateAccepted(reason="La DGFiP le demande"), "amina")
     await bench.hear(accepted)
     fact = await bench.last(again)
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert [finding.code for finding in fact.warnings] == ["bordereau.already-sent"]
     assert fact.bordereaux[0].is_repeated
 
 
 async def test_a_bordereau_of_a_rejected_flux_may_come_again(bench: Bench) -> None:
     first, _ = await bench.judged(sample(1))
-    await bench.add(first, *SENT, an.reply_received, FluxRejected(reply=an.reply, errors=()))
+    await bench.add(first, *SENT, an.reply_received, flux.FluxRejected(reply=an.reply, errors=()))
     _, fact = await bench.judged(renamed(sample(1), "PES_2"))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
 
 
 async def test_the_same_bordereau_at_the_same_instant_passes_once(bench: Bench) -> None:
@@ -295,12 +282,12 @@ async def test_a_pack_of_the_ministry_installs_without_restart_and_applies(bench
     listed = (await bench.http.get("/v1/schemas")).json()["packs"]
     assert [pack["pack_id"] for pack in listed] == ["pes-6.0", BUILT_IN]
     _, fact = await bench.judged(sample(1))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert fact.pack == built_in().pack  # the new one refuses it, the old one is still in force
     answer = await bench.http.put(f"/v1/schemas/{BUILT_IN}", json={"use": "inactive"}, headers=OPERATOR)
     assert answer.status_code == 200, answer.text
     _, fact = await bench.judged(sample(2))
-    assert isinstance(fact, FluxInvalidated)
+    assert isinstance(fact, flux.FluxInvalidated)
     assert fact.pack == stricter.pack
 
 
@@ -311,7 +298,7 @@ async def test_a_pack_on_trial_only_warns(bench: Bench) -> None:
     answer = await bench.http.post("/v1/schemas/pes-6.0?use=shadow", content=stricter.archive(), headers=OPERATOR)
     assert answer.status_code == 201
     _, fact = await bench.judged(sample(1))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert [finding.code for finding in fact.warnings] == ["schema.shadow.pes-6.0"]
 
 
@@ -321,7 +308,7 @@ async def test_a_pack_that_is_not_in_force_yet_does_not_apply(bench: Bench) -> N
     )
     assert answer.status_code == 201
     _, fact = await bench.judged(sample(1))
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert fact.pack is not None
     assert fact.pack.pack_id == BUILT_IN
 
@@ -374,7 +361,7 @@ async def test_the_policy_of_a_collectivite_counts_for_it_alone(bench: Bench) ->
     answer = await bench.http.put("/v1/controls/bordereau.pieces", json=change, headers=administrator)
     assert answer.status_code == 200, answer.text
     _, fact = await bench.judged(bad)
-    assert isinstance(fact, FluxValidated)
+    assert isinstance(fact, flux.FluxValidated)
     assert [finding.code for finding in fact.warnings] == ["bordereau.pieces"]
     listed = (await bench.http.get(f"/v1/controls?collectivite={COMMUNE}")).json()
     changed = next(one for one in listed["controls"] if one["code"] == "bordereau.pieces")
@@ -524,7 +511,7 @@ async def test_two_versions_of_a_flux_are_compared(bench: Bench) -> None:
 
 async def test_findings_without_number_are_all_in_the_report(bench: Bench) -> None:
     flux_id, fact = await bench.judged(changed_sample(replacing("(?=<Bordereau )", "<Bordereau/>" * 900)))
-    assert isinstance(fact, FluxInvalidated)
+    assert isinstance(fact, flux.FluxInvalidated)
     assert fact.report is not None
     assert len(fact.findings) == 200
     told = (await bench.http.get(f"/v1/flux/{flux_id}/findings")).json()
@@ -555,7 +542,7 @@ async def test_the_antivirus_refuses_what_is_infected_and_makes_wait_what_it_can
             await bench.hear(event)
         clamd.mood = "well"
         await bench.hear(event)
-        assert isinstance(await bench.last(event.flux_id), FluxValidated)
+        assert isinstance(await bench.last(event.flux_id), flux.FluxValidated)
 
 
 def die(_: object) -> None:
@@ -711,14 +698,7 @@ async def test_files_that_do_not_have_their_digest_are_not_used(bench: Bench, da
     await database.execute(
         "insert into schema_archive select $1, archive from schema_archive", an.pack_installed.pack.digest
     )
-    installed = Event.first(
-        an.pack_installed,
-        stream=platform_stream("packs"),
-        collectivite="*",
-        actor="amina",
-        correlation_id=new_id(),
-        at=datetime.now(UTC),
-    )
+    installed = begun(an.pack_installed, stream=platform_stream("packs"), collectivite="*", at=datetime.now(UTC))
     await bench.history.append([installed], expected_version=0)
     with pytest.raises(CorruptDocumentError):
         await bench.judges.packs.files(an.pack_installed.pack.digest)

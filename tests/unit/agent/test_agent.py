@@ -23,7 +23,7 @@ from agent import requests as agent_requests
 from agent import service
 from agent.reading import CLOCK_SLACK
 from agent.service import Agent
-from cli.commands.agent import origin_of
+from cli.commands.sending.agent import origin_of
 from cli.errors import UsageProblemError
 from cli.main import app as command_line
 from pes.sample import SampleSpec, build_sample

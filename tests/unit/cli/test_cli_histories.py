@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from shared.facts.envelope import Event, new_id
-from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.envelope import new_id
+from shared.facts.lifecycles.reply import State
 from shared.facts.streams import collectivite_stream
 from tests import examples as an
+from tests.recording import begun
 from tests.unit.cli.test_cli_words import START, members_of
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -64,13 +65,8 @@ def run(monkeypatch: pytest.MonkeyPatch, asked: list[httpx.Request]) -> Callable
 
 
 def opened() -> dict[str, object]:
-    event = Event.first(
-        an.opened,
-        stream=collectivite_stream(an.collectivite),
-        collectivite=an.collectivite,
-        actor="olivia",
-        correlation_id=new_id(),
-        at=START,
+    event = begun(
+        an.opened, stream=collectivite_stream(an.collectivite), collectivite=an.collectivite, actor="olivia", at=START
     )
     document: dict[str, object] = json.loads(event.to_bytes())
     return document
@@ -129,7 +125,7 @@ def test_replies_are_listed_and_one_is_shown(run: Callable[..., Result], asked: 
 
 
 def test_no_reply_that_waits_is_said(run: Callable[..., Result]) -> None:
-    assert ON_SCREEN[State.WAITING] in run({"replies": [], "next": None}, "replies", "list").stderr
+    assert State.WAITING.on_screen in run({"replies": [], "next": None}, "replies", "list").stderr
 
 
 def test_a_reply_is_linked_or_dismissed_with_a_reason(run: Callable[..., Result], asked: list[httpx.Request]) -> None:

@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.collectivite import collectivite_of
-from cli.findings import finding_lines, place_of, rejection_lines
-from cli.timeline import steps_of, time_of, total_of
+from cli.showing.findings import finding_lines, place_of, rejection_lines
+from cli.showing.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.flux import State, states_ahead
-from shared.facts.streams import ALL_FACTS, flux_stream
+from shared.facts.streams import ALL_FACTS
 from tests import examples as an
+from tests.recording import begun
 
 START = datetime(2026, 7, 14, 8, 0, tzinfo=UTC)
 HAPPY_PATH = [
@@ -31,14 +32,7 @@ HAPPY_PATH = [
 
 
 def events_of(facts: list[Fact]) -> list[Event]:
-    first = Event.first(
-        facts[0],
-        stream=flux_stream(new_id()),
-        collectivite=an.collectivite,
-        actor="amina",
-        correlation_id=new_id(),
-        at=START,
-    )
+    first = begun(facts[0], collectivite=an.collectivite, at=START)
     events = [first]
     for number, fact in enumerate(facts[1:], start=1):
         events.append(events[-1].follow(fact, actor="ack", at=START + timedelta(milliseconds=100 * number)))

@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path, n
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.commands.signature.FILE_BYTES_MAX", 100)
+    monkeypatch.setattr("cli.commands.sending.signature.FILE_BYTES_MAX", 100)
     code, problem = told(written(tmp_path, ONE))
     assert (code, problem["title"]) == (2, "Fichier trop grand")
 

@@ -27,7 +27,7 @@ VIOLATIONS = [
     Violation("the house stands on its libraries", "local/ports.py", "agent.pages"),
     Violation("the house stands on its libraries", "signing/checks.py", "local.ports"),
     Violation("services never import each other", "services/ack/acquit.py", "services.gateway.names"),
-    Violation("nobody but a service knows its inside", "cli/french.py", "services.ack.acquit"),
+    Violation("nobody but a service knows its inside", "cli/showing/french.py", "services.ack.acquit"),
     Violation("the libraries know no service, no database, no broker", "pes/units.py", "asyncpg"),
     Violation("the libraries know no service, no database, no broker", "signing/checks.py", "shared.errors"),
     Violation("what services agree on takes only words from the PES", "shared/errors.py", "pes.judge"),

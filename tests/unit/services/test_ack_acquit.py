@@ -10,13 +10,12 @@ from pes.reading.xml import ACQUIT_V1, parse
 from services.ack.acquit import ERRORS_MAX, Reading, read_reply
 from services.simulator.acquit import DEPENSE, PJ, RECETTE, TECHNICAL, Element, Error, write_acquit
 from shared.bus.topics import MESSAGE_BYTES_MAX
-from shared.facts.envelope import Event, new_id
 from shared.facts.flux import FluxRejected
-from shared.facts.streams import flux_stream
 from shared.facts.values import RefusedBordereau, Verdict
 from tests import examples as an
 from tests.real.official import official_sample
 from tests.real.platform import sample
+from tests.recording import begun
 
 NAME = "034990_260202120000-ACK-1.xml"
 FLUX = parse(sample(1))
@@ -186,14 +185,7 @@ def test_the_largest_verdict_fits_in_a_message() -> None:
     element = '<EtatAck V="0"/>' + "".join(f'<{name} V="{widest}"/>' for name in [*names, "LibelleAnoAck"])
     errors = read_reply(v1(f"<ElementACQUIT>{element}</ElementACQUIT>" * (ERRORS_MAX + 1)), NAME).errors
     fact = FluxRejected(reply=an.document, errors=errors)
-    event = Event.first(
-        fact,
-        stream=flux_stream(new_id()),
-        collectivite="1" * 64,
-        actor="dgfip",
-        correlation_id=new_id(),
-        at=datetime.now(UTC),
-    )
+    event = begun(fact, collectivite="1" * 64, actor="dgfip", at=datetime.now(UTC))
     assert len(event.to_bytes()) < MESSAGE_BYTES_MAX
 
 

@@ -13,17 +13,17 @@ from pes.vocabulary import Header
 from services.ack.collector import Collector
 from services.simulator.acquit import DEPENSE, Element, write_acquit
 from shared.errors import UnavailableError, VersionConflictError
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxAcknowledged, ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.streams import flux_stream
 from shared.retrying import ATTEMPTS_MAX, LAST_DELAY_SECONDS, TRIES_BEFORE_NEWS
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.simulated_replies import SimulatedReplies
 from tests.real.platform import sample
+from tests.recording import begun
 
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 FLUX = parse(sample(1))
@@ -86,9 +86,7 @@ class Bench:
         )
 
     async def flux(self, facts: list[Fact]) -> UUID:
-        first = Event.first(
-            facts[0], stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOW
-        )
+        first = begun(facts[0])
         events = [first, *(first.follow(fact, actor="x", at=NOW) for fact in facts[1:])]
         await self.history.append(events, expected_version=0)
         return first.flux_id

@@ -13,31 +13,23 @@ from pes.vocabulary import Header
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import DocumentMissingError, MalformedMessageError, UnavailableError, VersionConflictError
-from shared.facts.envelope import Event, new_id
+from shared.facts import flux as of_flux
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import (
-    FluxSigned,
-    FluxTransmitted,
-    TransmissionAttempted,
-    TransmissionFailed,
-    TransmissionHeld,
-    TransmissionReleased,
-    TransmissionRequested,
-)
 from shared.facts.lifecycles.flux import Flux, State, fold
-from shared.facts.streams import flux_stream
 from shared.facts.values import Document
 from tests import examples as an
 from tests.fakes.chosen_channels import ChosenChannels
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
 from tests.fakes.simulated_channel import SimulatedChannel
+from tests.recording import begun
 
 CONTENT = b"<signed/>" * 100
 DOCUMENT = Document(sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))
 SHA1 = hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()
 NAME = f"VHPCE11%%THELPES2%%PES#123#034990#00%%{SHA1}"
-SIGNED: list[Fact] = [an.imported, an.validated, FluxSigned(document=DOCUMENT, signatures=())]
+SIGNED: list[Fact] = [an.imported, an.validated, of_flux.FluxSigned(document=DOCUMENT, signatures=())]
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 IN_DOUBT_SECONDS = 60
 
@@ -97,9 +89,7 @@ class Bench:
 
     async def flux(self, facts: list[Fact]) -> Event:
         """Record a flux and return its last event, which is what the gateway hears of."""
-        first = Event.first(
-            facts[0], stream=flux_stream(new_id()), collectivite="1", actor="amina", correlation_id=new_id(), at=NOON
-        )
+        first = begun(facts[0])
         events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
         return (await self.history.append(events, expected_version=0))[-1]
 
@@ -137,7 +127,7 @@ async def test_a_signed_flux_leaves_under_its_name(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
     await bench.hear(event)
     assert bench.channel.received == [(NAME, CONTENT)]
-    assert bench.kinds() == [TransmissionRequested, TransmissionAttempted, FluxTransmitted]
+    assert bench.kinds() == [of_flux.TransmissionRequested, of_flux.TransmissionAttempted, of_flux.FluxTransmitted]
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
 
 
@@ -151,8 +141,10 @@ async def test_the_name_is_recorded_before_the_first_byte_leaves(bench: Bench) -
 
     bench.channel.put = watch  # type: ignore[method-assign]
     await bench.hear(await bench.flux(SIGNED))
-    assert seen == [[TransmissionRequested, TransmissionAttempted]]
-    (attempted,) = [event.data for event in bench.history.log if isinstance(event.data, TransmissionAttempted)]
+    assert seen == [[of_flux.TransmissionRequested, of_flux.TransmissionAttempted]]
+    (attempted,) = [
+        event.data for event in bench.history.log if isinstance(event.data, of_flux.TransmissionAttempted)
+    ]
     assert attempted.remote_name == NAME
 
 
@@ -193,7 +185,7 @@ async def test_while_the_server_is_away_nothing_is_recorded(bench: Bench) -> Non
 
 async def test_a_journal_away_before_the_attempt_is_recorded_sends_nothing_then_once(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
-    bench.history.fails_before = {TransmissionAttempted}
+    bench.history.fails_before = {of_flux.TransmissionAttempted}
     with pytest.raises(UnavailableError):
         await bench.hear(event)
     assert bench.channel.received == []
@@ -203,7 +195,7 @@ async def test_a_journal_away_before_the_attempt_is_recorded_sends_nothing_then_
 
 async def test_an_attempt_recorded_and_known_not_to_have_begun_is_made(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
-    bench.history.fails_after = {TransmissionAttempted}
+    bench.history.fails_after = {of_flux.TransmissionAttempted}
     await bench.hear_until_it_works(event)
     assert len(bench.channel.received) == 1
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
@@ -215,16 +207,16 @@ async def test_a_connection_lost_before_the_first_byte_leaves_no_doubt(bench: Be
     await bench.hear_until_it_works(event)
     assert bench.channel.received == [(NAME, CONTENT)]
     assert bench.kinds() == [
-        TransmissionRequested,
-        TransmissionAttempted,
-        TransmissionAttempted,
-        FluxTransmitted,
+        of_flux.TransmissionRequested,
+        of_flux.TransmissionAttempted,
+        of_flux.TransmissionAttempted,
+        of_flux.FluxTransmitted,
     ]
 
 
 async def test_the_attempt_of_another_process_is_not_taken_for_one_that_has_not_begun(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
-    bench.history.fails_before = {TransmissionAttempted}
+    bench.history.fails_before = {of_flux.TransmissionAttempted}
     with pytest.raises(UnavailableError):
         await bench.hear(event)
     first = bench.sender
@@ -234,7 +226,7 @@ async def test_the_attempt_of_another_process_is_not_taken_for_one_that_has_not_
         await bench.hear(event)
     await first.on_ready(event, event.data)
     assert len(bench.channel.received) == 1
-    assert bench.kinds()[-1] is TransmissionHeld
+    assert bench.kinds()[-1] is of_flux.TransmissionHeld
 
 
 async def test_a_file_that_grows_is_left_to_the_process_that_writes_it(bench: Bench) -> None:
@@ -259,7 +251,7 @@ async def test_a_journal_away_after_the_upload_records_it_later_and_sends_nothin
     bench: Bench, moment: str
 ) -> None:
     event = await bench.flux(SIGNED)
-    setattr(bench.history, moment, {FluxTransmitted})
+    setattr(bench.history, moment, {of_flux.FluxTransmitted})
     await bench.hear_until_it_works(event)
     assert len(bench.channel.received) == 1
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
@@ -268,28 +260,28 @@ async def test_a_journal_away_after_the_upload_records_it_later_and_sends_nothin
 async def test_killed_after_the_upload_the_file_found_on_the_server_is_the_proof(bench: Bench) -> None:
     bench.channel.takes = False
     event = await bench.flux(SIGNED)
-    bench.history.fails_before = {FluxTransmitted}
+    bench.history.fails_before = {of_flux.FluxTransmitted}
     with pytest.raises(UnavailableError):
         await bench.hear(event)
     bench.restart()
     await bench.hear(event)
     assert len(bench.channel.received) == 1
     last = bench.history.log[-1].data
-    assert isinstance(last, FluxTransmitted)
+    assert isinstance(last, of_flux.FluxTransmitted)
     assert last.evidence == "found_on_server"
 
 
 async def test_killed_after_the_upload_and_the_file_taken_the_sending_is_in_doubt_and_waits(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
-    bench.history.fails_before = {FluxTransmitted}
+    bench.history.fails_before = {of_flux.FluxTransmitted}
     with pytest.raises(UnavailableError):
         await bench.hear(event)
     bench.restart()
     await bench.hear(event)
     assert len(bench.channel.received) == 1
-    assert bench.kinds()[-1] is TransmissionHeld
+    assert bench.kinds()[-1] is of_flux.TransmissionHeld
     await bench.review_after(IN_DOUBT_SECONDS - 1)
-    assert bench.kinds()[-1] is TransmissionHeld
+    assert bench.kinds()[-1] is of_flux.TransmissionHeld
 
 
 async def test_an_answer_settles_a_sending_in_doubt(bench: Bench) -> None:
@@ -302,9 +294,9 @@ async def test_an_answer_settles_a_sending_in_doubt(bench: Bench) -> None:
 async def test_silence_for_long_enough_releases_a_sending_in_doubt_where_the_policy_says_so(bench: Bench) -> None:
     event = await bench.flux([*SIGNED, an.requested, _attempt()])
     await bench.hear(event)
-    assert bench.kinds() == [TransmissionHeld]
+    assert bench.kinds() == [of_flux.TransmissionHeld]
     await bench.review_after(IN_DOUBT_SECONDS + 1)
-    assert bench.kinds() == [TransmissionHeld, TransmissionReleased]
+    assert bench.kinds() == [of_flux.TransmissionHeld, of_flux.TransmissionReleased]
     await bench.hear(bench.history.log[-1])
     assert bench.channel.received == [(NAME, CONTENT)]
     assert (await bench.flux_now(event.flux_id)).attempt == _attempt(2)
@@ -314,14 +306,14 @@ async def test_replies_not_yet_collected_keep_a_sending_in_doubt(bench: Bench) -
     await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt()]))
     bench.channel.reply_names.append("reply.xml")
     await bench.review_after(IN_DOUBT_SECONDS + 1)
-    assert bench.kinds() == [TransmissionHeld]
+    assert bench.kinds() == [of_flux.TransmissionHeld]
 
 
 async def test_where_the_policy_is_to_hold_only_a_person_releases() -> None:
     bench = Bench(policy="hold")
     await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt()]))
     await bench.review_after(1_000_000)
-    assert bench.kinds() == [TransmissionHeld]
+    assert bench.kinds() == [of_flux.TransmissionHeld]
 
 
 async def test_a_file_cut_in_the_middle_is_sent_again_under_the_same_name(bench: Bench) -> None:
@@ -340,14 +332,19 @@ async def test_the_last_word_lost_is_a_doubt_and_no_second_sending(bench: Bench)
     bench.channel.is_last_word_lost = True
     await bench.hear_until_it_works(event)
     assert len(bench.channel.received) == 1
-    assert bench.kinds()[-1] is TransmissionHeld
+    assert bench.kinds()[-1] is of_flux.TransmissionHeld
 
 
 async def test_a_refusal_is_recorded_waited_for_and_tried_again(bench: Bench) -> None:
     event = await bench.flux(SIGNED)
     bench.channel.refusal = "disk full"
     await bench.hear(event)
-    assert bench.kinds() == [TransmissionRequested, TransmissionAttempted, TransmissionFailed, TransmissionHeld]
+    assert bench.kinds() == [
+        of_flux.TransmissionRequested,
+        of_flux.TransmissionAttempted,
+        of_flux.TransmissionFailed,
+        of_flux.TransmissionHeld,
+    ]
     bench.channel.refusal = ""
     await bench.review_after(11)
     await bench.hear(bench.history.log[-1])
@@ -388,7 +385,7 @@ async def test_values_that_would_make_a_path_of_the_name_are_parked(bench: Bench
     assert bench.channel.received == []
 
 
-def _attempt(number: int = 1) -> TransmissionAttempted:
+def _attempt(number: int = 1) -> of_flux.TransmissionAttempted:
     return an.attempted.model_copy(update={"attempt": number, "document": DOCUMENT, "remote_name": NAME})
 
 
@@ -406,7 +403,7 @@ async def test_a_flux_whose_collectivite_chose_another_channel_waits_until_it_is
     bench.choices.channels = {"1": bench.channel.name}
     await bench.sender.review_holds_once()
     released = (await bench.history.load(event.flux_id))[-1]
-    assert isinstance(released.data, TransmissionReleased)
+    assert isinstance(released.data, of_flux.TransmissionReleased)
     await bench.hear(released)
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
     assert bench.channel.received == [(NAME, CONTENT)]
@@ -414,7 +411,7 @@ async def test_a_flux_whose_collectivite_chose_another_channel_waits_until_it_is
 
 async def test_a_person_who_asks_sends_nothing_by_a_channel_that_was_not_chosen() -> None:
     bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
-    held = TransmissionHeld(attempt=1, cause="canal", waits_for="channel")
+    held = of_flux.TransmissionHeld(attempt=1, cause="canal", waits_for="channel")
     event = await bench.flux([*SIGNED, an.requested, held, an.released])
     await bench.hear(event)
     assert (await bench.flux_now(event.flux_id)).held is not None

@@ -4,23 +4,22 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from services.history.views import flux_shown
-from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.streams import flux_stream
 from shared.journal.history import Recorded
 from shared.journal.reading import read_flux
 from tests import examples as an
+from tests.recording import begun
 
 FLUX = UUID(int=1)
 REQUESTED = [an.imported, an.validated, an.visa_requested]
 
 
 def shown(*facts: Fact) -> dict[str, object]:
-    first = Event.first(
+    first = begun(
         facts[0],
         stream=flux_stream(FLUX),
         collectivite=an.collectivite,
-        actor="amina",
         correlation_id=FLUX,
         at=datetime(2026, 2, 2, tzinfo=UTC),
     )

@@ -15,19 +15,12 @@ from shared.bus.consumer import (
 from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
 from shared.facts.envelope import Event, new_id
 from shared.facts.flux import FluxImported, FluxValidated
-from shared.facts.streams import flux_stream
 from shared.logs import JsonFormatter
 from shared.retrying import ATTEMPTS_MAX, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS
 from tests import examples as an
+from tests.recording import begun
 
-EVENT = Event.first(
-    an.imported,
-    stream=flux_stream(new_id()),
-    collectivite=an.collectivite,
-    actor="amina",
-    correlation_id=new_id(),
-    at=datetime(2026, 2, 2, tzinfo=UTC),
-)
+EVENT = begun(an.imported, collectivite=an.collectivite, at=datetime(2026, 2, 2, tzinfo=UTC))
 BODY = EVENT.to_bytes()
 
 

@@ -21,6 +21,7 @@ from shared.web.deciding import Decide, Decided, decide_on, load_flux
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
 from tests.fakes.memory_history import MemoryHistory
+from tests.recording import begun
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
 AMINA = Caller("amina", {an.collectivite: frozenset({Role.GESTIONNAIRE})})
@@ -38,13 +39,10 @@ class Journal(MemoryHistory):
     conflicts: int = 0
 
     async def begin(self, facts: Sequence[Fact], collectivite: str = an.collectivite) -> UUID:
-        first = Event.first(
+        first = begun(
             facts[0],
             stream=reply_stream(new_id()) if collectivite == UNATTRIBUTED else flux_stream(new_id()),
             collectivite=collectivite,
-            actor="amina",
-            correlation_id=new_id(),
-            at=NOON,
         )
         events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
         await super().append(events, expected_version=0)

@@ -5,17 +5,9 @@ from collections import deque
 import pytest
 
 from shared.errors import UnexpectedFactError
+from shared.facts import flux as facts
 from shared.facts.fact import Fact
-from shared.facts.flux import (
-    FLUX_FACTS,
-    FluxAcknowledged,
-    FluxSigned,
-    FluxTransmitted,
-    FluxValidated,
-    SignatureRequested,
-    VisaGiven,
-)
-from shared.facts.lifecycles.flux import ON_SCREEN, TRANSITIONS, State, fold
+from shared.facts.lifecycles.flux import TRANSITIONS, State, fold
 from tests import examples as an
 
 EXAMPLES: dict[type[Fact], Fact] = {
@@ -47,7 +39,7 @@ def test_every_state_can_be_reached(state: State | None) -> None:
     assert (flux.state, flux.version) == (state, len(past))
 
 
-@pytest.mark.parametrize("fact", FLUX_FACTS, ids=lambda fact: fact.__name__)
+@pytest.mark.parametrize("fact", facts.FLUX_FACTS, ids=lambda fact: fact.__name__)
 @pytest.mark.parametrize("state", [None, *State])
 def test_a_fact_follows_a_state_only_where_the_table_says_so(state: State | None, fact: type[Fact]) -> None:
     flux = fold(path_to(state))
@@ -61,11 +53,11 @@ def test_a_fact_follows_a_state_only_where_the_table_says_so(state: State | None
 
 
 def test_every_fact_is_somewhere_in_the_table() -> None:
-    assert {fact for following in TRANSITIONS.values() for fact in following} == set(FLUX_FACTS)
+    assert {fact for following in TRANSITIONS.values() for fact in following} == set(facts.FLUX_FACTS)
 
 
 def test_every_state_has_its_words() -> None:
-    assert set(ON_SCREEN) == set(State)
+    assert all(state.on_screen for state in State)
 
 
 def test_a_flux_that_needs_no_signature_is_ready_at_once() -> None:
@@ -73,18 +65,18 @@ def test_a_flux_that_needs_no_signature_is_ready_at_once() -> None:
 
 
 def test_a_flux_awaits_what_comes_next() -> None:
-    assert fold([an.imported]).awaits(FluxValidated)
+    assert fold([an.imported]).awaits(facts.FluxValidated)
 
 
 @pytest.mark.parametrize(
     ("past", "fact"),
     [
-        ([an.imported, an.validated], FluxValidated),
-        ([an.imported, an.invalidated], FluxSigned),
-        ([an.imported, an.cancelled], FluxValidated),
-        (SENT, FluxTransmitted),
-        ([*SENT, an.reply_received, an.acknowledged], FluxTransmitted),
-        ([an.imported, an.validated, an.visa_requested, an.visa_given, an.signature_restarted], VisaGiven),
+        ([an.imported, an.validated], facts.FluxValidated),
+        ([an.imported, an.invalidated], facts.FluxSigned),
+        ([an.imported, an.cancelled], facts.FluxValidated),
+        (SENT, facts.FluxTransmitted),
+        ([*SENT, an.reply_received, an.acknowledged], facts.FluxTransmitted),
+        ([an.imported, an.validated, an.visa_requested, an.visa_given, an.signature_restarted], facts.VisaGiven),
     ],
     ids=[
         "recorded",
@@ -101,7 +93,7 @@ def test_a_flux_is_past_what_is_done_or_will_never_be(past: list[Fact], fact: ty
 
 @pytest.mark.parametrize(
     ("past", "fact"),
-    [([], FluxValidated), ([an.imported], SignatureRequested), ([an.imported], FluxAcknowledged)],
+    [([], facts.FluxValidated), ([an.imported], facts.SignatureRequested), ([an.imported], facts.FluxAcknowledged)],
 )
 def test_what_comes_too_early_is_an_error(past: list[Fact], fact: type[Fact]) -> None:
     with pytest.raises(UnexpectedFactError):
@@ -151,7 +143,7 @@ def test_a_circuit_that_begins_again_forgets_the_signatures_and_goes_back_to_the
 def test_a_refused_flux_waits_for_a_person() -> None:
     flux = fold([*REQUESTED, an.signature_refused])
     assert flux.on_screen == "Signature refusée"
-    assert not flux.awaits(FluxSigned)
+    assert not flux.awaits(facts.FluxSigned)
 
 
 def test_the_document_in_force_is_the_signed_one() -> None:
@@ -172,7 +164,7 @@ def test_the_header_of_an_invalid_flux_is_known_where_it_could_be_read() -> None
 
 def test_the_answer_may_come_before_the_sending_is_known() -> None:
     flux = fold([*SENT[:-1], an.reply_received, an.acknowledged])
-    assert flux.awaits(FluxTransmitted)
+    assert flux.awaits(facts.FluxTransmitted)
     assert flux.evolve(an.transmitted).state is State.ACKNOWLEDGED
 
 

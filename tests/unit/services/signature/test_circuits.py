@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from cli.commands.registries import step_of
+from cli.commands.administering.registries import step_of
 from cli.errors import UsageProblemError
 from services.signature.circuits import (
     Circuit,

@@ -11,16 +11,9 @@ import pytest
 from services.signature.circuits import Circuit, Delegation, Step
 from services.signature.parapheur import Signer
 from shared.errors import RequestRefusedError, Why
+from shared.facts import flux as facts
 from shared.facts.collectivite import MandateEnded
 from shared.facts.envelope import new_id
-from shared.facts.flux import (
-    BordereauxSigned,
-    FluxSigned,
-    SignatureRefused,
-    SignatureRequested,
-    SignatureRestarted,
-    VisaGiven,
-)
 from shared.facts.lifecycles.flux import State
 from shared.web.auth import Role
 from signing.certificates import whole_name
@@ -73,7 +66,7 @@ async def test_a_signatory_prepares_signs_and_completes_and_the_flux_is_ready(be
     flux = await bench.flux(flux_id)
     assert flux.state is State.READY
     signed = await bench.last(flux_id)
-    assert isinstance(signed, FluxSigned)
+    assert isinstance(signed, facts.FluxSigned)
     assert [one.mandate and one.mandate.person for one in signed.signatures] == [MAYOR] * 3
     assert [one.signer for one in signed.signatures] == [whole_name(signer().certificate.subject)] * 3
     assert len(verify_both(await bench.content(flux_id))) == 3
@@ -120,7 +113,7 @@ async def test_one_wrong_value_does_not_stop_the_others(bench: Bench) -> None:
     done = by_flux(await bench.parapheur.complete(made, Signer(signer().certificate, STATED), at, caller(MAYOR)))
     assert [done[one]["status"] for one in waiting] == ["signed", "refused", "signed"]
     assert refusal(done[waiting[1]]) == "signature.value"
-    assert isinstance(await bench.last(waiting[1]), SignatureRequested)
+    assert isinstance(await bench.last(waiting[1]), facts.SignatureRequested)
 
 
 async def test_completing_twice_records_once(bench: Bench) -> None:
@@ -128,7 +121,7 @@ async def test_completing_twice_records_once(bench: Bench) -> None:
     prepared = await bench.prepare([flux_id])
     for _ in range(2):
         assert (await bench.complete(prepared))[flux_id]["status"] == "signed"
-    assert sum(isinstance(event.data, BordereauxSigned) for event in bench.history.log) == 1
+    assert sum(isinstance(event.data, facts.BordereauxSigned) for event in bench.history.log) == 1
 
 
 async def test_bordereaux_may_be_signed_in_two_times(bench: Bench) -> None:
@@ -199,7 +192,7 @@ async def test_a_mandate_that_ended_between_the_two_requests_is_refused_at_the_s
     await end_mandate(bench, mandate.mandate_id, NOW + timedelta(minutes=1), "Démission")
     bench.now += timedelta(minutes=2)
     assert refusal((await bench.complete(prepared))[flux_id]) == "mandate.ended"
-    assert isinstance(await bench.last(flux_id), SignatureRequested)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRequested)
 
 
 async def test_a_mandate_that_ended_in_this_very_second_is_refused_at_the_first(bench: Bench) -> None:
@@ -242,7 +235,7 @@ async def test_the_mandate_is_written_in_the_fact(bench: Bench) -> None:
     flux_id = await bench.waiting(sample(1))
     await bench.sign(flux_id)
     fact = await bench.last(flux_id)
-    assert isinstance(fact, BordereauxSigned)
+    assert isinstance(fact, facts.BordereauxSigned)
     (mandate,) = await bench.registries.mandates(COLLECTIVITE)
     held = fact.signatures[0].mandate
     assert held is not None
@@ -337,7 +330,7 @@ async def test_the_steps_are_taken_in_order_by_those_they_name(bench: Bench) -> 
     assert refusal(given[flux_id]) == "not-yours"
     given = by_flux(await bench.parapheur.give_visa([flux_id], "Vu", caller("karim", Role.GESTIONNAIRE)))
     assert given[flux_id]["status"] == "visa"
-    assert (await bench.last(flux_id)) == VisaGiven(step=1, comment="Vu")
+    assert (await bench.last(flux_id)) == facts.VisaGiven(step=1, comment="Vu")
     await bench.hear_all(flux_id)
     again = by_flux(await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR)))
     assert refusal(again[flux_id]) == "not-yours"  # any one of them is enough, and it was given
@@ -354,7 +347,7 @@ async def test_a_visa_may_come_after_the_signature(bench: Bench) -> None:
     assert (await bench.flux(flux_id)).state is State.TO_SIGN
     await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR))
     await bench.hear_all(flux_id)
-    assert isinstance(await bench.last(flux_id), FluxSigned)
+    assert isinstance(await bench.last(flux_id), facts.FluxSigned)
 
 
 async def test_two_signatories_sign_each_their_domain(bench: Bench) -> None:
@@ -367,7 +360,7 @@ async def test_two_signatories_sign_each_their_domain(bench: Bench) -> None:
     assert [len(done["elements"]) for done in (first, second)] == [1, 2]  # type: ignore[arg-type]
     await bench.hear_all(flux_id)
     signed = await bench.last(flux_id)
-    assert isinstance(signed, FluxSigned)
+    assert isinstance(signed, facts.FluxSigned)
     assert [one.mandate.person for one in signed.signatures if one.mandate] == [MAYOR, DEPUTY, DEPUTY]
 
 
@@ -384,7 +377,7 @@ async def test_someone_absent_is_replaced_for_the_dates_of_the_delegation(bench:
     assert refusal(by_flux(await bench.parapheur.give_visa([flux_id], "", caller("karim")))[flux_id]) == "not-yours"
     bench.now = NOW
     await bench.parapheur.give_visa([flux_id], "", caller("karim"))
-    assert (await bench.last(flux_id)) == VisaGiven(step=1, on_behalf_of=DIRECTOR)
+    assert (await bench.last(flux_id)) == facts.VisaGiven(step=1, on_behalf_of=DIRECTOR)
 
 
 async def test_a_substitute_signs_only_with_a_mandate_of_their_own(bench: Bench) -> None:
@@ -396,7 +389,7 @@ async def test_a_substitute_signs_only_with_a_mandate_of_their_own(bench: Bench)
     await bench.mandate(DEPUTY, act="Arrêté de délégation")
     await bench.sign(flux_id, who=caller(DEPUTY))
     fact = await bench.last(flux_id)
-    assert isinstance(fact, BordereauxSigned)
+    assert isinstance(fact, facts.BordereauxSigned)
     assert fact.on_behalf_of == MAYOR
     assert [one.mandate.act for one in fact.signatures if one.mandate] == ["Arrêté de délégation"]
 
@@ -418,7 +411,7 @@ async def test_a_refused_flux_goes_back_with_its_reason_and_may_begin_again(benc
     await bench.parapheur.refuse([flux_id], "Le mandat 12 est faux", caller(DIRECTOR))
     flux = await bench.flux(flux_id)
     assert (flux.state, flux.on_screen) == (State.SIGNATURE_REFUSED, "Signature refusée")
-    assert (await bench.last(flux_id)) == SignatureRefused(step=1, reason="Le mandat 12 est faux")
+    assert (await bench.last(flux_id)) == facts.SignatureRefused(step=1, reason="Le mandat 12 est faux")
     gestionnaire = caller("amina", Role.GESTIONNAIRE)
     shown = await bench.parapheur.circuit(flux_id, gestionnaire)
     assert shown["steps"][0]["taken"][0]["reason"] == "Le mandat 12 est faux"  # type: ignore[index]
@@ -448,7 +441,7 @@ async def test_beginning_again_drops_the_signatures_already_given(bench: Bench) 
     await bench.hear_all(flux_id)
     await bench.parapheur.restart(flux_id, "Autre signataire", caller("amina", Role.GESTIONNAIRE))
     assert await bench.content(flux_id) == content
-    assert isinstance(await bench.last(flux_id), SignatureRestarted)
+    assert isinstance(await bench.last(flux_id), facts.SignatureRestarted)
 
 
 async def test_there_is_nothing_to_begin_again_in_a_flux_that_waits_for_nobody(bench: Bench) -> None:

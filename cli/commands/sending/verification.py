@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.signature import read_whole
+from cli.commands.sending.signature import read_whole
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.findings import show_findings
 from cli.options import AsJson
-from cli.output import console, emit, reporting, say, show
+from cli.showing.findings import show_findings
+from cli.showing.output import console, emit, reporting, say, show
 from pes.text import PARIS, printable
 from pes.vocabulary import Finding
 from signing.certificates import common_name, fingerprint, whole_name
-from signing.report import ON_SCREEN, Report, SignatureReport
+from signing.report import Report, SignatureReport
 from signing.second_opinion import VerifiersDisagreeError, require_agreement
 from signing.trust import TrustList, vouched
 from signing.trust_files import TrustFolderError, load_trust
@@ -111,7 +111,7 @@ def _trust(folder: Path | None) -> TrustList | None:
 
 
 def _show(file: Path, report: Report) -> None:
-    show(f"{file} : {ON_SCREEN[report.classification]} ; signatures {VERDICTS[report.verdict]}")
+    show(f"{file} : {report.classification.on_screen} ; signatures {VERDICTS[report.verdict]}")
     show_findings(console(), [_json(one) for one in report.findings])
     for one in report.signatures:
         what = "le flux entier" if one.is_global else f"le bordereau « {printable(one.element_id)} »"

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from cli.errors import CommandError, CommandRefusedError, UsageProblemError
-from cli.findings import show_problem
+from cli.showing.findings import show_problem
 from local.errors import BadSettingError, PlatformError
 from pes.text import printable
 from shared.runtime.files import write_whole
@@ -66,6 +66,14 @@ def confirmed(question: str) -> bool:
                 return False
             case _:
                 say("Répondez par o (oui) ou n (non).")
+
+
+def emit_or_say(document: object, said: str, *, as_json: bool) -> None:
+    """Write a document for programs, or say in a sentence what was done."""
+    if as_json:
+        emit(document)
+    else:
+        say(said)
 
 
 def emit(document: object) -> None:

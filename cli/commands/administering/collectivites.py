@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.identities import READ, SERVICE, register
 from cli.options import AsJson, environ
-from cli.output import Table, confirmed, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, confirmed, emit, emit_or_say, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from shared import wording
 from shared.facts.collectivite import Budget, Identifier, Siret
 
@@ -75,10 +75,9 @@ def choose_channel(
         url = f"{api.url(SERVICE)}/v1/collectivites/{siren}/channel"
         body = {"channel": channel, "reason": reason}
         answer = api.send(SERVICE, lambda client: client.put(url, json=body))
-        if as_json:
-            emit(answer)
-        else:
-            say(f"Les flux de la collectivité {siren} partent par le canal {answer['channel']}.")
+        emit_or_say(
+            answer, f"Les flux de la collectivité {siren} partent par le canal {answer['channel']}.", as_json=as_json
+        )
 
 
 @identifiers.command("list", cls=FrenchCommand)

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from cryptography import x509
 
-from cli.commands.checks import FILE_BYTES_MAX
+from cli.commands.sending.checks import FILE_BYTES_MAX
 from cli.errors import CommandRefusedError, UsageProblemError, problem
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
-from cli.output import emit, reason_of, reporting, save, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import emit, reason_of, reporting, save, say, show
 from pes.reader import too_large
 from pes.text import PARIS
 from signing.certificates import ANNOUNCED_BEFORE, name_of, whole_name

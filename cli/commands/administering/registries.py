@@ -12,10 +12,10 @@ import typer
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, moment_of
-from cli.output import Table, emit, reason_of, reporting, say, show
-from cli.timeline import time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
+from cli.showing.timeline import time_of
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
 
@@ -95,7 +95,7 @@ def add_mandate(
             "reason": reason or None,
         }
         answer = _send("POST", "/v1/mandates", body)
-        _told(answer, f"Mandat {answer.get('mandate_id')} enregistré pour {name}.", as_json=as_json)
+        emit_or_say(answer, f"Mandat {answer.get('mandate_id')} enregistré pour {name}.", as_json=as_json)
 
 
 @circuits.command("list", cls=FrenchCommand)
@@ -135,7 +135,7 @@ def set_circuit(
     """
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [step_of(text) for text in step], reason)
-        _told(answer, f"Circuit réglé pour {_whom(collectivite)}, en {len(step)} étape(s).", as_json=as_json)
+        emit_or_say(answer, f"Circuit réglé pour {_whom(collectivite)}, en {len(step)} étape(s).", as_json=as_json)
 
 
 @circuits.command("reset", cls=FrenchCommand)
@@ -144,7 +144,7 @@ def reset_circuit(collectivite: SirenOrAll, reason: Reason, kind: FluxKind = "*"
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [], reason)
         sentence = f"Réglage repris pour {_whom(collectivite)} : voyez ce qui s'applique avec circuits list."
-        _told(answer, sentence, as_json=as_json)
+        emit_or_say(answer, sentence, as_json=as_json)
 
 
 @delegations.command("list", cls=FrenchCommand)
@@ -187,7 +187,7 @@ def add_delegation(
             "reason": reason,
         }
         answer = _send("POST", "/v1/delegations", body)
-        _told(answer, f"Délégation {answer.get('delegation_id')} enregistrée.", as_json=as_json)
+        emit_or_say(answer, f"Délégation {answer.get('delegation_id')} enregistrée.", as_json=as_json)
 
 
 def _add_end(registry: typer.Typer, name: str, what: str, said: str) -> None:
@@ -204,7 +204,7 @@ def _add_end(registry: typer.Typer, name: str, what: str, said: str) -> None:
         with reporting(as_json=as_json):
             body = {"reason": _checked(reason), "at": moment_of(at).isoformat() if at else None}
             answer = _send("POST", f"/v1/{name}/{_id_of(entry_id)}/end", body)
-            _told(answer, f"{what} {entry_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
+            emit_or_say(answer, f"{what} {entry_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
 
 
 _add_end(mandates, "mandates", "Le mandat", "Met fin à un mandat. Ce qui est déjà signé le reste.")
@@ -245,7 +245,7 @@ def _choose(collectivite: str, reason: str, *, has_seal: bool, as_json: bool) ->
         body = {"has_seal": has_seal, "reason": _checked(reason)}
         answer = _send("PUT", "/v1/seal", body, {"collectivite": collectivite})
         signs = "signe" if answer.get("has_seal") else "ne signe plus"
-        _told(answer, f"Le cachet de la plateforme {signs} pour {_whom(collectivite)}.", as_json=as_json)
+        emit_or_say(answer, f"Le cachet de la plateforme {signs} pour {_whom(collectivite)}.", as_json=as_json)
 
 
 def step_of(text: str) -> dict[str, object]:
@@ -340,13 +340,6 @@ def _certificate_of(path: Path) -> str:
         raise UsageProblemError("Certificat illisible", f"{path} dépasse {CERTIFICATE_BYTES_MAX} octets.")
     is_pem = b"-----BEGIN" in content
     return content.decode("ascii", "replace") if is_pem else b64encode(content).decode("ascii")
-
-
-def _told(answer: Mapping[str, object], sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        emit(answer)
-    else:
-        say(sentence)
 
 
 def _table(*columns: str) -> Table:

@@ -13,20 +13,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cli.commands.signature import (
-    CertificateOption,
-    P12Option,
-    PasswordFileOption,
-    PinFileOption,
-    Pkcs11Option,
-    TokenOption,
-    check_key_options,
-    open_key,
-    warn_of_expiry,
-)
+from cli.commands.sending import signature as keys
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.options import AsJson
-from cli.output import emit_line, reason_of, reporting, say
+from cli.showing.output import emit_line, reason_of, reporting, say
 from signing.certificates import name_of
 from signing.keys import SigningKey
 
@@ -42,12 +32,12 @@ def agent(
     port: Annotated[
         int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port local ; 0 en prend un libre.")
     ] = DEFAULT_PORT,
-    p12: P12Option = None,
-    password_file: PasswordFileOption = None,
-    module: Pkcs11Option = None,
-    token: TokenOption = "",
-    pin_file: PinFileOption = None,
-    certificate: CertificateOption = "",
+    p12: keys.P12Option = None,
+    password_file: keys.PasswordFileOption = None,
+    module: keys.Pkcs11Option = None,
+    token: keys.TokenOption = "",
+    pin_file: keys.PinFileOption = None,
+    certificate: keys.CertificateOption = "",
     *,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="N'ouvre pas la page de confirmation : le portail le fait.")
@@ -56,14 +46,14 @@ def agent(
 ) -> None:
     """Signe sur ce poste ce que demande le portail, après votre accord. Ctrl-C l'arrête."""
     with reporting(as_json=as_json):
-        check_key_options(p12, password_file, module, token, pin_file, certificate)
+        keys.check_key_options(p12, password_file, module, token, pin_file, certificate)
         served = [origin_of(one) for one in origins]
         with (
             closing(_listening(port)) as listener,
-            closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key,
+            closing(keys.open_key(p12, password_file, module, token, pin_file, certificate)) as key,
         ):
             say(f"Agent de signature de « {name_of(key.certificate)} », pour {', '.join(served)}. Ctrl-C l'arrête.")
-            warn_of_expiry(key.certificate, datetime.now(UTC))
+            keys.warn_of_expiry(key.certificate, datetime.now(UTC))
             with suppress(KeyboardInterrupt):  # that is how it is stopped
                 _serve(listener, key, served, opens=not no_browser, as_json=as_json)
             say("Agent de signature arrêté.")

@@ -11,9 +11,9 @@ import typer
 from cryptography import x509
 
 from cli.errors import CommandRefusedError, ExitCode, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson
-from cli.output import Table, emit, reason_of, reporting, save, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reason_of, reporting, save, say, show
 from pes.text import in_paris
 from signing.certificates import common_name, name_of, whole_name
 from signing.trust import TrustList, is_signed_by

@@ -9,8 +9,8 @@ import typer
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.options import AsJson, environ
-from cli.output import emit, reporting, say, show
-from cli.timeline import members_of, steps_of, table_of
+from cli.showing.output import emit, reporting, say, show
+from cli.showing.timeline import members_of, steps_of, table_of
 
 
 def events(

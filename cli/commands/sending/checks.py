@@ -14,23 +14,15 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import HEAD_BYTES, collectivite_of
 from cli.errors import ExitCode, UsageProblemError
-from cli.findings import show_findings
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import Table, console, emit, reason_of, reporting, say, show
+from cli.showing.findings import show_findings
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, console, emit, reason_of, reporting, say, show
 from pes.difference import differences, index_differences
 from pes.judge import Judgement, Rules, judge, judge_by_schema, told
 from pes.reader import Unreadable, missing, read_document, too_costly, too_large, wrong_root
 from pes.reading.xml import PES_ALLER
-from pes.schemas.packs import (
-    CompiledPack,
-    PackError,
-    PackFiles,
-    built_in,
-    compile_pack,
-    read_archive,
-    read_pack,
-)
+from pes.schemas import packs
 from pes.synthese import Json, Synthese, read_synthese
 from pes.tasks import JudgeTask, judge_file
 from pes.units import MEBIBYTE
@@ -224,31 +216,31 @@ def _brief(value: object) -> str:
     return "rien" if value is None else "oui" if value is True else "non" if value is False else str(value)
 
 
-def compiled(pack: str) -> CompiledPack:
+def compiled(pack: str) -> packs.CompiledPack:
     """Return the pack that an option names; the one that comes with the platform when it names none.
 
     Raises:
         UsageProblemError: there is no such pack, or it is none.
     """
-    if not pack or pack == built_in().pack_id:
-        return CompiledPack(built_in())
+    if not pack or pack == packs.built_in().pack_id:
+        return packs.CompiledPack(packs.built_in())
     try:
         if not Path(pack).exists() and "/" not in pack:
-            return compile_pack(_installed(pack))
-        return compile_pack(read_pack(Path(pack)))
-    except PackError as error:
+            return packs.compile_pack(_installed(pack))
+        return packs.compile_pack(packs.read_pack(Path(pack)))
+    except packs.PackError as error:
         raise UsageProblemError("Ce n'est pas un pack de schémas", f"{pack} : {error}") from error
     except OSError as error:
         raise UsageProblemError("Pack de schémas illisible", f"{pack} : {reason_of(error)}.") from error
 
 
-def _installed(pack_id: str) -> PackFiles:
+def _installed(pack_id: str) -> packs.PackFiles:
     """Return a pack of the platform, which must answer then."""
     with Api(read_client_config(environ())) as api:
-        return read_archive(api.download("validation", f"/v1/schemas/{quote(pack_id)}"), pack_id)
+        return packs.read_archive(api.download("validation", f"/v1/schemas/{quote(pack_id)}"), pack_id)
 
 
-async def _judged_all(paths: Sequence[Path], pack: CompiledPack) -> list[tuple[Path, Judgement]]:
+async def _judged_all(paths: Sequence[Path], pack: packs.CompiledPack) -> list[tuple[Path, Judgement]]:
     """Judge files; a large one in a process of its own, with the bounds that it has on the platform."""
     rules = Rules(packs=(pack,))
     found: list[tuple[Path, Judgement]] = []
@@ -278,7 +270,7 @@ def _judged(document: bytes, rules: Rules) -> Judgement:
     return judge(document, rules, collectivite=collectivite_of(document), today=datetime.now(UTC).date())
 
 
-async def _judged_apart(pool: Pool, path: Path, pack: CompiledPack) -> Judgement:
+async def _judged_apart(pool: Pool, path: Path, pack: packs.CompiledPack) -> Judgement:
     with path.open("rb") as file:
         siren = collectivite_of(file.read(HEAD_BYTES))
     known = {pack.pack.digest: pack.pack_files}
@@ -338,7 +330,7 @@ def check_with_schema(
             raise typer.Exit(EXIT_CODES[judgement.verdict])
 
 
-def _by_schema(path: Path, pack: CompiledPack) -> Judgement:
+def _by_schema(path: Path, pack: packs.CompiledPack) -> Judgement:
     try:
         return judge_by_schema(path.read_bytes(), pack)
     except OSError as error:

@@ -7,12 +7,12 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ, ids_of
-from cli.output import Table, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, emit_or_say, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from pes.text import PARIS
-from shared.facts.lifecycles.reply import ON_SCREEN, State
+from shared.facts.lifecycles.reply import State
 
 app = typer.Typer(
     cls=FrenchGroup, no_args_is_help=True, help="Les réponses de la DGFiP qui ne correspondent à aucun flux."
@@ -41,7 +41,7 @@ def list_replies(
             return
         rows = members_of(answer, "replies")
         if not rows:
-            say(f"Aucune réponse dans l'état « {ON_SCREEN[state]} ».")
+            say(f"Aucune réponse dans l'état « {state.on_screen} ».")
             return
         show(_table_of(rows))
         if answer.get("next"):
@@ -71,10 +71,9 @@ def link_reply(
     with reporting(as_json=as_json):
         _id_of(flux)
         reply = _ask(f"/v1/replies/{_id_of(reply_id)}/link", {"flux_id": flux, "reason": reason})
-        if as_json:
-            emit(reply)
-        else:
-            say(f"Réponse rattachée ; le verdict suit sur le flux : heliotrope flux show {flux}")
+        emit_or_say(
+            reply, f"Réponse rattachée ; le verdict suit sur le flux : heliotrope flux show {flux}", as_json=as_json
+        )
 
 
 @app.command("dismiss", cls=FrenchCommand)
@@ -82,10 +81,7 @@ def dismiss_reply(reply_id: ReplyId, reason: Reason, *, as_json: AsJson = False)
     """Écarte une réponse qui n'est pour aucun flux de la plateforme. Elle est conservée."""
     with reporting(as_json=as_json):
         reply = _ask(f"/v1/replies/{_id_of(reply_id)}/dismissal", {"reason": reason})
-        if as_json:
-            emit(reply)
-        else:
-            say("Réponse écartée ; elle est conservée.")
+        emit_or_say(reply, "Réponse écartée ; elle est conservée.", as_json=as_json)
 
 
 def _read(path: str, params: Mapping[str, str] | None = None) -> dict[str, object]:

@@ -9,19 +9,19 @@ import typer
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.collectivite import choose_collectivite
-from cli.commands.checks import differ, show_difference, show_index
+from cli.commands.sending.checks import differ, show_difference, show_index
 from cli.errors import CommandError, CommandRefusedError, ExitCode
-from cli.findings import show_findings, show_problem, show_rejections
-from cli.french import FrenchCommand, FrenchGroup
 from cli.identities import unregistered, written
 from cli.options import AsJson, FluxId, environ, moment_of
-from cli.output import Table, console, emit, emit_line, reason_of, reporting, say, show
-from cli.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
+from cli.showing.findings import show_findings, show_problem, show_rejections
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, console, emit, emit_line, emit_or_say, reason_of, reporting, say, show
+from cli.showing.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS
 from shared import wording
-from shared.facts.lifecycles.flux import ON_SCREEN, State
+from shared.facts.lifecycles.flux import State
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
 
@@ -149,10 +149,11 @@ def wait(
             waited = wait_for(api, flux_id, state, timeout)
             flux = api.read(f"/v1/flux/{flux_id}")
         is_reached = waited.outlook is Outlook.REACHED
-        if as_json:
-            emit({**flux, "wanted": state.value if state else None, "reached": is_reached})
-        else:
-            say(_waited(waited, state, timeout))
+        emit_or_say(
+            {**flux, "wanted": state.value if state else None, "reached": is_reached},
+            _waited(waited, state, timeout),
+            as_json=as_json,
+        )
         if not is_reached:
             raise typer.Exit(ExitCode.REFUSED)
 
@@ -170,10 +171,7 @@ def send(
     with reporting(as_json=as_json):
         with _api() as api:
             answer = api.request("gateway", f"/v1/flux/{flux_id}/transmission", {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.")
+        emit_or_say(answer, f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.", as_json=as_json)
 
 
 @app.command("cancel", cls=FrenchCommand)
@@ -187,10 +185,7 @@ def cancel(
     with reporting(as_json=as_json):
         with _api() as api:
             answer = api.request("ingest", f"/v1/flux/{flux_id}/cancellation", {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"Flux {flux_id} annulé.")
+        emit_or_say(answer, f"Flux {flux_id} annulé.", as_json=as_json)
 
 
 @app.command("findings", cls=FrenchCommand)
@@ -253,10 +248,9 @@ def attachment(
             output.write_bytes(content)
         except OSError as error:
             raise CommandRefusedError("Écriture impossible", f"{output} : {reason_of(error)}.") from error
-        if as_json:
-            emit({"file": str(output), "size": len(content)})
-        else:
-            say(f"{output} : {wording.size(len(content))}.")
+        emit_or_say(
+            {"file": str(output), "size": len(content)}, f"{output} : {wording.size(len(content))}.", as_json=as_json
+        )
 
 
 @app.command("accept-duplicate", cls=FrenchCommand)
@@ -271,10 +265,7 @@ def accept_duplicate(
         with _api() as api:
             path = f"/v1/flux/{flux_id}/duplicate-acceptance"
             answer = api.request("validation", path, {"reason": reason})
-        if as_json:
-            emit(answer)
-        else:
-            say(f"Doublon accepté. État : {answer.get('on_screen', '')}.")
+        emit_or_say(answer, f"Doublon accepté. État : {answer.get('on_screen', '')}.", as_json=as_json)
 
 
 def _of_validation(path: str, params: Mapping[str, str] | None = None) -> dict[str, object]:
@@ -344,7 +335,7 @@ def _list_of(rows: list[Mapping[str, object]]) -> Table:
 def _show_flux(flux: Mapping[str, object]) -> None:
     state = str(flux.get("state") or "")
     show(
-        f"Flux {flux['flux_id']} : {flux.get('on_screen') or ON_SCREEN[State(state)]}{f' ({state})' if state else ''}"
+        f"Flux {flux['flux_id']} : {flux.get('on_screen') or State(state).on_screen}{f' ({state})' if state else ''}"
     )
     if isinstance(set_aside := flux.get("set_aside"), Mapping):
         show(f"  {_set_aside(str(set_aside.get('reason', '')))}")
@@ -389,7 +380,7 @@ def _signatures(flux: Mapping[str, object]) -> Iterator[str]:
 
 def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:
     state = waited.path.current
-    where = f"{ON_SCREEN[state]} ({state})" if state else "inconnu"
+    where = f"{state.on_screen} ({state})" if state else "inconnu"
     match waited.outlook:
         case Outlook.REACHED:
             return f"Le flux est : {where}."

@@ -7,7 +7,7 @@ import typer
 
 from cli.errors import CommandRefusedError
 from cli.options import AsJson
-from cli.output import emit, reporting, save, say
+from cli.showing.output import emit_or_say, reporting, save
 from pes.sample import SampleSpec, build_sample
 
 
@@ -28,7 +28,8 @@ def sample(
         spec = SampleSpec(number=number, depense_bordereaux=depenses, recette_bordereaux=recettes)
         content = build_sample(spec)
         save(output, content)
-        if as_json:
-            emit({"output": str(output), "size": len(content), "collectivite": spec.siret[:9]})
-        else:
-            say(f"PES d'essai écrit dans {output}, pour la collectivité {spec.siret[:9]}.")
+        emit_or_say(
+            {"output": str(output), "size": len(content), "collectivite": spec.siret[:9]},
+            f"PES d'essai écrit dans {output}, pour la collectivité {spec.siret[:9]}.",
+            as_json=as_json,
+        )

@@ -9,10 +9,10 @@ import typer
 from cli.api import Api
 from cli.client_config import read_client_config
 from cli.errors import ExitCode, UsageProblemError
-from cli.findings import show_problem
 from cli.options import AsJson, FluxId, environ, ids_of
-from cli.output import Table, console, emit, reporting, say, show
-from cli.timeline import members_of, time_of
+from cli.showing.findings import show_problem
+from cli.showing.output import Table, console, emit, emit_or_say, reporting, say, show
+from cli.showing.timeline import members_of, time_of
 from shared import wording
 
 FluxIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Identifiants des flux.")]
@@ -126,10 +126,7 @@ def restart(flux_id: FluxId, reason: Reason, *, as_json: AsJson = False) -> None
     """Relance le circuit d'un flux, tel qu'il est réglé maintenant ; les signatures déjà données sont à refaire."""
     with reporting(as_json=as_json), _api() as api:
         answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": _reason(reason)})
-        if as_json:
-            emit(answer)
-        else:
-            say("Le circuit est relancé.")
+        emit_or_say(answer, "Le circuit est relancé.", as_json=as_json)
 
 
 def tell(answer: Mapping[str, object], *, as_json: bool) -> None:

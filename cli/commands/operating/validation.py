@@ -9,11 +9,11 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.commands.checks import schemas
+from cli.commands.sending.checks import schemas
 from cli.errors import UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.options import AsJson, environ
-from cli.output import Table, emit, reason_of, reporting, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from pes.schemas.packs import PackError, PackFiles, read_pack
 
 controls = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les contrôles, et leur gravité par collectivité.")
@@ -75,7 +75,7 @@ def install_pack(
         url = f"{api.url('validation')}/v1/schemas/{pack.pack_id}"
         content = pack.archive()
         answer = api.send("validation", lambda client: client.post(url, params=params, content=content))
-        _told(answer, f"Pack {answer.get('pack_id')} installé.", as_json=as_json)
+        emit_or_say(answer, f"Pack {answer.get('pack_id')} installé.", as_json=as_json)
 
 
 @schemas.command("activate", cls=FrenchCommand)
@@ -93,7 +93,7 @@ def activate_pack(
         body = _given({"use": use, "effective_from": since, "effective_until": until, "reason": reason})
         url = f"{api.url('validation')}/v1/schemas/{pack_id}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
-        _told(
+        emit_or_say(
             answer,
             f"Pack {pack_id} : {answer.get('use')}, à partir du {answer.get('effective_from')}.",
             as_json=as_json,
@@ -145,7 +145,7 @@ def set_control(
         url = f"{api.url('validation')}/v1/controls/{code}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
         whom = "toutes les collectivités" if collectivite == "*" else collectivite
-        _told(answer, f"{code} : {_severity(wanted)}, pour {whom}.", as_json=as_json)
+        emit_or_say(answer, f"{code} : {_severity(wanted)}, pour {whom}.", as_json=as_json)
 
 
 def _api() -> Api:
@@ -175,13 +175,6 @@ def _given(values: Mapping[str, str]) -> dict[str, str]:
         except ValueError as error:
             raise UsageProblemError("Jour illisible", f"« {values[name]} » : écrivez {DAY}.") from error
     return {name: value for name, value in values.items() if value}
-
-
-def _told(answer: Mapping[str, object], sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        emit(answer)
-    else:
-        say(sentence)
 
 
 def _severity(value: object) -> str:

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
 from cli.options import AsJson, DataOption, environ
-from cli.output import Table, emit, reporting, say, show
-from cli.timeline import time_of
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, reporting, say, show
+from cli.showing.timeline import time_of
 from shared.bus.consumer import ParkedMessage
 from shared.facts.fact import Fact
 from shared.facts.platform import MessageReleased

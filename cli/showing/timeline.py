@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cli.output import Table
+from cli.showing.output import Table
 from pes.text import PARIS
 from shared import wording
 from shared.errors import MalformedMessageError

@@ -10,10 +10,10 @@ import asyncpg
 import typer
 
 from cli.errors import CommandRefusedError, UsageProblemError
-from cli.french import FrenchCommand, FrenchGroup
 from cli.infrastructure import find_infrastructure, no_answer, require_broker
 from cli.options import AsJson, DataOption, environ
-from cli.output import Table, emit, reporting, say, show
+from cli.showing.french import FrenchCommand, FrenchGroup
+from cli.showing.output import Table, emit, emit_or_say, reporting, say, show
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import PesError
@@ -32,10 +32,11 @@ def migrate_database(*, data: DataOption = None, as_json: AsJson = False) -> Non
         url = find_infrastructure(environ(), data).database_url
         with _answered("La base a refusé la mise à jour"):
             applied = asyncio.run(migrate(url))
-        if as_json:
-            emit({"applied": applied})
-        else:
-            say(f"Appliqué : {', '.join(applied)}." if applied else "Le schéma est à jour.")
+        emit_or_say(
+            {"applied": applied},
+            f"Appliqué : {', '.join(applied)}." if applied else "Le schéma est à jour.",
+            as_json=as_json,
+        )
 
 
 @projections.command("list", cls=FrenchCommand)
@@ -88,10 +89,11 @@ def create_all_topics(
             created = asyncio.run(create_topics(bootstrap, TOPICS, replication=replication))
         except PesError as error:
             raise no_answer(error) from error
-        if as_json:
-            emit({"created": created})
-        else:
-            say(f"Créés : {', '.join(created)}." if created else "Tous les topics existent.")
+        emit_or_say(
+            {"created": created},
+            f"Créés : {', '.join(created)}." if created else "Tous les topics existent.",
+            as_json=as_json,
+        )
 
 
 async def _projections(url: str) -> list[Projection]:

@@ -11,7 +11,7 @@ import typer
 from cli import demo as demonstration
 from cli.errors import ExitCode, UnreachableError, UsageProblemError
 from cli.options import DEFAULT_BUS, AsJson, BusOption, DataOption, check_bus, environ, folder_of
-from cli.output import Table, emit, reporting, say, show
+from cli.showing.output import Table, emit, reporting, say, show
 from local.folder import choose_folder
 from local.keys.tokens import person_token
 from local.lifetime import detach, hold_until_interrupted, kept, stop

@@ -15,22 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.reading import AskedItem, Item, Line, read_item, sum_of, told
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.commands.parapheur import tell
-from cli.commands.signature import (
-    CertificateOption,
-    P12Option,
-    PasswordFileOption,
-    PinFileOption,
-    Pkcs11Option,
-    TokenOption,
-    check_key_options,
-    open_key,
-    warn_of_expiry,
-)
+from cli.commands.sending import signature as keys
+from cli.commands.sending.parapheur import tell
 from cli.errors import CommandRefusedError, UsageProblemError, problem
 from cli.options import AsJson, FluxId, environ, ids_of
-from cli.output import Table, confirmed, emit, reporting, save, say, show
-from cli.timeline import members_of
+from cli.showing.output import Table, confirmed, emit_or_say, reporting, save, say, show
+from cli.showing.timeline import members_of
 from shared.wording import euros
 from signing.keys import KeyUnusableError, SigningKey
 from signing.xades import Stated
@@ -47,12 +37,12 @@ def sign(
     city: Annotated[str, typer.Option(metavar="VILLE", help="Ville où vous signez.")],
     postal_code: Annotated[str, typer.Option(metavar="CODE", help="Code postal de la ville.")],
     flux_ids: SomeFluxIds = None,
-    p12: P12Option = None,
-    password_file: PasswordFileOption = None,
-    module: Pkcs11Option = None,
-    token: TokenOption = "",
-    pin_file: PinFileOption = None,
-    certificate: CertificateOption = "",
+    p12: keys.P12Option = None,
+    password_file: keys.PasswordFileOption = None,
+    module: keys.Pkcs11Option = None,
+    token: keys.TokenOption = "",
+    pin_file: keys.PinFileOption = None,
+    certificate: keys.CertificateOption = "",
     role: Annotated[str, typer.Option("--role", metavar="RÔLE", help="À quel titre vous signez.")] = "Ordonnateur",
     *,
     every: Annotated[bool, typer.Option("--all", help="Tout ce qui attend votre signature.")] = False,
@@ -61,12 +51,12 @@ def sign(
 ) -> None:
     """Signe des flux de la plateforme avec votre clé, qui reste chez vous : chacun est traité, quoi qu'il arrive."""
     with reporting(as_json=as_json):
-        check_key_options(p12, password_file, module, token, pin_file, certificate)
+        keys.check_key_options(p12, password_file, module, token, pin_file, certificate)
         if as_json and not yes:
             raise UsageProblemError("Confirmation nécessaire", "--json ne demande rien : ajoutez --yes pour signer.")
         with (
             Api(read_client_config(environ())) as api,
-            closing(open_key(p12, password_file, module, token, pin_file, certificate)) as key,
+            closing(keys.open_key(p12, password_file, module, token, pin_file, certificate)) as key,
         ):
             signer = _Signer(api, key, Stated(role, city, postal_code))
             shown, refused = signer.read(_wanted(api, flux_ids or [], every=every))
@@ -74,7 +64,7 @@ def sign(
                 _show(shown)
             if shown and not yes and not confirmed("Signer ?"):
                 raise CommandRefusedError("Rien n'est signé", "Vous n'avez pas confirmé.")
-            warn_of_expiry(key.certificate, datetime.now(UTC))
+            keys.warn_of_expiry(key.certificate, datetime.now(UTC))
             tell({"items": [*refused, *signer.sign(shown)]}, as_json=as_json)
 
 
@@ -88,10 +78,11 @@ def save_document(
     with reporting(as_json=as_json), Api(read_client_config(environ())) as api:
         document = api.download("signature", f"/v1/flux/{flux_id}/document")
         save(output, document)
-        if as_json:
-            emit({"flux_id": flux_id, "output": str(output), "size": len(document)})
-        else:
-            say(f"Enregistré dans {output}.")
+        emit_or_say(
+            {"flux_id": flux_id, "output": str(output), "size": len(document)},
+            f"Enregistré dans {output}.",
+            as_json=as_json,
+        )
 
 
 @dataclass(frozen=True)

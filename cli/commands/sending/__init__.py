@@ -1,0 +1,1 @@
+"""Commands of those who send, sign and follow flux."""
