@@ -43,14 +43,8 @@ async def serve(settings: Settings) -> None:
             now=utc_now,
             attachment_bytes_max=settings.attachment_bytes_max,
         )
-        reports = Reports(
-            history=parts.history,
-            documents=parts.documents,
-            scratch=scratch,
-            workers=pool,
-            now=utc_now,
-            attachment_bytes_max=settings.attachment_bytes_max,
-        )
+        bytes_max = settings.attachment_bytes_max
+        reports = Reports(parts.history, parts.documents, scratch, pool, utc_now, bytes_max)
         checks = parts.checks | ({"clamd": antivirus.check} if antivirus else {})
         app = service_app("validation", "Juge les flux.", checks=checks, waits_for=parts.bus.waits_for)
         caller = caller_dependency(parts.tokens)

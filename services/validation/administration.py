@@ -39,7 +39,7 @@ class PackChange(BaseModel):
     use: PackUse | None = None
     effective_from: date | None = None
     effective_until: date | None = None
-    reason: Reason | Literal[""] = ""
+    reason: Reason
 
     @model_validator(mode="before")
     @classmethod

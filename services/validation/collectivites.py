@@ -220,15 +220,15 @@ class Identities:
 
     async def _taken(self, taken: NameTakenError, who: Caller) -> RequestRefusedError:
         """Return the refusal of what another collectivité has: only the exploitant is told which."""
-        whose = "une autre collectivité"
+        whose = "d'une autre collectivité"
         if who.may(Right.OPERATE, EVERY_COLLECTIVITE):
             holder = (await self.history.load(taken.stream_id))[0].collectivite
-            whose = f"la collectivité {holder}"
+            whose = f"de la collectivité {holder}"
         return RequestRefusedError(
             Why.AS_THINGS_STAND,
             "identifier-taken",
             "Budget déjà enregistré",
-            f"Un budget (poste, CodCol, CodBud) que vous demandez est celui de {whose}. Rien n'est enregistré. "
+            f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n'est enregistré. "
             "Vérifiez-le auprès de votre comptable ; s'il est bien le vôtre, l'exploitant de la plateforme tranche.",
         )
 

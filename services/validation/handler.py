@@ -87,11 +87,11 @@ class Judges:
             UnavailableError: the antivirus or the database does not answer. Try again.
             WorkerLostError: no worker survives this file.
         """
-        policy = await self.policies.of(collectivite)
         try:
             if (found := await self._virus(path)) is not None:
                 metrics.JUDGED.labels("infected").inc()
                 return Judged(infected(found))
+            policy = await self.policies.of(collectivite)
             task = replace(await self._task(path, collectivite, policy, pack_id), with_synthese=with_synthese)
             judged = await run_twice(self.workers, judge_file, task)
         except TooCostlyError as error:

@@ -60,11 +60,11 @@ def list_packs(*, as_json: AsJson = False) -> None:
 @schemas.command("install", cls=FrenchCommand)
 def install_pack(
     path: Annotated[Path, typer.Argument(metavar="DOSSIER|ZIP", help="Pack tel que publié par la DGFiP.")],
+    reason: WhyOption,
     pack_id: Annotated[str, typer.Option("--id", metavar="NOM", help="Nom du pack (sinon celui du dossier).")] = "",
     use: UseOption = "active",
     since: FromOption = "",
     until: UntilOption = "",
-    reason: WhyOption = "",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -81,10 +81,10 @@ def install_pack(
 @schemas.command("activate", cls=FrenchCommand)
 def activate_pack(
     pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
+    reason: WhyOption,
     use: UseOption = "",
     since: FromOption = "",
     until: UntilOption = "",
-    reason: WhyOption = "",
     *,
     as_json: AsJson = False,
 ) -> None:
