@@ -177,8 +177,8 @@ def _about_mandates(fact: Fact) -> str:
         case collectivite.CircuitSet() if not fact.steps:
             return f"Circuit repris ({_flux_kind(fact)}) : {fact.reason}"
         case collectivite.CircuitSet():
-            steps = count(len(fact.steps), "étape", "étapes")
-            return f"Circuit de {steps} fixé ({_flux_kind(fact)}) : {fact.reason}"
+            steps = ", puis ".join(_step(one) for one in fact.steps)
+            return f"Circuit fixé ({_flux_kind(fact)}), {steps} : {fact.reason}"
         case collectivite.DelegationGiven():
             period = f"du {in_paris(fact.valid_from)} au {in_paris(fact.valid_until)}"
             return f"{fact.substitute} supplée {fact.absent} {period} : {fact.reason}"
@@ -186,6 +186,11 @@ def _about_mandates(fact: Fact) -> str:
             return f"Délégation terminée le {in_paris(fact.ended_at)} : {fact.reason}"
         case _:
             return ""
+
+
+def _step(step: collectivite.StepSet) -> str:
+    kind = {"visa": "visa", "signature": "signature", "seal": "cachet"}[step.kind]
+    return f"{kind} de {' ou '.join(step.any_of)}" if step.any_of else kind
 
 
 def _flux_kind(fact: collectivite.CircuitSet) -> str:

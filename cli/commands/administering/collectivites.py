@@ -75,9 +75,8 @@ def choose_channel(
         url = f"{api.url(SERVICE)}/v1/collectivites/{siren}/channel"
         body = {"channel": channel, "reason": reason}
         answer = api.send(SERVICE, lambda client: client.put(url, json=body))
-        emit_or_say(
-            answer, f"Les flux de la collectivité {siren} partent par le canal {answer['channel']}.", as_json=as_json
-        )
+        chosen = f"Canal de la collectivité {siren} : {answer['channel']}."
+        emit_or_say(answer, f"{chosen} Si cette plateforme ne l'a pas, ses flux attendront.", as_json=as_json)
 
 
 @identifiers.command("list", cls=FrenchCommand)
@@ -142,12 +141,15 @@ def withdraw(
             emit(answer)
             return
         count = len(members_of(answer, "recorded"))
+        if not count:
+            detail = f"La collectivité {siren} n'a pas ces identifiants : voyez `heliotrope collectivites show`."
+            raise CommandRefusedError("Rien à retirer", detail)
         say(f"{wording.count(count, 'identifiant retiré', 'identifiants retirés')} de la collectivité {siren}.")
 
 
 def _show(collectivite: str, *, as_json: bool) -> None:
     with reporting(as_json=as_json), _api() as api:
-        answer = _get(api, f"/{_siren(collectivite)}")
+        answer = _get(api, f"/{_siren(collectivite, read_client_config(environ()).collectivite)}")
         if as_json:
             emit(answer)
             return
@@ -218,8 +220,9 @@ def _given(sirets: Sequence[str] | None, budgets: Sequence[str] | None) -> list[
     return given
 
 
-def _siren(asked: str) -> str:
-    siren = asked or environ().get(COLLECTIVITE_VARIABLE, "") or read_client_config(environ()).collectivite
+def _siren(asked: str, default: str = "") -> str:
+    """Return the collectivité that a command is about; what changes one never guesses which."""
+    siren = asked or environ().get(COLLECTIVITE_VARIABLE, "") or default
     if not siren:
         raise UsageProblemError("Collectivité à préciser", "Donnez --collectivite SIREN.")
     return siren
