@@ -175,7 +175,7 @@ def _about_mandates(fact: Fact) -> str:
         case collectivite.MandateEnded():
             return f"Mandat de signature terminé le {in_paris(fact.ended_at)} : {fact.reason}"
         case collectivite.CircuitSet() if not fact.steps:
-            return f"Circuit repris ({_flux_kind(fact)}) : {fact.reason}"
+            return f"Circuit retiré ({_flux_kind(fact)}) : {fact.reason}"
         case collectivite.CircuitSet():
             steps = ", puis ".join(_step(one) for one in fact.steps)
             return f"Circuit fixé ({_flux_kind(fact)}), {steps} : {fact.reason}"

@@ -2,7 +2,7 @@
 
 | stream         | one for each                                  | facts            | which may follow which      |
 |----------------|-----------------------------------------------|------------------|-----------------------------|
-| `flux`         | imported file                                 | `.events`        | `.lifecycle`                |
+| `flux`         | imported file                                 | `.flux`          | `.lifecycles.flux`          |
 | `reply`        | answer of DGFiP that belongs to no flux (yet) | `.reply`         | `.lifecycles.reply`         |
 | `collectivite` | collectivité                                  | `.collectivite`  | `.lifecycles.collectivite`  |
 | `platform`     | kind of thing that an operator runs           | `.platform`      | `.lifecycles.platform`      |
