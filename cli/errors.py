@@ -6,7 +6,7 @@ The codes are part of the interface: scripts and the Makefile rely on them.
 from collections.abc import Mapping
 from enum import IntEnum
 
-# As the services name their problems (`shared.web.problems`, which the command line does not load: it brings FastAPI).
+# As the services name their problems (`shared.web.problems`, which the command line does not load: it is FastAPI's).
 PROBLEM_TYPE = "urn:heliotrope:problem:"
 
 
