@@ -92,7 +92,7 @@ def stream_routes(*, caller: Callable[..., Awaitable[Caller]], history: History)
     async def stream_events(
         address: str,
         who: Annotated[Caller, Depends(caller)],
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
         limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS_MAX,
     ) -> Response:
         try:

@@ -1,5 +1,6 @@
 """The HTTP API for those who administer a collectivité: what DGFiP knows it by, and which way its flux take."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 from services.validation import identity
 from services.validation.ports import Collectivites
 from services.validation.reports import blocking
-from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
+from shared.errors import NameTakenError, RequestRefusedError, VersionConflictError, Why
 from shared.facts.collectivite import Identifier
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
@@ -26,6 +27,8 @@ from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
 from shared.web.deciding import decide_on, load_flux
 from shared.web.problems import flux_not_found
 from shared.web.texts import Reason
+
+logger = logging.getLogger(__name__)
 
 WhoDependency = Callable[..., Awaitable[Caller]]
 SirenInPath = Annotated[str, Path(pattern=r"^[0-9]{9}$")]
@@ -117,7 +120,7 @@ class Identities:
         answer = _answer(collectivite, siren, recorded)
         if asked.flux_id is not None:
             answer["flux"] = await self._judge_anew(asked.flux_id, collectivite, asked.reason, who)
-        others = await self._refused(siren) if recorded else []
+        others = await self._refused(siren)
         anew = [one for one in others if await self._is_judged_anew(one, collectivite, asked.reason, who)]
         return answer | {"others_judged_anew": [str(one) for one in anew]}
 
@@ -160,8 +163,12 @@ class Identities:
     async def _is_judged_anew(self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller) -> bool:
         try:
             return bool((await self._judge_anew(flux_id, collectivite, reason, who))["is_judged_anew"])
-        except UnknownFactError:
-            return False  # a newer version looks after it
+        except (
+            RequestRefusedError,
+            VersionConflictError,
+        ) as error:  # the others go on
+            logger.warning("identifiers.not_judged_anew", extra={"flux_id": str(flux_id), "reason": str(error)})
+            return False
 
     async def _judge_anew(
         self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller

@@ -10,9 +10,10 @@ import pytest
 
 from pes.sample import SampleSpec, build_sample, siret_of
 from shared.facts.collectivite import Budget, IdentifierRegistered, PolicySet, Siret
-from shared.facts.flux import FluxInvalidated, FluxValidated, IdentifiersCompleted
+from shared.facts.fact import kind_of
+from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated, IdentifiersCompleted
 from shared.facts.reservations import nomfic_reservation
-from shared.facts.streams import collectivite_stream
+from shared.facts.streams import BY_KIND, collectivite_stream
 from shared.journal.postgres import Database
 from shared.web.auth import Role
 from tests import examples as an
@@ -267,3 +268,20 @@ async def test_what_is_registered_can_be_made_again_from_the_facts(bench: Bench,
     await database.execute("delete from identifier")
     await database.execute("select rebuild_projection('identifiers')")
     assert (await bench.http.get(f"/v1/collectivites/{COMMUNE}")).json() == before
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_keeps_no_other_from_being_judged_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside, fact = await refused(bench, THEIRS)
+    last = (await bench.history.load(aside))[-1]
+    accepted = last.follow(an.duplicate_accepted, actor="amina", at=bench.judges.now())
+    again = accepted.follow(fact, actor="validation", at=bench.judges.now())
+    await bench.history.append([accepted, again], expected_version=last.version)
+    other, _ = await refused(bench, replace(THEIRS, number=2))
+    with monkeypatch.context() as older:
+        older.delitem(BY_KIND, kind_of(DuplicateAccepted))
+        answer = await register(bench, identifiers=[one.model_dump() for one in named_in(THEIRS)])
+    assert (answer.status_code, answer.json()["others_judged_anew"]) == (200, [str(other)])
+    answer = await register(bench, identifiers=[one.model_dump() for one in named_in(THEIRS)])
+    assert (answer.json()["recorded"], answer.json()["others_judged_anew"]) == ([], [str(aside)])
