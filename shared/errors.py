@@ -80,6 +80,13 @@ class UnexpectedFactError(PesError):
         self.state = state
 
 
+class MisplacedFactError(UnexpectedFactError, MalformedMessageError):
+    """A recorded fact stands where this version's table has no room: a newer one wrote it. Set its stream aside.
+
+    Of what is recorded, never of what is decided: that a decision cannot follow is a bug, and stays one.
+    """
+
+
 class CorruptDocumentError(PesError):
     """A stored document no longer has the bytes it was stored with. Stop, and restore it from a copy."""
 

@@ -37,6 +37,8 @@ def _in_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+ACTOR_CHARACTERS_MAX = 255  # what a `sub` may have (OpenID Connect Core 1.0, 2)
+
 UtcTime = Annotated[datetime, AfterValidator(_in_utc)]
 
 
@@ -59,7 +61,7 @@ class Event(BaseModel):
     stream: Stream
     version: int = Field(ge=0)
     collectivite: str = Field(min_length=1, max_length=64)
-    actor: str = Field(min_length=1, max_length=200)
+    actor: str = Field(min_length=1, max_length=ACTOR_CHARACTERS_MAX)
     correlation_id: UUID
     causation_id: UUID | None = None
     occurred_at: UtcTime

@@ -10,8 +10,9 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
+from pes.text import printable
 from shared.facts import collectivite as facts
-from shared.facts.envelope import Event
+from shared.facts.envelope import ACTOR_CHARACTERS_MAX, Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.platform import PackInstalled
 from shared.facts.reservations import reservations_of
@@ -92,13 +93,14 @@ async def decisions_into_facts(connection: "asyncpg.Connection[asyncpg.Record]")
 
 def _event(kind: type[Fact], row: asyncpg.Record) -> Event:
     fact = kind.model_validate_json(row["fact"])
-    name = f"{row['collectivite']} {row['actor']} {row['at'].isoformat()} {fact.model_dump_json()}"
+    actor = printable(row["actor"], ACTOR_CHARACTERS_MAX) or ACTOR
+    name = f"{row['collectivite']} {actor} {row['at'].isoformat()} {fact.model_dump_json()}"
     return Event(
         event_id=uuid5(_NAMES, name),
         stream=_stream_of(fact, row["collectivite"]),
         version=0,
         collectivite=row["collectivite"],
-        actor=row["actor"],
+        actor=actor,
         correlation_id=uuid5(_NAMES, f"correlation {name}"),
         occurred_at=row["at"],
         data=fact,

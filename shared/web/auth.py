@@ -14,6 +14,7 @@ import jwt
 from pydantic import StringConstraints, TypeAdapter
 
 from shared.errors import RequestRefusedError, Why
+from shared.web.texts import Person
 
 AUDIENCE = "heliotrope"
 ALGORITHMS = ("EdDSA", "RS256", "ES256")
@@ -57,6 +58,7 @@ ROLES_WITH: Final[Mapping[Right, frozenset[Role]]] = {
     Right.OPERATE: frozenset({Role.OPERATOR}),
 }
 _NO_ROLE: Final[frozenset[Role]] = frozenset()
+_SUBJECT = TypeAdapter(Person)  # it becomes the actor of facts, which are kept for ever
 _ROLES_CLAIM = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=r"^(\*|[0-9]{9})$")], frozenset[Role]])
 
 
@@ -174,7 +176,7 @@ class TokenChecker:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "sub", "aud"]},
             )
-            return Caller(claims["sub"], _ROLES_CLAIM.validate_python(claims["roles"]))
+            return Caller(_SUBJECT.validate_python(claims["sub"]), _ROLES_CLAIM.validate_python(claims["roles"]))
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
             expired = isinstance(error, jwt.ExpiredSignatureError)
             raise RequestRefusedError(

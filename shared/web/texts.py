@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from shared.facts.envelope import ACTOR_CHARACTERS_MAX
+
 
 def _on_one_line(value: object) -> object:
     """Write a text on one line; the spaces of French typography become plain ones."""
@@ -27,4 +29,4 @@ Name = Annotated[
     str, BeforeValidator(_on_one_line), Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)
 ]
 # A `sub` is compared as it is, so it is not put right.
-Person = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
+Person = Annotated[str, Field(min_length=1, max_length=ACTOR_CHARACTERS_MAX), AfterValidator(_shown_as_it_is)]

@@ -8,6 +8,7 @@ import asyncpg
 
 from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
 from services.signature.mandates import Mandate, NamedCertificate
+from shared.facts.collectivite import StepSet
 from shared.journal.postgres import Database
 
 # Mandates with their earliest end: those of a collectivité, or the one of an id (the other is null).
@@ -105,5 +106,5 @@ class PostgresRegistries:
 
 def _circuit(row: asyncpg.Record) -> Circuit:
     members = dict(row)
-    steps = tuple(Step(**{**step, "any_of": tuple(step["any_of"])}) for step in json.loads(members.pop("steps")))
+    steps = tuple(Step(**dict(StepSet.model_validate(step))) for step in json.loads(members.pop("steps")))
     return Circuit(**members, steps=steps)

@@ -1,6 +1,7 @@
 """Who the collectivités are, in PostgreSQL: tables that follow from the facts of their streams."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -50,8 +51,11 @@ class PostgresCollectivites:
 
     async def registered(self, siren: str) -> Sequence[Registered]:
         """See `Collectivites.registered`."""
-        rows = [dict(row) for row in await self._database.fetch(_REGISTERED, siren)]
-        return [Registered(**{**row, "identifier": _READ.validate_json(row["identifier"])}) for row in rows]
+        registered = []
+        for row in await self._database.fetch(_REGISTERED, siren):
+            with suppress(ValidationError):  # of a type that only a newer version knows: here nothing is known by it
+                registered.append(Registered(**{**row, "identifier": _READ.validate_json(row["identifier"])}))
+        return registered
 
     async def seen(self, siren: str) -> Sequence[Seen]:
         """See `Collectivites.seen`; a SIRET of another SIREN, which older versions let pass, is left out."""

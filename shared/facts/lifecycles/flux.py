@@ -247,7 +247,7 @@ def fold(facts: Iterable[Fact]) -> Flux:
     """Play facts in order, from nothing.
 
     Raises:
-        UnexpectedFactError: the facts contradict the table; the history was not written by this code.
+        MisplacedFactError: the facts contradict the table; the history was not written by this code.
     """
     return play(Flux(), facts)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol, Self, TypeVar
 
-from shared.errors import UnexpectedFactError
+from shared.errors import MisplacedFactError, UnexpectedFactError
 from shared.facts.fact import Fact
 
 State = TypeVar("State", bound=str)
@@ -23,11 +23,14 @@ def play(nothing: Played, facts: Iterable[Fact]) -> Played:
     """Play facts in order, from nothing.
 
     Raises:
-        UnexpectedFactError: the facts contradict the table; the history was not written by this code.
+        MisplacedFactError: the facts contradict the table; the history was not written by this code.
     """
     played = nothing
     for fact in facts:
-        played = played.evolve(fact)
+        try:
+            played = played.evolve(fact)
+        except UnexpectedFactError as error:
+            raise MisplacedFactError(error.fact, error.state) from error
     return played
 
 

@@ -148,10 +148,10 @@ def unmatched_reply() -> Iterator[tuple[object, ...]]:
             yield CLAIM, name.scope, name.kind, name.value, event.stream_id
 
 
-async def execute(dsn: str, statement: str) -> list[asyncpg.Record]:
+async def execute(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(dsn)
     try:
-        return await connection.fetch(statement)
+        return await connection.fetch(statement, *values)
     finally:
         await connection.close()
 
@@ -260,6 +260,21 @@ async def test_doing_it_again_adds_nothing(dsn: str) -> None:
     await execute(dsn, f"delete from schema_step where name = '{upgrade.STEP}'")  # noqa: S608  # our own name
     assert await migrate(dsn) == [upgrade.STEP]
     assert (await journal(dsn), await rows_of(dsn)) == (once, rows)
+
+
+async def test_an_author_longer_than_a_fact_may_name_is_cut_and_is_no_new_one_when_done_again(dsn: str) -> None:
+    await execute(dsn, CIRCUIT, OTHER_COMMUNE, "*", "[]", "Note 13", "amina" * 60, NOW)
+    await migrate(dsn)
+    circuits = [
+        event
+        for event in await loaded(dsn, collectivite_stream(OTHER_COMMUNE))
+        if isinstance(event.data, collectivite.CircuitSet)
+    ]
+    assert [event.actor for event in circuits] == ["amina" * 51]
+    once = await journal(dsn)
+    await execute(dsn, f"delete from schema_step where name = '{upgrade.STEP}'")  # noqa: S608  # our own name
+    assert await migrate(dsn) == [upgrade.STEP]
+    assert await journal(dsn) == once
 
 
 async def test_an_upgrade_that_was_interrupted_has_changed_nothing_and_starts_again(

@@ -36,6 +36,7 @@ VIOLATIONS = [
     Violation("rooms of what services agree on", "shared/elsewhere.py"),
     Violation("deciding does no I/O", "services/ack/decide.py", "asyncio"),
     Violation("deciding does no I/O", "services/signature/mandates.py", "time"),  # which `decide` imports
+    Violation("deciding does no I/O", "services/validation/rules.py", "time"),
     Violation("deciding does no I/O", "shared/facts/lifecycles/flux.py", "os"),
     Violation("imports point inwards", "services/ack/decide.py", "services.ack.handler"),
     Violation("imports point inwards", "services/ack/elsewhere.py"),

@@ -252,3 +252,10 @@ def test_a_key_of_a_kind_unknown_here_is_left_out(keys: Keys) -> None:
     keys.path.write_text(json.dumps({"keys": [{"kty": "future", "kid": "x"}, public_jwk(OTHER_KEY)]}))
     keys.at += LOOK_SECONDS
     assert (keys.opens(KEY), keys.opens(OTHER_KEY)) == (False, True)
+
+
+@pytest.mark.parametrize("sub", ["", "x" * 256, "ami\x00na", " amina", 7, ["amina"]])
+def test_a_subject_that_could_not_be_the_author_of_a_fact_opens_nothing(keys: Keys, sub: object) -> None:
+    with pytest.raises(RequestRefusedError) as refused:
+        keys.checker.check(token(sub=sub))
+    assert refused.value.why is Why.UNIDENTIFIED

@@ -12,9 +12,10 @@ from shared.bus.consumer import (
     Outcome,
     Subscription,
 )
-from shared.errors import MalformedMessageError, UnavailableError, VersionConflictError
+from shared.errors import MalformedMessageError, UnavailableError, UnexpectedFactError, VersionConflictError
 from shared.facts.envelope import Event, new_id
 from shared.facts.flux import FluxImported, FluxValidated
+from shared.facts.lifecycles.flux import fold
 from shared.logs import JsonFormatter
 from shared.retrying import ATTEMPTS_MAX, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS
 from tests import examples as an
@@ -96,6 +97,22 @@ async def test_a_message_that_cannot_be_read_is_parked_with_its_reason(body: byt
     assert attempt.outcome is Outcome.PARK
     assert attempt.error
     assert handler.calls == 0
+
+
+async def test_a_stream_that_a_newer_version_continued_in_its_own_way_parks_its_message_and_stops_nobody() -> None:
+    async def on_imported(_: Event, __: FluxImported) -> None:
+        fold([an.imported, an.acknowledged])
+
+    attempt = await Attempts(Subscription("gateway", {FluxImported: on_imported})).attempt(1, BODY)
+    assert (attempt.outcome, "cannot follow" in attempt.error) == (Outcome.PARK, True)
+
+
+async def test_what_a_handler_decides_against_the_table_is_a_bug() -> None:
+    async def on_imported(_: Event, __: FluxImported) -> None:
+        fold([an.imported]).evolve(an.acknowledged)
+
+    with pytest.raises(UnexpectedFactError):
+        await Attempts(Subscription("gateway", {FluxImported: on_imported})).attempt(1, BODY)
 
 
 async def test_a_fact_that_the_group_does_not_listen_to_is_parked() -> None:

@@ -155,7 +155,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"collectivite": ""}, {"collectivite": "1" * 65}, {"actor": ""}, {"actor": "x" * 201}, {"version": -1}],
+    [{"collectivite": ""}, {"collectivite": "1" * 65}, {"actor": ""}, {"actor": "x" * 256}, {"version": -1}],
     ids=str,
 )
 def test_an_envelope_out_of_bounds_is_refused(wrong: dict[str, object]) -> None:
