@@ -213,6 +213,9 @@ def _about_platform(fact: Fact) -> str:
             return f"Pack de schémas modifié : {fact.pack_id} {_applies(fact)}"
         case platform.MessageReleased():
             return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
+        case platform.SettingsApplied():
+            chosen = ", ".join(f"{name}={value}" for name, value in sorted(fact.settings.items()))
+            return f"Réglages de {who(fact.service)} : {chosen}"
         case reply.ReplyLinked():
             return f"Réponse rattachée au flux {fact.flux_id} : {fact.reason}"
         case reply.ReplyDismissed():

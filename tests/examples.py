@@ -140,6 +140,7 @@ pack_changed = platform.PackChanged(
 released_message = platform.MessageReleased(
     group="validation", message_id="17", message_kind="flux.imported.v1", reason="Version 0.2 installée"
 )
+settings_applied = platform.SettingsApplied(service="gateway", settings={"P_DEST": "VHPCE11", "REFUSALS_MAX": "5"})
 
 
 def reply_of_no_flux(at: datetime) -> list[Event]:

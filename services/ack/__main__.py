@@ -9,9 +9,10 @@ from services.ack.api import routes
 from services.ack.collector import Collector
 from services.ack.handler import on_linked
 from services.ack.replies import Replies
-from services.ack.settings import LEAVE_IN_PLACE, Settings
+from services.ack.settings import DECIDING, LEAVE_IN_PLACE, Settings
 from shared.bus.consumer import Subscription
 from shared.facts.reply import ReplyLinked
+from shared.runtime.applied import record_settings, told
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.sftp import SftpServer
 from shared.web.app import caller_dependency, service_app
@@ -41,7 +42,12 @@ async def serve(settings: Settings) -> None:
         app.include_router(routes(replies, caller=caller_dependency(parts.tokens)))
         act = partial(on_linked, history=parts.history, documents=parts.documents, now=utc_now)
         subscription = Subscription("ack", {ReplyLinked: act})
-        await run_service(app, settings, [collector.run(), parts.bus.run(subscription)])
+
+        async def collect() -> None:
+            await record_settings("ack", told(settings, DECIDING), history=parts.history, now=utc_now)
+            await collector.run()
+
+        await run_service(app, settings, [collect(), parts.bus.run(subscription)])
 
 
 if __name__ == "__main__":

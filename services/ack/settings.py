@@ -6,6 +6,8 @@ from pes.units import MEBIBYTE
 from shared.runtime.sftp import SftpSettings
 
 LEAVE_IN_PLACE = "-"  # an empty variable counts as absent (`ServiceSettings`), so it cannot mean this
+# What a flux' fate depends on: told in the platform's stream.
+DECIDING = ("sftp_host", "sftp_port", "reply_directory", "done_directory", "reply_bytes_max")
 
 
 class Settings(SftpSettings):

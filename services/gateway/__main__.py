@@ -7,9 +7,10 @@ from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.api import SendRequests, routes
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
-from services.gateway.settings import Settings
+from services.gateway.settings import DECIDING, Settings
 from shared.bus.consumer import Subscription
 from shared.facts.flux import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested
+from shared.runtime.applied import record_settings, told
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.sftp import SftpServer
 from shared.web.app import caller_dependency, service_app
@@ -51,9 +52,12 @@ async def serve(settings: Settings) -> None:
         requests = SendRequests(history=parts.history, now=utc_now)
         app.include_router(routes(requests, caller=caller_dependency(parts.tokens)))
         subscription = Subscription("gateway", dict.fromkeys(LISTENS_TO, sender.on_ready))
-        await run_service(
-            app, settings, [parts.bus.run(subscription), sender.review_holds(settings.holds_review_seconds)]
-        )
+
+        async def send() -> None:
+            await record_settings("gateway", told(settings, DECIDING), history=parts.history, now=utc_now)
+            await parts.bus.run(subscription)
+
+        await run_service(app, settings, [send(), sender.review_holds(settings.holds_review_seconds)])
 
 
 if __name__ == "__main__":

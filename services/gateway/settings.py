@@ -5,6 +5,18 @@ from pydantic import Field
 from services.gateway.decide import InDoubtPolicy
 from shared.runtime.sftp import SftpSettings
 
+DECIDING = (
+    "p_dest",
+    "p_appli",
+    "in_doubt_policy",
+    "in_doubt_seconds",
+    "refusals_max",
+    "refused_retry_seconds",
+    "sftp_host",
+    "sftp_port",
+    "entry_directory",
+)  # what a flux' fate depends on: told in the platform's stream
+
 
 class Settings(SftpSettings):
     """The settings of `gateway`; see `SftpSettings` and `ServiceSettings` for those it shares.

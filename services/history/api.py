@@ -136,6 +136,6 @@ def _as_recorded(members: Mapping[str, object], name: str, recorded: Sequence[Re
 def _no_stream(address: str) -> RequestRefusedError:
     detail = (
         f"Aucun historique « {address[:100]} » n'est visible avec votre compte. Donnez l'identifiant d'un flux ou "
-        "d'une réponse, ou collectivite: suivi d'un SIREN, ou platform: suivi de packs, defaults ou bus."
+        "d'une réponse, ou collectivite: suivi d'un SIREN, ou platform: suivi de packs, defaults, bus ou settings."
     )
     return RequestRefusedError(Why.NOT_FOUND, "stream-not-found", "Historique introuvable", detail)

@@ -13,18 +13,21 @@ from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated
 from services.signature.parapheur import Parapheur
-from services.signature.settings import Settings
+from services.signature.settings import DECIDING, Settings
 from shared.bus.consumer import Handler, Subscription
 from shared.facts.fact import Fact
 from shared.facts.flux import BordereauxSigned, FluxValidated, SignatureRestarted, VisaGiven
-from shared.retrying import until_it_answers
+from shared.retrying import for_ever, until_it_answers
+from shared.runtime.applied import record_settings, told
 from shared.runtime.service import EXIT_BAD_SETTINGS, open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app
+from signing.certificates import fingerprint
 from signing.keys import KeyUnusableError, PemKey, Pkcs11Key, SigningKey, read_secret
 from signing.xades import Stated
 
 BEGINS_WITH = (FluxValidated, SignatureRestarted)
 GOES_ON_WITH = (VisaGiven, BordereauxSigned)
+TRUST_LOOK_SECONDS = 60  # between two looks at whom the trust list names, which changes while the service runs
 
 
 async def serve(settings: Settings, seal: KeySeal | None) -> None:
@@ -51,12 +54,19 @@ async def serve(settings: Settings, seal: KeySeal | None) -> None:
             **dict.fromkeys(GOES_ON_WITH, partial(on_step_taken, signing=signing)),
         }
 
+        async def tell_settings() -> None:
+            trusted = sorted(fingerprint(one) for one in trust.current().authorities)
+            sealed = fingerprint(seal.certificate) if seal is not None else ""
+            chosen = told(settings, DECIDING) | {"TRUST_FOLDER": " ".join(trusted), "SEAL_CERTIFICATE": sealed}
+            await record_settings("signature", chosen, history=parts.history, now=utc_now)
+
         async def hear() -> None:
             adopting = partial(administration.adopt_seal, settings.sealed_collectivites)
             await until_it_answers(adopting, outage="seal.unknown")  # before any flux asks who chose it
             await parts.bus.run(Subscription("signature", handlers))
 
-        await run_service(app, settings, [hear(), expiry.watch()])
+        telling = for_ever(tell_settings, outage="trust.untold", every_seconds=TRUST_LOOK_SECONDS)
+        await run_service(app, settings, [hear(), expiry.watch(), telling])
 
 
 def seal_of(settings: Settings, keys: ExitStack) -> KeySeal | None:

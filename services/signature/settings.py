@@ -6,6 +6,9 @@ from pydantic import DirectoryPath, Field, FilePath, model_validator
 
 from shared.runtime.settings import ServiceSettings
 
+# What a flux' fate depends on: told in the platform's stream, with the certificates trusted and the seal's.
+DECIDING = ("revocation_proof", "seal_role", "seal_city", "seal_postal_code")
+
 
 class Settings(ServiceSettings):
     """The settings of `signature`; see `ServiceSettings` for those that all services share.

@@ -3,6 +3,7 @@
 - `packs`: the schema packs, and when each applies.
 - `defaults`: what holds for every collectivité that has not said otherwise: circuits, controls, the seal.
 - `bus`: what was done by hand with messages.
+- `settings`: what each service was installed with, as far as the fate of a flux depends on it.
 """
 
 from datetime import date
@@ -52,10 +53,22 @@ class MessageReleased(Fact):
     reason: str
 
 
+class SettingsApplied(Fact):
+    """From now on a service runs with these settings: those of its own that the fate of a flux depends on.
+
+    Whoever installed the service chose them, outside the platform, which knows when they began to apply, and no more.
+    `settings` has each by its name in the environment; for a folder or a file, the SHA-256 of its certificates.
+    """
+
+    kind: Literal["settings.applied.v1"] = "settings.applied.v1"
+    service: str
+    settings: dict[str, str]
+
+
 PlatformFact = Annotated[
-    PackInstalled | PackChanged | CircuitSet | PolicySet | SealChosen | SealLeft | MessageReleased,
+    PackInstalled | PackChanged | CircuitSet | PolicySet | SealChosen | SealLeft | MessageReleased | SettingsApplied,
     Field(discriminator="kind"),
 ]
 
 PLATFORM_FACTS: tuple[type[Fact], ...] = get_args(get_args(PlatformFact)[0])
-PLATFORM_STREAMS = ("packs", "defaults", "bus")
+PLATFORM_STREAMS = ("packs", "defaults", "bus", "settings")

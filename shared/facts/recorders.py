@@ -39,6 +39,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         collectivite.DelegationEnded,
         collectivite.SealChosen,
         collectivite.SealLeft,
+        platform.SettingsApplied,
     ),
     "gateway": (
         flux.TransmissionRequested,
@@ -47,6 +48,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         flux.TransmissionHeld,
         flux.TransmissionReleased,
         flux.FluxTransmitted,
+        platform.SettingsApplied,
     ),
     "ack": (
         flux.ReplyReceived,
@@ -56,6 +58,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         flux.ReplyUnmatched,
         reply.ReplyLinked,
         reply.ReplyDismissed,
+        platform.SettingsApplied,
     ),
     OPERATOR: (platform.MessageReleased,),
 }

@@ -206,6 +206,15 @@ def test_the_status_says_that_all_is_well(platform: RunningPlatform) -> None:
     assert "gateway" in platform.heliotrope("status").stdout
 
 
+def test_the_settings_that_the_fate_of_a_flux_depends_on_are_told(platform: RunningPlatform) -> None:
+    told = document(platform.heliotrope("events", "--stream", "platform:settings", "--json"))
+    settings = [event["data"] for event in told["items"]]  # type: ignore[attr-defined]
+    assert sorted(one["service"] for one in settings) == ["ack", "gateway", "signature"]
+    [gateway] = [one["settings"] for one in settings if one["service"] == "gateway"]
+    assert gateway["IN_DOUBT_POLICY"] == "resend"
+    assert "PASSWORD" not in str(settings)
+
+
 def test_a_second_start_finds_the_first(platform: RunningPlatform) -> None:
     pid = platform.pid("ingest")
     done = platform.heliotrope("up", "--detach", "--json")

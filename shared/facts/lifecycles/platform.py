@@ -8,7 +8,7 @@ from typing import Self
 from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.playing import following, play
-from shared.facts.platform import MessageReleased, PackChanged, PackInstalled
+from shared.facts.platform import MessageReleased, PackChanged, PackInstalled, SettingsApplied
 
 
 class State(StrEnum):
@@ -17,15 +17,17 @@ class State(StrEnum):
     PACKS = "packs"
     DEFAULTS = "defaults"
     BUS = "bus"
+    SETTINGS = "settings"
 
 
 _DEFAULTS: dict[type[Fact], State] = dict.fromkeys((CircuitSet, PolicySet, SealChosen, SealLeft), State.DEFAULTS)
 
 TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
-    None: {PackInstalled: State.PACKS, MessageReleased: State.BUS, **_DEFAULTS},
+    None: {PackInstalled: State.PACKS, MessageReleased: State.BUS, SettingsApplied: State.SETTINGS, **_DEFAULTS},
     State.PACKS: {PackInstalled: State.PACKS, PackChanged: State.PACKS},
     State.DEFAULTS: _DEFAULTS,
     State.BUS: {MessageReleased: State.BUS},
+    State.SETTINGS: {SettingsApplied: State.SETTINGS},
 }
 
 
@@ -36,12 +38,14 @@ class Platform:
     Attributes:
         packs: the packs installed, by their id, each as it applies now.
         has_seal: the platform's seal signs for whoever said nothing of it; None while nobody said whether it does.
+        settings: what each service runs with, by its name.
     """
 
     state: State | None = None
     version: int = 0
     packs: Mapping[str, PackInstalled] = field(default_factory=dict)
     has_seal: bool | None = None
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def evolve(self, fact: Fact) -> Self:
         """Return the stream after `fact`.
@@ -59,6 +63,8 @@ class Platform:
                 return replace(after, packs={**self.packs, fact.pack_id: changed})
             case SealChosen() | SealLeft():
                 return replace(after, has_seal=isinstance(fact, SealChosen))
+            case SettingsApplied():
+                return replace(after, settings={**self.settings, fact.service: fact.settings})
             case _:
                 return after
 
