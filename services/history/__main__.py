@@ -20,7 +20,7 @@ async def serve(settings: Settings) -> None:
             "history", "Montre ce qui est arrivé à chaque flux.", checks={"postgresql": parts.database.check}
         )
         caller = caller_dependency(parts.tokens)
-        app.include_router(routes(caller=caller, history=parts.history, rows=rows))
+        app.include_router(routes(caller=caller, history=parts.history, rows=rows, documents=parts.documents))
         app.include_router(stream_routes(caller=caller, history=parts.history))
         await run_service(app, settings, [projection.run(), projection.retry()])
 

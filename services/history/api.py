@@ -10,7 +10,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime
 
-from services.history.ports import Rows
+from services.history.documents import Kept, chosen, documents_of
+from services.history.listing import flux_page
+from services.history.ports import Documents, Rows, Wanted
 from services.history.views import flux_shown, until
 from shared.errors import RequestRefusedError, Why
 from shared.facts.lifecycles.flux import State
@@ -18,27 +20,32 @@ from shared.facts.streams import stream_id_of
 from shared.journal.history import History, Recorded
 from shared.journal.reading import FluxRead, read_flux
 from shared.web.auth import Caller, Right
+from shared.web.downloads import streamed
 from shared.web.problems import NO_STORE, flux_not_found
 
 PAGE_ROWS_MAX = 500
 
 
-def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: Rows) -> APIRouter:
+def routes(
+    *, caller: Callable[..., Awaitable[Caller]], history: History, rows: Rows, documents: Documents
+) -> APIRouter:
     """Return the routes of `history` about flux."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
-    @router.get("", summary="Lister les flux, du plus récent au plus ancien")
+    @router.get("", summary="Lister les flux, du plus récent au plus ancien, maintenant ou à un instant passé")
     async def list_flux(
         who: Annotated[Caller, Depends(caller)],
         state: Annotated[list[State] | None, Query()] = None,
         collectivite: str = "",
+        nomfic: str = "",
+        sha256: Annotated[str, Query(pattern="^([0-9a-f]{64})?$")] = "",
+        at: AwareDatetime | None = None,
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = 100,
     ) -> dict[str, object]:
-        perimeter = _perimeter(who, collectivite)
-        found = await rows.page(perimeter=perimeter, states=state or (), before=before, limit=limit)
-        following = str(found[-1].flux_id) if len(found) == limit else None
-        return {"flux": [row.shown() for row in found], "next": following}
+        wanted = Wanted(_perimeter(who, collectivite), tuple(state or ()), nomfic, sha256, at)
+        page = await flux_page(wanted, rows, history, before=before, limit=limit)
+        return {"flux": [row.shown() for row in page.rows], "next": page.next and str(page.next)}
 
     @router.get("/{flux_id}", summary="Consulter un flux, maintenant ou à un instant passé")
     async def show_flux(
@@ -52,7 +59,36 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
         return _as_recorded({"flux_id": str(flux_id)}, "events", recorded)
 
+    @router.get("/{flux_id}/documents", summary="Lister les documents d'un flux")
+    async def list_documents(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+        kept = await _documents(flux_id, who, history)
+        return {"items": [one.shown() for one in kept], "next": None}
+
+    @router.get("/{flux_id}/documents/{which}", summary="Lire un document d'un flux, par son rôle ou son empreinte")
+    async def read_document(flux_id: UUID, which: str, who: Annotated[Caller, Depends(caller)]) -> Response:
+        one = chosen(await _documents(flux_id, who, history), which)
+        if one is None:
+            raise _no_document(flux_id, which)
+        pieces = documents.stream(one.document.sha256)
+        return await streamed(pieces, name=one.name, sha256=one.document.sha256, size=one.document.size)
+
     return router
+
+
+async def _documents(flux_id: UUID, who: Caller, history: History) -> list[Kept]:
+    recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
+    read = read_flux(recorded)
+    if not read.is_of_a_flux:
+        raise flux_not_found(flux_id)
+    return documents_of(read.past)
+
+
+def _no_document(flux_id: UUID, which: str) -> RequestRefusedError:
+    detail = (
+        f"Le flux {flux_id} n’a pas de document « {which[:100]} ». Donnez un rôle (imported, signed, transmitted, "
+        f"acquit) ou l’empreinte d’un document de GET /v1/flux/{flux_id}/documents."
+    )
+    return RequestRefusedError(Why.NOT_FOUND, "document-not-found", "Document introuvable", detail)
 
 
 def _perimeter(who: Caller, collectivite: str) -> frozenset[str] | None:

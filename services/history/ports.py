@@ -1,6 +1,8 @@
 """What `history` needs from outside, in its own words."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -13,6 +15,32 @@ class Seen(NamedTuple):
 
     flux_id: UUID
     last_index: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which flux to list.
+
+    Attributes:
+        perimeter: the collectivités whose flux may be shown; None for all.
+        states: the states to show; empty for all.
+        nomfic: the NomFic that its header says; empty for any.
+        sha256: the digest of the file as imported; empty for any.
+        imported_until: only what was imported by then.
+    """
+
+    perimeter: Collection[str] | None = None
+    states: Collection[str] = ()
+    nomfic: str = ""
+    sha256: str = ""
+    imported_until: datetime | None = None
+
+
+class Documents(Protocol):
+    """The documents that facts name."""
+
+    def stream(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a document piece by piece; see `shared.runtime.documents.DocumentStore`."""
 
 
 class Rows(Protocol):
@@ -40,19 +68,11 @@ class Rows(Protocol):
     async def skipped(self, after: UUID | None, limit: int) -> list[Seen]:
         """Return the flux that were skipped and not read since, in the order of their ids, after one of them."""
 
-    async def page(
-        self,
-        *,
-        perimeter: Collection[str] | None,
-        states: Collection[str],
-        before: UUID | None,
-        limit: int,
-    ) -> list[Row]:
+    async def page(self, wanted: Wanted, *, before: UUID | None, limit: int) -> list[Row]:
         """Return rows, the most recent flux first.
 
         Args:
-            perimeter: the collectivités whose flux may be shown; None for all.
-            states: the states to show; empty for all.
+            wanted: which.
             before: show what is older than this flux.
             limit: how many at the most.
         """

@@ -15,17 +15,11 @@ from services.signature.parapheur import Parapheur, Signer
 from shared.errors import RequestRefusedError, Why
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_json
-from shared.web.problems import NO_STORE
+from shared.web.downloads import as_a_file
 from shared.web.texts import Comment, Reason
 from signing.certificates import read_der
 from signing.xades import Stated
 
-# A browser must never run or guess what a flux holds.
-AS_A_FILE = {
-    **NO_STORE,
-    "Content-Disposition": 'attachment; filename="flux.xml"',
-    "X-Content-Type-Options": "nosniff",
-}
 FLUX_MAX = 500
 ELEMENTS_MAX = 1000
 BODY_BYTES_MAX = 64 * MEBIBYTE
@@ -180,9 +174,7 @@ def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) ->
 
     @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
     async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
-        return Response(
-            await parapheur.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream"
-        )
+        return as_a_file(await parapheur.document(flux_id, who), name=f"{flux_id}.xml")
 
     @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
     async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:

@@ -1,9 +1,7 @@
 """The HTTP API of `validation`: check files without importing them, and read what was found in a flux."""
 
-from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -11,8 +9,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from services.validation.preflight import Checks
-from services.validation.reports import Attachment, Reports
+from services.validation.reports import Reports
 from shared.web.auth import Caller, Right
+from shared.web.downloads import as_a_file
 from shared.web.problems import NO_STORE
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
@@ -66,7 +65,8 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
 
     @router.get("/{flux_id}/attachments/{position}", summary="Extraire une pièce jointe")
     async def attachment(flux_id: UUID, position: int, who: Annotated[Caller, Depends(caller)]) -> Response:
-        return _as_a_file(await reports.attachment(flux_id, position, who))
+        found = await reports.attachment(flux_id, position, who)
+        return as_a_file(found.content, name=found.name)
 
     @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d'envoyer de nouveau")
     async def accept(
@@ -75,14 +75,3 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
         return await reports.accept(flux_id, acceptance.reason, who)
 
     return router
-
-
-def _as_a_file(attachment: Attachment) -> Response:
-    """Answer with a PJ, never shown in the browser's own page: its content is the sender's, not ours."""
-    headers = {
-        **NO_STORE,
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(attachment.name, safe='')}",
-        "X-Content-Type-Options": "nosniff",
-        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(attachment.sha256)).decode()}:",
-    }
-    return Response(attachment.content, headers=headers, media_type="application/octet-stream")

@@ -1,11 +1,11 @@
 """The list of flux, in PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
 
-from services.history.ports import Seen
+from services.history.ports import Seen, Wanted
 from services.history.views import Row
 from shared.journal.order import OrderedFact, read_order
 from shared.journal.postgres import Database
@@ -49,11 +49,6 @@ _PAGE = """
 select flux_id, collectivite, state, version, is_held, is_set_aside, filename, nomfic, cod_col, cod_bud, sha256,
     size, imported_at, updated_at
 from flux_view
-where ($1::text[] is null or collectivite = any($1))
-  and ($2::text[] is null or state = any($2))
-  and ($3::uuid is null or flux_id < $3)
-order by flux_id desc
-limit $4
 """
 
 
@@ -87,11 +82,24 @@ class PostgresRows:
         """See `Rows.skipped`."""
         return [Seen(row["flux_id"], row["index"]) for row in await self._database.fetch(_SKIPPED, after, limit)]
 
-    async def page(
-        self, *, perimeter: Collection[str] | None, states: Collection[str], before: UUID | None, limit: int
-    ) -> list[Row]:
+    async def page(self, wanted: Wanted, *, before: UUID | None, limit: int) -> list[Row]:
         """See `Rows.page`."""
-        found: list[asyncpg.Record] = await self._database.fetch(
-            _PAGE, None if perimeter is None else list(perimeter), list(states) or None, before, limit
-        )
+        statement, values = _page(wanted, before, limit)
+        found: list[asyncpg.Record] = await self._database.fetch(statement, *values)
         return [Row(**row) for row in found]
+
+
+def _page(wanted: Wanted, before: UUID | None, limit: int) -> tuple[str, list[object]]:
+    """Return the statement for a page: only what is asked for stands in it, so that PostgreSQL takes its index."""
+    conditions: dict[str, object] = {
+        "collectivite = any({})": None if wanted.perimeter is None else list(wanted.perimeter),
+        "state = any({})": list(wanted.states) or None,
+        "nomfic = {}": wanted.nomfic or None,
+        "sha256 = {}": wanted.sha256 or None,
+        "imported_at <= {}": wanted.imported_until,
+        "flux_id < {}": before,
+    }
+    asked = {text: value for text, value in conditions.items() if value is not None}
+    said = " and ".join(text.format(f"${number}") for number, text in enumerate(asked, start=1))
+    where = f"where {said} " if said else ""
+    return f"{_PAGE}{where}order by flux_id desc limit ${len(asked) + 1}", [*asked.values(), limit]

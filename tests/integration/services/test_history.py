@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.history import listing
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes, stream_routes
 from services.history.ports import Seen
@@ -29,6 +30,7 @@ from shared.web.auth import Role
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
+from tests.fakes.memory_documents import MemoryDocuments
 from tests.ordering import order_all
 from tests.recording import begun
 from tests.stage import PATIENCE_SECONDS
@@ -47,6 +49,7 @@ class Shown:
     history: PostgresHistory
     owner: Database
     projection: Projection
+    documents: MemoryDocuments
     number: int = 0
     filename: str = "flux.xml"
 
@@ -54,6 +57,10 @@ class Shown:
         """Record a flux: an import, then these facts, one second apart; order it, and let the list catch up."""
         self.number += 1
         imported = FluxImported(document=Document(sha256=f"{self.number:064x}", size=10), filename=self.filename)
+        return await self.recorded(imported, facts, collectivite)
+
+    async def recorded(self, imported: FluxImported, facts: list[Fact], collectivite: str = COMMUNE) -> UUID:
+        """Record a flux whose file is this one; see `happen`."""
         first = begun(imported, collectivite=collectivite)
         events = [first]
         for second, fact in enumerate(facts, start=1):
@@ -90,11 +97,14 @@ async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
         listener = Listener(role, ORDER_CHANNEL)
         projection = Projection(rows, history, listener, limit=BATCH)
         app = service_app("history", "", checks={})
-        app.include_router(routes(caller=caller_dependency(checker()), history=history, rows=rows))
+        documents = MemoryDocuments()
+        app.include_router(
+            routes(caller=caller_dependency(checker()), history=history, rows=rows, documents=documents)
+        )
         app.include_router(stream_routes(caller=caller_dependency(checker()), history=history))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://history") as http:
-            yield Shown(http, PostgresHistory(owner), owner, projection)
+            yield Shown(http, PostgresHistory(owner), owner, projection, documents)
 
 
 async def test_a_flux_is_shown_with_all_that_is_known_of_it(shown: Shown) -> None:
@@ -383,3 +393,86 @@ async def test_the_service_tries_skipped_flux_again_when_it_starts(
     retrying.cancel()
     with suppress(asyncio.CancelledError):
         await retrying
+
+
+async def test_every_document_of_a_flux_is_listed_and_read_by_its_role_or_digest(shown: Shown) -> None:
+    bytes_of = {
+        name: await shown.documents.put_bytes(name.encode() * 100) for name in ("imported", "signed", "acquit")
+    }
+    imported = FluxImported(document=bytes_of["imported"], filename="mandats été.xml")
+    facts: list[Fact] = [
+        *SENT[:2],
+        an.signed.model_copy(update={"document": bytes_of["signed"]}),
+        an.requested,
+        an.attempted,
+        an.transmitted.model_copy(update={"document": bytes_of["signed"]}),
+        an.reply_received.model_copy(update={"document": bytes_of["acquit"]}),
+        an.acknowledged.model_copy(update={"reply": bytes_of["acquit"]}),
+    ]
+    flux_id = await shown.recorded(imported, facts)
+    answer = (await shown.get(f"/{flux_id}/documents")).json()
+    assert answer["next"] is None
+    assert [(one["role"], one["name"], one["sha256"]) for one in answer["items"]] == [
+        ("imported", "mandats été.xml", bytes_of["imported"].sha256),
+        ("signed", "mandats été.xml", bytes_of["signed"].sha256),
+        ("transmitted", an.remote_name, bytes_of["signed"].sha256),
+        ("acquit", an.reply_received.remote_name, bytes_of["acquit"].sha256),
+    ]
+    for role, name in (("imported", "imported"), ("transmitted", "signed"), ("acquit", "acquit")):
+        for which in (role, bytes_of[name].sha256):
+            read = await shown.get(f"/{flux_id}/documents/{which}")
+            assert read.content == name.encode() * 100
+            assert read.headers["content-length"] == str(bytes_of[name].size)
+            assert read.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
+            assert read.headers["x-content-type-options"] == "nosniff"
+    for which in ("cachet", "0" * 64, an.signed_document.sha256):
+        missing = await shown.get(f"/{flux_id}/documents/{which}")
+        assert (missing.status_code, missing.json()["type"]) == (404, "urn:heliotrope:problem:document-not-found")
+
+
+async def test_nobody_reads_the_documents_of_another_collectivite(shown: Shown) -> None:
+    theirs = await shown.happen([], OTHER_COMMUNE)
+    for path in ("/documents", "/documents/imported"):
+        answer = await shown.get(f"/{theirs}{path}")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:flux-not-found")
+    reply, *_ = await shown.history.append(an.reply_of_no_flux(NOON), expected_version=0)
+    operator = bearer("*", role=Role.OPERATOR)
+    assert (await shown.get(f"/{reply.flux_id}/documents/acquit", **operator)).status_code == 404
+
+
+async def test_a_flux_is_found_by_its_nomfic_or_its_digest_in_what_the_caller_sees(shown: Shown) -> None:
+    one, other = await shown.happen(SENT), await shown.happen([])
+    theirs = await shown.happen([], OTHER_COMMUNE)
+    assert await shown.ids(f"?nomfic={an.header.nomfic}") == [one]
+    assert await shown.ids("?nomfic=PES") == []
+    assert await shown.ids(f"?sha256={2:064x}") == [other]
+    assert await shown.ids(f"?sha256={3:064x}") == []
+    assert await shown.ids(f"?sha256={3:064x}", **bearer("*", role=Role.OPERATOR)) == [theirs]
+    assert await shown.ids(f"?sha256={1:064x}&state=acknowledged") == []
+    assert (await shown.get("?sha256=abc")).status_code == 422
+
+
+async def test_the_list_can_be_seen_as_it_was(shown: Shown) -> None:
+    sent, acknowledged = await shown.happen(SENT), await shown.happen(ACKNOWLEDGED)
+    at = "2026-02-02T12:00:01.5Z"  # both have just been validated
+    rows = (await shown.get(f"?at={at}")).json()["flux"]
+    assert [(UUID(row["flux_id"]), row["state"], row["version"]) for row in rows] == [
+        (acknowledged, "draft", 2),
+        (sent, "draft", 2),
+    ]
+    assert await shown.ids(f"?at={at}&state=acknowledged") == []
+    assert await shown.ids("?at=2026-02-02T12:01:00Z&state=acknowledged") == [acknowledged]
+    assert await shown.ids("?at=2020-01-01T00:00:00Z") == []
+    first = (await shown.get(f"?at={at}&limit=1")).json()
+    assert await shown.ids(f"?at={at}&limit=1&before={first['next']}") == [sent]
+    assert (await shown.get("?at=2026-02-02T12:00:00")).status_code == 422
+
+
+async def test_a_page_of_the_past_looks_at_so_many_flux_and_says_where_to_go_on(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT_MAX", 2)
+    oldest, *_ = [await shown.happen(SENT), await shown.happen([]), await shown.happen([])]
+    page = (await shown.get("?at=2026-02-02T13:00:00Z&state=awaiting_ack")).json()
+    assert page["flux"] == []
+    assert await shown.ids(f"?at=2026-02-02T13:00:00Z&state=awaiting_ack&before={page['next']}") == [oldest]
