@@ -869,7 +869,7 @@ async def test_the_document_is_handed_out_as_it_is_and_never_as_a_page(bench: Be
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
     }
-    assert answer.headers["content-disposition"] == 'attachment; filename="flux.xml"'
+    assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{flux_id}.xml"
     assert answer.headers["content-length"] == str(len(content))
 
 
