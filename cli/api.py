@@ -1,5 +1,6 @@
 """Calls the platform's HTTP APIs, and says in French when that fails."""
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -30,6 +31,7 @@ class Api:
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {config.token}"},
             timeout=httpx.Timeout(ANSWER_SECONDS_MAX, connect=5.0),
+            verify=ssl.create_default_context(),  # whom this machine trusts: a host may have an authority of its own
             trust_env=not is_local,  # a proxy does not know what runs on this machine
         )
 
@@ -139,8 +141,7 @@ def _document(answer: httpx.Response) -> dict[str, object]:
         "not-ours",
         "Réponse inattendue",
         f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n'est sans doute pas la "
-        "plateforme. Vérifiez les adresses (HELIOTROPE_INGEST_URL, HELIOTROPE_VALIDATION_URL, "
-        "HELIOTROPE_SIGNATURE_URL, HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL, HELIOTROPE_ACK_URL).",
+        "plateforme. Vérifiez son adresse (HELIOTROPE_URL).",
     )
 
 

@@ -15,6 +15,7 @@ from local.ports import APIS, Ports, base_of
 
 TOKEN_VARIABLE = "HELIOTROPE_TOKEN"  # noqa: S105  # the name of a variable
 COLLECTIVITE_VARIABLE = "HELIOTROPE_COLLECTIVITE"
+URL_VARIABLE = "HELIOTROPE_URL"
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,8 @@ def read_client_config(environ: Mapping[str, str]) -> ClientConfig:
     if not token:
         raise UnreachableError(
             "Aucune plateforme connue ici",
-            "Lancez `make up` (ou `heliotrope up`), ou donnez HELIOTROPE_TOKEN et HELIOTROPE_INGEST_URL, "
-            "HELIOTROPE_VALIDATION_URL, HELIOTROPE_SIGNATURE_URL, HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL et "
-            "HELIOTROPE_ACK_URL pour joindre une plateforme distante.",
+            "Lancez `make up` (ou `heliotrope up`), ou donnez HELIOTROPE_URL et HELIOTROPE_TOKEN pour joindre une "
+            "plateforme distante.",
         )
     return ClientConfig(urls=urls, token=token, collectivite=str(written.get("collectivite", "")))
 
@@ -66,7 +66,8 @@ def _read_file(environ: Mapping[str, str]) -> dict[str, object]:
 def _url(name: str, environ: Mapping[str, str], written: Mapping[str, object], ports: Ports) -> str:
     urls = written.get("urls")
     known = urls.get(name) if isinstance(urls, Mapping) else None
-    return str(environ.get(f"HELIOTROPE_{name.upper()}_URL") or known or ports.url(name)).rstrip("/")
+    said = environ.get(f"HELIOTROPE_{name.upper()}_URL") or environ.get(URL_VARIABLE)
+    return str(said or known or ports.url(name)).rstrip("/")
 
 
 def _read_token(path: str) -> str:

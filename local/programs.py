@@ -88,6 +88,8 @@ def environment_of(service: str, setting: Setting) -> dict[str, str]:
     if setting.bus == "kafka":
         common |= {"KAFKA_BOOTSTRAP": setting.kafka_bootstrap}
     match service:
+        case "ingest":
+            return common | {"HISTORY_URL": setting.ports.url("history")}
         case "signature":
             return common | {
                 "TRUST_FOLDER": str(setting.pki.trust),

@@ -23,6 +23,7 @@ async def serve(settings: Settings) -> None:
                 importer,
                 caller=caller_dependency(parts.tokens),
                 bounds=Bounds(settings.file_bytes_max, settings.files_max),
+                history_url=settings.history_url,
             )
         )
         await run_service(app, settings, [])

@@ -43,12 +43,20 @@ class Cancellation(BaseModel):
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key."""
+    """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key.
+
+    `links_to` is the address that stands before the path of a flux; empty where all is under one address.
+    """
 
     collectivite: str
     actor: str
     send: SendChoice
     key: str
+    links_to: str = ""
+
+    def link(self, flux_id: UUID) -> str:
+        """Return where a flux is shown."""
+        return f"{self.links_to}/v1/flux/{flux_id}"
 
     def numbered(self, index: int) -> "ImportRequest":
         """Return what is wanted of one file among several: each has a key of its own."""
@@ -91,7 +99,7 @@ class Importer:
             "size": document.size,
             "collectivite": wanted.collectivite,
             "state": State.IMPORTED,
-            "href": f"/v1/flux/{flux_id}",
+            "href": wanted.link(flux_id),
         }
 
     async def cancel(self, flux_id: UUID, reason: str, who: Caller) -> None:
@@ -135,8 +143,10 @@ class Importer:
         return event.flux_id
 
 
-def routes(importer: Importer, *, caller: Callable[..., Awaitable[Caller]], bounds: Bounds) -> APIRouter:
-    """Return the routes of `ingest`."""
+def routes(
+    importer: Importer, *, caller: Callable[..., Awaitable[Caller]], bounds: Bounds, history_url: str = ""
+) -> APIRouter:
+    """Return the routes of `ingest`; `history_url` is where flux are shown to who asks us, and not a proxy."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
     @router.post("", status_code=202, summary="Importer un ou plusieurs flux PES")
@@ -145,11 +155,13 @@ def routes(importer: Importer, *, caller: Callable[..., Awaitable[Caller]], boun
         who: Annotated[Caller, Depends(caller)],
         x_collectivite: Annotated[str, Header()] = "",
         x_filename: Annotated[str, Header()] = "",
+        x_forwarded_proto: Annotated[str, Header(include_in_schema=False)] = "",
         idempotency_key: Annotated[str, Header(max_length=KEY_CHARACTERS_MAX)] = "",
         send: str = "when_ready",
     ) -> JSONResponse:
         collectivite = who.choose(x_collectivite, Right.SEND, "importer un flux")
-        wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key)
+        links_to = "" if x_forwarded_proto else history_url
+        wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key, links_to)
         try:
             async with uploaded(request, bounds, filename=x_filename, done="importés") as upload:
                 if upload.is_multipart:
@@ -157,7 +169,7 @@ def routes(importer: Importer, *, caller: Callable[..., Awaitable[Caller]], boun
                 taken = await importer.take(await anext(upload.files), wanted)
                 return JSONResponse(taken, 202, {"Location": str(taken["href"])})
         except DuplicateError as duplicate:
-            return problem(duplicate, {"Content-Location": f"/v1/flux/{duplicate.first}"})
+            return problem(duplicate, {"Content-Location": wanted.link(duplicate.first)})
 
     @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n'est pas encore parti")
     async def cancel_flux(

@@ -1,5 +1,6 @@
 """Whole platforms, one on each bus, for all acceptance tests."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,9 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     bus = request.param
     with run_platform(tmp_path_factory.mktemp(f"platform-{bus}"), PORT_BASES[bus], bus) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def bus(platform: RunningPlatform) -> str:
+    """Return which bus the platform runs on."""
+    return str(json.loads(platform.folder.platform_file.read_text("utf-8"))["bus"])

@@ -25,11 +25,6 @@ NUMBERS = count(1000)
 ROUNDS = 3
 
 
-@pytest.fixture
-def bus(platform: RunningPlatform) -> str:
-    return str(json.loads(platform.folder.platform_file.read_text("utf-8"))["bus"])
-
-
 def assert_acknowledged_once(platform: RunningPlatform, *flux_ids: str) -> None:
     for flux_id in flux_ids:
         flux = platform.wait_for(flux_id, "acknowledged")

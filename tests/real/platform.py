@@ -42,11 +42,11 @@ class RunningPlatform:
         request.headers["Authorization"] = f"Bearer {self.folder.token_file.read_text('ascii').strip()}"
         return request
 
-    def heliotrope(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command line."""
+    def heliotrope(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line, with these variables beside its own."""
         return subprocess.run(
             [sys.executable, "-m", "cli.main", *arguments],
-            env=self.env,
+            env={**self.env, **variables},
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS_MAX,

@@ -18,10 +18,14 @@ from packaging.utils import canonicalize_name
 from prometheus_client.metrics import MetricWrapperBase
 
 from local.ports import APIS, SERVICES
+from pes.units import MEBIBYTE
+from services.signature.api import BODY_BYTES_MAX
 from shared import metrics
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.journal.grants import SERVICES_WITH_A_LOGIN, login_of
 from shared.runtime.settings import HttpSettings
+from shared.web.openapi import nginx_map
+from tests.applications import documents
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -108,7 +112,7 @@ def test_a_container_listens_on_the_port_that_its_settings_name(service: str) ->
     container = CONTAINERS[service]
     port = settings_of(service).model_fields["http_port"].default
     assert container["environment"]["HTTP_PORT"] == port
-    assert container.get("ports", []) == ([f"127.0.0.1:{port}:{port}"] if service in APIS else [])
+    assert "ports" not in container  # only the proxy is reached from outside, so any number of each can run
 
 
 def test_every_service_but_the_simulator_has_a_login() -> None:
@@ -178,9 +182,35 @@ def test_a_password_is_never_written_in_the_file() -> None:
 
 
 def test_ports_are_published_on_the_loopback_interface_only() -> None:
-    published = [port for container in CONTAINERS.values() for port in container.get("ports", [])]
+    published = [filled(port) for container in CONTAINERS.values() for port in container.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+# --- The proxy ---------------------------------------------------------------------------------------------------
+
+
+def test_the_proxy_knows_who_answers_what() -> None:
+    assert (DEPLOY / "proxy" / "routes.map").read_text("utf-8") == nginx_map(documents())
+
+
+def test_the_proxy_knows_where_every_service_with_an_api_is() -> None:
+    said = re.findall(
+        r"^upstream (\w+) \{ server ([\w:]+);", (DEPLOY / "proxy" / "upstreams.conf").read_text(), re.MULTILINE
+    )
+    assert dict(said) == {name: f"{name}:{environment_of(name)['HTTP_PORT']}" for name in APIS}
+    assert set(CONTAINERS["proxy"]["depends_on"]) == set(APIS)
+
+
+def test_the_proxy_takes_as_much_as_the_services_do() -> None:
+    text = (DEPLOY / "proxy" / "nginx.conf").read_text("utf-8")
+    taken = {
+        path: int(size) * MEBIBYTE for path, size in re.findall(r"location (?:= )?(\S+) \{[^}]*?size (\d+)m;", text)
+    }
+    imports, checks = settings_of("ingest").model_fields, settings_of("validation").model_fields
+    assert taken["/v1/flux"] > imports["file_bytes_max"].default * imports["files_max"].default
+    assert taken["/v1/checks"] > checks["file_bytes_max"].default * checks["files_max"].default
+    assert taken["/v1/"] > BODY_BYTES_MAX
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -422,5 +452,6 @@ def test_nothing_in_deploy_is_unused() -> None:
         "Dockerfile", "kafka/pom.xml", "kafka/README.md", "postgres/roles.sh", "garage/garage.toml",
         "prometheus/prometheus.yml", "prometheus/alerts.yml", "grafana/dashboards/heliotrope.json",
         "grafana/provisioning/datasources/prometheus.yml", "grafana/provisioning/dashboards/heliotrope.yml",
+        "proxy/nginx.conf", "proxy/upstreams.conf", "proxy/certificate.conf", "proxy/ask.conf", "proxy/routes.map",
     }  # fmt: skip
     assert {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()} == used

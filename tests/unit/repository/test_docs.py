@@ -1,17 +1,14 @@
 """What the documents say is there: links, names in the code, commands, targets, variables, metrics, problems."""
 
-import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
-from fastapi import APIRouter
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -21,7 +18,9 @@ from shared.facts import diagram as life_of_a_flux
 from shared.facts.lifecycles.flux import TRANSITIONS, State
 from shared.facts.recorders import RECORDED_BY
 from shared.facts.streams import ALL_FACTS
+from shared.web.openapi import answered_by
 from signing import table as list_of_signature_checks
+from tests.applications import documents
 
 ROOT = Path(__file__).parents[3]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -228,23 +227,9 @@ def test_the_operations_manual_explains_every_alert_and_every_metric() -> None:
     assert set(re.findall(r"^\| `(heliotrope_\w+)` \|", text, re.MULTILINE)) == metrics
 
 
-async def someone() -> None:
-    """Stand for whoever calls: these routes are looked at, nobody asks them anything."""
-
-
-def routes() -> Iterator[tuple[str, str]]:
-    """Yield the method and the path of every route of every service but the simulator, as their routers have them."""
-    files = (ROOT / "services").glob("*/[a-z]*.py")
-    for service, module in sorted((path.parent.name, path.stem) for path in files if path.parent.name != "simulator"):
-        for make in vars(import_module(f"services.{service}.{module}")).values():
-            if inspect.isfunction(make) and (asked := inspect.signature(make)).return_annotation is APIRouter:
-                given = {name: someone if name == "caller" else None for name in asked.parameters}
-                for route in make(**given).routes:
-                    yield from ((method, re.sub(r"\{\w+_id\}", "{id}", route.path)) for method in route.methods)
-
-
 def test_every_route_is_documented_and_every_one_that_is_documented_exists() -> None:
     text = text_of("docs/http.md")
     said = set(re.findall(r"`([A-Z]+) (/v1/[^`?]*)", text))
     said |= {("GET", path) for path in re.findall(r"curl -H \S+ ['\"]?http://[\d.:]+(/v1/[^?'\"\s]*)", text)}
-    assert {(method, path.replace("$ID", "{id}")) for method, path in said} == set(routes())
+    exist = {(method, re.sub(r"\{\w+_id\}", "{id}", path)) for method, path in answered_by(documents())}
+    assert {(method, path.replace("$ID", "{id}")) for method, path in said} == exist
