@@ -18,8 +18,8 @@ from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError,
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
-from shared.journal.decisions import decide_in
+from shared.facts.streams import EVERY_COLLECTIVITE, decisions_stream
+from shared.journal.decisions import decide_in, last_word
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
 
@@ -117,8 +117,9 @@ class Administration:
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
-        said = (await self._record(collectivite, asked, who.subject))[-1]
-        return asdict(Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, said.occurred_at))
+        told = await self._record(collectivite, asked, who.subject)
+        said, fact = last_word(told, CircuitSet, lambda one: one.flux_kind == change.flux_kind)
+        return asdict(Circuit(collectivite, fact.flux_kind, steps, fact.reason, said.actor, said.occurred_at))
 
     async def delegations(self, collectivite: str) -> Item:
         """Return the delegations of a collectivité, and which are in force."""
@@ -209,15 +210,17 @@ class Administration:
         actor: str,
         decision: Callable[[Sequence[Fact], str, Asked], list[Fact]] = decide,
     ) -> list[Event]:
-        is_for_all = collectivite == EVERY_COLLECTIVITE
-        stream = platform_stream("defaults") if is_for_all else collectivite_stream(collectivite)
-
         async def decided(past: Sequence[Fact]) -> list[Fact]:
             return decision(past, collectivite, asked)
 
         try:
             return await decide_in(
-                stream, decided, collectivite=collectivite, actor=actor, history=self.history, now=self.now
+                decisions_stream(collectivite),
+                decided,
+                collectivite=collectivite,
+                actor=actor,
+                history=self.history,
+                now=self.now,
             )
         except NameTakenError as taken:  # by another collectivité: here it would have been found
             raise id_taken() from taken

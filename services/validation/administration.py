@@ -21,8 +21,8 @@ from shared.facts.collectivite import PolicySet
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.platform import fold
 from shared.facts.platform import PackInstalled, PackUse
-from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
-from shared.journal.decisions import decide_in
+from shared.facts.streams import EVERY_COLLECTIVITE, decisions_stream, platform_stream
+from shared.journal.decisions import decide_in, last_word
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
 from shared.web.auth import Caller, Right
@@ -150,18 +150,21 @@ class Administration:
         if change.collectivite == EVERY_COLLECTIVITE:
             who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
         who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
-        is_for_all = change.collectivite == EVERY_COLLECTIVITE
-        stream = platform_stream("defaults") if is_for_all else collectivite_stream(change.collectivite)
         severity = None if change.severity == "default" else change.severity
 
         async def decide(past: Sequence[Fact]) -> list[Fact]:
             return rules.set_severity(past, change.collectivite, code, severity, change.reason)
 
         told = await decide_in(
-            stream, decide, collectivite=change.collectivite, actor=who.subject, history=self.history, now=self.now
+            decisions_stream(change.collectivite),
+            decide,
+            collectivite=change.collectivite,
+            actor=who.subject,
+            history=self.history,
+            now=self.now,
         )
-        said = next(one for one in reversed(told) if isinstance(one.data, PolicySet) and one.data.code == code)
-        return asdict(PolicyChange(change.collectivite, code, severity, change.reason, said.actor, said.occurred_at))
+        said, fact = last_word(told, PolicySet, lambda one: one.code == code)
+        return asdict(PolicyChange(change.collectivite, code, severity, fact.reason, said.actor, said.occurred_at))
 
     async def _decide_on_packs(
         self, decide: Callable[[Sequence[Fact]], list[Fact]], *, pack: PackFiles, who: Caller

@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
 from shared.facts.streams import Stream
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
+
+Said = TypeVar("Said", bound=Fact)
 
 
 async def decide_in(
@@ -41,3 +44,12 @@ async def decide_in(
         return [*past, *await history.append(told, expected_version=len(past))] if told else past
 
     return await until_no_conflict(attempt)
+
+
+def last_word(told: Sequence[Event], of: type[Said], is_meant: Callable[[Said], bool]) -> tuple[Event, Said]:
+    """Return the last event of a stream that says something, and what it says.
+
+    Raises:
+        StopIteration: none does; asked of what has just been decided, there is one.
+    """
+    return next((one, one.data) for one in reversed(told) if isinstance(one.data, of) and is_meant(one.data))

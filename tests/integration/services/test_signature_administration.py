@@ -515,6 +515,15 @@ async def test_a_circuit_is_read_back_as_it_was_set_and_the_last_one_counts(benc
     assert [len(one["steps"]) for one in told["changes"]] == [2, 1]
 
 
+async def test_the_same_circuit_again_is_answered_as_it_was_set_and_recorded_once(bench: Bench) -> None:
+    first = await set_circuit(bench, VISA, SIGNATURE)
+    bench.at += DAY
+    body = {"steps": [VISA, SIGNATURE], "reason": "pour une autre raison"}
+    again = await bench.http.put("/v1/circuits", json=body, headers=someone("sam", Role.ADMINISTRATEUR))
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert len((await bench.http.get("/v1/circuits")).json()["changes"]) == 1
+
+
 async def test_the_circuit_of_a_collectivite_comes_before_that_of_all_and_only_for_itself(bench: Bench) -> None:
     await set_circuit(bench, SIGNATURE, collectivite="*", headers=OPERATOR)
     await set_circuit(bench, VISA, SIGNATURE)

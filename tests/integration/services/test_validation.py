@@ -714,8 +714,8 @@ async def test_files_that_do_not_have_their_digest_are_not_used(bench: Bench, da
 
 async def test_what_is_said_of_a_control_is_a_fact_once(bench: Bench, database: Database) -> None:
     change = {"collectivite": COMMUNE, "severity": "warning", "reason": "pour voir"}
-    for collectivite in (COMMUNE, COMMUNE, "*"):
-        body = change | {"collectivite": collectivite}
+    for collectivite, reason in ((COMMUNE, "pour voir"), (COMMUNE, "pour mieux voir"), ("*", "pour voir")):
+        body = change | {"collectivite": collectivite, "reason": reason}
         answer = await bench.http.put("/v1/controls/pes.siret", json=body, headers=OPERATOR)
         assert (answer.json()["changed_by"], answer.json()["reason"]) == ("amina", "pour voir")
     said = PolicySet(code="pes.siret", severity="warning", reason="pour voir")
