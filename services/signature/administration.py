@@ -16,10 +16,9 @@ from services.signature.ports import Registries
 from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
 from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
-from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, decisions_stream
-from shared.journal.decisions import decide_in, last_word
+from shared.journal.decisions import Decided, decide_in, last_word
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
 
@@ -117,8 +116,8 @@ class Administration:
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
-        told = await self._record(collectivite, asked, who.subject)
-        said, fact = last_word(told, CircuitSet, lambda one: one.flux_kind == change.flux_kind)
+        decided = await self._record(collectivite, asked, who.subject)
+        said, fact = last_word(decided.events, CircuitSet, lambda one: one.flux_kind == change.flux_kind)
         return asdict(Circuit(collectivite, fact.flux_kind, steps, fact.reason, said.actor, said.occurred_at))
 
     async def delegations(self, collectivite: str) -> Item:
@@ -209,7 +208,7 @@ class Administration:
         asked: Asked,
         actor: str,
         decision: Callable[[Sequence[Fact], str, Asked], list[Fact]] = decide,
-    ) -> list[Event]:
+    ) -> Decided:
         async def decided(past: Sequence[Fact]) -> list[Fact]:
             return decision(past, collectivite, asked)
 

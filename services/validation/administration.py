@@ -155,7 +155,7 @@ class Administration:
         async def decide(past: Sequence[Fact]) -> list[Fact]:
             return rules.set_severity(past, change.collectivite, code, severity, change.reason)
 
-        told = await decide_in(
+        decided = await decide_in(
             decisions_stream(change.collectivite),
             decide,
             collectivite=change.collectivite,
@@ -163,7 +163,7 @@ class Administration:
             history=self.history,
             now=self.now,
         )
-        said, fact = last_word(told, PolicySet, lambda one: one.code == code)
+        said, fact = last_word(decided.events, PolicySet, lambda one: one.code == code)
         return asdict(PolicyChange(change.collectivite, code, severity, fact.reason, said.actor, said.occurred_at))
 
     async def _decide_on_packs(

@@ -15,14 +15,14 @@ from services.validation.ports import Collectivites
 from services.validation.reports import blocking
 from shared.errors import NameTakenError, RequestRefusedError, VersionConflictError, Why
 from shared.facts.collectivite import Identifier
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxInvalidated
 from shared.facts.lifecycles.collectivite import Collectivite, fold
 from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import collectivite_stream
+from shared.journal.decisions import decide_in
 from shared.journal.history import History
-from shared.retrying import until_no_conflict
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
 from shared.web.deciding import decide_on, load_flux
 from shared.web.problems import flux_not_found
@@ -196,34 +196,23 @@ class Identities:
     async def _decide(
         self, siren: str, decide: Callable[[Collectivite], Sequence[Fact]], who: Caller
     ) -> tuple[Collectivite, Sequence[Fact]]:
-        """Record what is decided of a collectivité as it is; again if someone appended first."""
-        stream = collectivite_stream(siren)
+        """Record what is decided of a collectivité as it is; return it as it is then, and what was recorded."""
 
-        async def attempt() -> tuple[Collectivite, Sequence[Fact]]:
-            past = await self.history.load(stream.id)
-            before = fold(event.data for event in past)
-            facts = decide(before)
-            if not facts:
-                return before, ()
-            request = new_id()
-            events = [
-                Event.first(
-                    fact,
-                    stream=stream,
-                    collectivite=siren,
-                    actor=who.subject,
-                    correlation_id=request,
-                    at=self.now(),
-                )
-                for fact in facts
-            ]
-            await self.history.append(events, expected_version=before.version)
-            return fold([*(event.data for event in past), *facts]), facts
+        async def decide_it(past: Sequence[Fact]) -> Sequence[Fact]:
+            return decide(fold(past))
 
         try:
-            return await until_no_conflict(attempt)
+            decided = await decide_in(
+                collectivite_stream(siren),
+                decide_it,
+                collectivite=siren,
+                actor=who.subject,
+                history=self.history,
+                now=self.now,
+            )
         except NameTakenError as taken:
             raise await self._taken(taken, who) from taken
+        return fold(event.data for event in decided.events), [event.data for event in decided.recorded]
 
     async def _taken(self, taken: NameTakenError, who: Caller) -> RequestRefusedError:
         """Return the refusal of what another collectivité has: only the exploitant is told which."""
