@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pes.units import MEBIBYTE
 from services.signature.adapters.registries import PostgresRegistries
-from services.signature.administration import Administration, administration_routes
-from services.signature.api import FLUX_MAX, signature_routes
+from services.signature.administration import Administration
+from services.signature.api import FLUX_MAX, administration_routes, signature_routes
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated

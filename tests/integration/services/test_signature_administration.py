@@ -20,7 +20,8 @@ from cryptography.x509.oid import NameOID
 from local.postgres.server import LocalPostgres
 from services.history.api import stream_routes
 from services.signature.adapters.registries import PostgresRegistries
-from services.signature.administration import Administration, administration_routes
+from services.signature.administration import Administration
+from services.signature.api import administration_routes
 from services.signature.mandates import Mandate, mandate_of
 from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
