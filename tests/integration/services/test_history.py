@@ -12,6 +12,7 @@ import pytest
 
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes, stream_routes
+from services.history.lookups import Lookups
 from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import row_of
@@ -90,8 +91,9 @@ async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
         listener = Listener(role, ORDER_CHANNEL)
         projection = Projection(rows, history, listener, limit=BATCH)
         app = service_app("history", "", checks={})
-        app.include_router(routes(caller=caller_dependency(checker()), history=history, rows=rows))
-        app.include_router(stream_routes(caller=caller_dependency(checker()), history=history))
+        lookups, caller = Lookups(history, rows), caller_dependency(checker())
+        app.include_router(routes(lookups, caller=caller))
+        app.include_router(stream_routes(lookups, caller=caller))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://history") as http:
             yield Shown(http, PostgresHistory(owner), owner, projection)

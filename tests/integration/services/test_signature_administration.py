@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from local.postgres.server import LocalPostgres
+from services.history.adapters.rows import PostgresRows
 from services.history.api import stream_routes
+from services.history.lookups import Lookups
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.administration import Administration
 from services.signature.api import administration_routes
@@ -756,10 +758,11 @@ async def test_what_is_decided_is_a_fact_with_who_decided_it_and_why(bench: Benc
     assert all(one.occurred_at == NOW for one in [*events, of_all])
 
 
-async def test_whoever_reads_in_the_collectivite_is_shown_its_stream(bench: Bench) -> None:
+async def test_whoever_reads_in_the_collectivite_is_shown_its_stream(bench: Bench, database: Database) -> None:
     await fill(bench)
     app = service_app("history", "", checks={})
-    app.include_router(stream_routes(caller=caller_dependency(checker()), history=bench.history))
+    lookups = Lookups(bench.history, PostgresRows(database))
+    app.include_router(stream_routes(lookups, caller=caller_dependency(checker())))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://history", headers=ADMINISTRATOR) as http:
         path = f"/v1/streams/collectivite:{COMMUNE}/events"
