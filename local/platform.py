@@ -18,6 +18,7 @@ import httpx
 from local import readiness
 from local.client_file import write_client_config
 from local.errors import PlatformError
+from local.first_start import DEFAULT_COLLECTIVITE, record_first_decisions
 from local.folder import DataFolder
 from local.kafka.answering import is_up
 from local.kafka.jars import ensure_jars
@@ -26,7 +27,7 @@ from local.kafka.node import Ports as KafkaPorts
 from local.kafka.storage import prepare
 from local.keys.passwords import ensure_simulator_credentials
 from local.keys.pki import DemoPki, ensure_demo_pki
-from local.keys.tokens import ensure_keys, person_token
+from local.keys.tokens import ensure_keys
 from local.orphans import stop_everything
 from local.ports import KAFKA, KAFKA_CONTROLLER, SERVICES, SFTP, Ports, taken
 from local.postgres.database import prepare_database
@@ -43,21 +44,14 @@ from local.programs import (
 from local.progress import Say
 from local.running import Running, forget_running, record_running
 from local.supervision.supervisor import Supervisor
-from pes.sample import SampleSpec
 from shared.bus.kafka import create_topics
 from shared.bus.topics import TOPICS
 from shared.errors import PesError
-from shared.facts.collectivite import Budget, Siret
-from shared.web.auth import Role
-from shared.wording import identifier
 
 READY_SECONDS_MAX = 90.0
 KAFKA_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_BYTES = 3000
-DEFAULT_COLLECTIVITE = SampleSpec().siret[:9]
-ACTOR = "heliotrope up"
-REASON = "Collectivité inventée de la plateforme locale : ce que nomment les exemples (heliotrope sample)"
 
 
 class Platform:
@@ -124,7 +118,7 @@ class Platform:
         self._wait_until_ready(["simulator"])  # it writes the host key that the others pin
         self.supervisor.start(SERVICES_GROUP)
         self._wait_until_ready(SERVICES)
-        self._open_collectivite()
+        record_first_decisions(self.folder, self._ports, self._say)
 
     def _prepare(self) -> tuple[Setting, Node | None]:
         """Make what is missing on disk: keys, certificates, the database cluster, the broker."""
@@ -163,26 +157,6 @@ class Platform:
                 if time.monotonic() > deadline or not self.supervisor.is_alive():
                     raise self._not_ready(next(answer for answer in answers if not answer.is_ready))
                 time.sleep(POLL_SECONDS)
-
-    def _open_collectivite(self) -> None:
-        """Open the made-up collectivité at the first start, for what samples name; then it is as people left it."""
-        spec = SampleSpec()
-        identifiers: tuple[Siret | Budget, ...] = (
-            Siret(siret=spec.siret),
-            Budget(id_post=spec.id_post, cod_col=spec.cod_col, cod_bud=spec.cod_bud),
-        )
-        roles = {DEFAULT_COLLECTIVITE: [Role.ADMINISTRATEUR]}
-        token = person_token(self.folder, ACTOR, roles, datetime.now(UTC), days=1)
-        url = f"{self._ports.url('validation')}/v1/collectivites/{DEFAULT_COLLECTIVITE}"
-        with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client:
-            if client.get(url).status_code != httpx.codes.NOT_FOUND:
-                return
-            body = {"identifiers": [one.model_dump() for one in identifiers], "reason": REASON}
-            answer = client.post(f"{url}/identifiers", json=body)
-        if not answer.is_success:
-            raise PlatformError("La plateforme n'a pas démarré", f"La collectivité d'essai : {answer.text}")
-        written = " ; ".join(map(identifier, identifiers))
-        self._say(f"Collectivité d'essai {DEFAULT_COLLECTIVITE} ouverte, avec : {written}.")
 
     def _not_ready(self, answer: readiness.Readiness) -> PlatformError:
         log = self.folder.logs / f"{answer.service}.log"

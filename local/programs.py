@@ -93,7 +93,6 @@ def environment_of(service: str, setting: Setting) -> dict[str, str]:
         case "signature":
             return common | {
                 "TRUST_FOLDER": str(setting.pki.trust),
-                "SEAL_COLLECTIVITES": "*",
                 "SEAL_KEY_FILE": str(setting.pki.signer_key),
                 "SEAL_CERTIFICATE_FILE": str(setting.pki.signer_certificate),
             }

@@ -12,7 +12,7 @@ from shared.facts.collectivite import (
     StepSet,
 )
 from shared.facts.fact import Fact
-from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.facts.streams import EVERY_COLLECTIVITE, decisions_stream
 from shared.journal.history import History
 from tests import examples as an
 from tests.recording import begun
@@ -24,7 +24,7 @@ async def say(
 ) -> None:
     """Record a fact about a collectivité (`*`: about all of them)."""
     is_for_all = collectivite == EVERY_COLLECTIVITE
-    stream = platform_stream("defaults") if is_for_all else collectivite_stream(collectivite)
+    stream = decisions_stream(collectivite)
     past = await history.load(stream.id)
     facts = [fact] if past or is_for_all else [CollectiviteOpened(siren=collectivite, reason="Adhésion"), fact]
     events = [begun(one, stream=stream, collectivite=collectivite, actor=by, at=at) for one in facts]

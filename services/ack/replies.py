@@ -5,7 +5,7 @@ with the reply alone; what follows for the flux is recorded when that fact comes
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,12 +14,12 @@ from services.ack import decide
 from services.ack.acquit import Reading, read_reply
 from services.ack.ports import Documents, ReplyRows
 from shared.errors import RequestRefusedError, Why
-from shared.facts.envelope import Event
 from shared.facts.fact import Fact
+from shared.facts.flux import ReplyReceived
 from shared.facts.lifecycles.reply import Reply, State, fold
-from shared.facts.streams import EVERY_COLLECTIVITE, StreamKind
+from shared.facts.streams import EVERY_COLLECTIVITE, UNATTRIBUTED, reply_stream
+from shared.journal.decisions import decide_in
 from shared.journal.history import History
-from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
 from shared.web.deciding import load_flux
 
@@ -56,13 +56,11 @@ class Replies:
         """
         who.require(Right.OPERATE, EVERY_COLLECTIVITE, "rattacher une réponse")
 
-        async def attempt() -> None:
-            past, reply = await self._load(reply_id)
+        async def linked(reply: Reply) -> list[Fact]:
             known = await load_flux(flux_id, who=who, history=self.history)
-            facts = decide.link(reply, await self._reading(reply), flux_id, known.flux, reason)
-            await self._append(past, facts, who)
+            return decide.link(reply, await self._reading(reply), flux_id, known.flux, reason)
 
-        await until_no_conflict(attempt)
+        await self._decide(reply_id, linked, who)
         return await self.shown(reply_id, who)
 
     async def dismiss(self, reply_id: UUID, reason: str, who: Caller) -> dict[str, object]:
@@ -73,29 +71,32 @@ class Replies:
         """
         who.require(Right.OPERATE, EVERY_COLLECTIVITE, "écarter une réponse")
 
-        async def attempt() -> None:
-            past, reply = await self._load(reply_id)
-            await self._append(past, decide.dismiss(reply, reason), who)
+        async def dismissed(reply: Reply) -> list[Fact]:
+            return decide.dismiss(reply, reason)
 
-        await until_no_conflict(attempt)
+        await self._decide(reply_id, dismissed, who)
         return await self.shown(reply_id, who)
 
-    async def _load(self, reply_id: UUID) -> tuple[list[Event], Reply]:
-        past = await self.history.load(reply_id)
-        if not past or past[0].stream.kind is not StreamKind.REPLY:
-            raise _reply_not_found(reply_id)
-        return past, fold(event.data for event in past)
+    async def _decide(self, reply_id: UUID, decide_it: Callable[[Reply], Awaitable[list[Fact]]], who: Caller) -> None:
+        async def decided(past: Sequence[Fact]) -> list[Fact]:
+            if not past or not isinstance(past[0], ReplyReceived):
+                raise _reply_not_found(reply_id)
+            return await decide_it(fold(past))
+
+        await decide_in(
+            reply_stream(reply_id),
+            decided,
+            collectivite=UNATTRIBUTED,
+            actor=who.subject,
+            history=self.history,
+            now=self.now,
+        )
 
     async def _reading(self, reply: Reply) -> Reading:
         if reply.received is None:
             raise ValueError("a reply begins with its reception")
         content = await self.documents.read(reply.received.document.sha256)
         return await asyncio.to_thread(read_reply, content, reply.received.remote_name)
-
-    async def _append(self, past: list[Event], facts: list[Fact], who: Caller) -> None:
-        events = [past[-1].follow(fact, actor=who.subject, at=self.now()) for fact in facts]
-        if events:
-            await self.history.append(events, expected_version=past[-1].version)
 
 
 def _reply_not_found(reply_id: UUID) -> RequestRefusedError:

@@ -4,9 +4,10 @@ from contextlib import aclosing
 
 from services.gateway.adapters.choices import PostgresChoices
 from services.gateway.adapters.sftp import SftpChannel
-from services.gateway.api import SendRequests, routes
+from services.gateway.api import routes
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
+from services.gateway.send_requests import SendRequests
 from services.gateway.settings import DECIDING, Settings
 from shared.bus.consumer import Subscription
 from shared.facts.flux import FluxSigned, FluxValidated, TransmissionReleased, TransmissionRequested

@@ -2,6 +2,7 @@
 
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes, stream_routes
+from services.history.lookups import Lookups
 from services.history.projection import Projection
 from services.history.settings import Settings
 from shared.journal.order import ORDER_CHANNEL
@@ -20,8 +21,9 @@ async def serve(settings: Settings) -> None:
             "history", "Montre ce qui est arrivé à chaque flux.", checks={"postgresql": parts.database.check}
         )
         caller = caller_dependency(parts.tokens)
-        app.include_router(routes(caller=caller, history=parts.history, rows=rows, documents=parts.documents))
-        app.include_router(stream_routes(caller=caller, history=parts.history))
+        lookups = Lookups(parts.history, rows, parts.documents)
+        app.include_router(routes(lookups, caller=caller))
+        app.include_router(stream_routes(lookups, caller=caller))
         await run_service(app, settings, [projection.run(), projection.retry()])
 
 

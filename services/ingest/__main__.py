@@ -1,6 +1,7 @@
 """Wires `ingest` and runs it."""
 
-from services.ingest.api import Importer, routes
+from services.ingest.api import routes
+from services.ingest.importer import Importer
 from services.ingest.settings import Settings
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.web.app import caller_dependency, service_app

@@ -1,8 +1,6 @@
 """The HTTP API of `ingest`: import files, cancel a flux."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -10,137 +8,23 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from pes.text import printable
 from services.ingest import decide
-from services.ingest.admission import admit
-from services.ingest.decide import DuplicateError, SendChoice
-from services.ingest.ports import Documents
-from shared import metrics
-from shared.errors import NameTakenError, RequestRefusedError
-from shared.facts.envelope import Event, new_id
-from shared.facts.flux import FluxImported
-from shared.facts.lifecycles.flux import State
-from shared.facts.reservations import IDEMPOTENCY_KEY
-from shared.facts.streams import flux_stream
-from shared.journal.history import History
-from shared.journal.reading import read_flux
+from services.ingest.decide import DuplicateError
+from services.ingest.importer import Importer, ImportRequest, label
+from shared.errors import RequestRefusedError
 from shared.web.auth import Caller, Right
-from shared.web.deciding import decide_on
 from shared.web.multipart import File
-from shared.web.problems import flux_set_aside, problem, problem_members
+from shared.web.problems import problem, problem_members
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
 KEY_CHARACTERS_MAX = 200
-FILENAME_CHARACTERS_MAX = 255
 
 
 class Cancellation(BaseModel):
     """Why a flux is withdrawn."""
 
     reason: Reason
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key.
-
-    `links_to` is the address that stands before the path of a flux; empty where all is under one address.
-    """
-
-    collectivite: str
-    actor: str
-    send: SendChoice
-    key: str
-    links_to: str = ""
-
-    def link(self, flux_id: UUID) -> str:
-        """Return where a flux is shown."""
-        return f"{self.links_to}/v1/flux/{flux_id}"
-
-    def numbered(self, index: int) -> "ImportRequest":
-        """Return what is wanted of one file among several: each has a key of its own."""
-        return replace(self, key=f"{self.key}#{index}") if self.key else self
-
-
-class Importer:
-    """Imports files, and takes imports back."""
-
-    def __init__(
-        self, *, history: History, documents: Documents, now: Callable[[], datetime], bytes_max: int
-    ) -> None:
-        """Record in `history`, store in `documents`, where no file may be over `bytes_max`."""
-        self._history = history
-        self._documents = documents
-        self._now = now
-        self._bytes_max = bytes_max
-
-    async def take(self, file: File, wanted: ImportRequest) -> dict[str, object]:
-        """Store one file and record its import.
-
-        Returns:
-            What the API answers: the flux id, the digest and size of what came.
-
-        Raises:
-            RequestRefusedError: the file is empty, too large, not XML, or already imported.
-        """
-        document = await self._documents.put(admit(file.chunks), bytes_max=self._bytes_max)
-        fact = FluxImported(
-            document=document,
-            filename=_label(file),
-            send=wanted.send,
-            idempotency_key=wanted.key,
-        )
-        flux_id = await self._record(fact, wanted)
-        return {
-            "flux_id": str(flux_id),
-            "filename": fact.filename,
-            "sha256": document.sha256,
-            "size": document.size,
-            "collectivite": wanted.collectivite,
-            "state": State.IMPORTED,
-            "href": wanted.link(flux_id),
-        }
-
-    async def cancel(self, flux_id: UUID, reason: str, who: Caller) -> None:
-        """Withdraw a flux that has not left.
-
-        Raises:
-            RequestRefusedError: the caller may not see it, or it is too late.
-            VersionConflictError: the flux moves faster than we can follow.
-        """
-        await decide_on(
-            flux_id,
-            lambda flux, _: decide.cancel(flux, reason),
-            who=who,
-            right=Right.SEND,
-            action="annuler un flux",
-            history=self._history,
-            now=self._now,
-        )
-
-    async def _record(self, fact: FluxImported, wanted: ImportRequest) -> UUID:
-        """Record an import, or find the flux that the same request has already made."""
-        event = Event.first(
-            fact,
-            stream=flux_stream(new_id()),
-            collectivite=wanted.collectivite,
-            actor=wanted.actor,
-            correlation_id=new_id(),
-            at=self._now(),
-        )
-        try:
-            await self._history.append([event], expected_version=0)
-        except NameTakenError as taken:
-            if taken.kind == IDEMPOTENCY_KEY:
-                first = read_flux(await self._history.recorded(taken.stream_id))
-                if first.set_aside is not None and not first.past:
-                    raise flux_set_aside(taken.stream_id, first.set_aside.reason, first.set_aside.kind) from taken
-                decide.check_replay(first.flux, fact.document)
-                return taken.stream_id
-            raise DuplicateError(taken.stream_id) from taken
-        metrics.IMPORTED_BYTES.inc(fact.document.size)
-        return event.flux_id
 
 
 def routes(
@@ -191,7 +75,7 @@ async def _take_each(
             taken = await importer.take(file, wanted.numbered(len(results)))
             results.append({"status": 202, **taken})
         except RequestRefusedError as refused:
-            results.append({"filename": _label(file), **problem_members(refused)})
+            results.append({"filename": label(file), **problem_members(refused)})
     return results
 
 
@@ -204,8 +88,3 @@ def _answer_each(results: list[dict[str, object]]) -> JSONResponse:
     if len(results) == 1:
         return JSONResponse(results[0], int(str(results[0]["status"])), headers, "application/problem+json")
     return JSONResponse({"results": results}, 202 if len(taken) == len(results) else 207, headers)
-
-
-def _label(file: File) -> str:
-    """Return the name of a file as it is kept and shown; a sender may put any character in it."""
-    return printable(file.filename, FILENAME_CHARACTERS_MAX)

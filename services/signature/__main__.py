@@ -7,8 +7,8 @@ from functools import partial
 from services.signature.adapters.registries import PostgresRegistries
 from services.signature.adapters.seal import KeySeal
 from services.signature.adapters.trust import TrustFolder
-from services.signature.administration import Administration, administration_routes
-from services.signature.api import signature_routes
+from services.signature.administration import Administration
+from services.signature.api import administration_routes, signature_routes
 from services.signature.examination import Examiner
 from services.signature.expiry import Expiry
 from services.signature.handler import Signing, on_step_taken, on_validated

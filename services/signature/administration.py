@@ -1,13 +1,11 @@
-"""The HTTP API for those who run a collectivité's signatures: mandates, circuits, delegations, the seal."""
+"""What is decided of a collectivité's signatures: mandates, circuits, delegations, the seal."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
-
-from fastapi import APIRouter, Depends
 
 from services.signature.circuits import Circuit, Delegation, fault_of
 from services.signature.granting import Asked, adopt, decide, id_taken
@@ -16,10 +14,9 @@ from services.signature.ports import Registries
 from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
 from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
-from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
-from shared.journal.decisions import decide_in
+from shared.facts.streams import decisions_stream
+from shared.journal.decisions import Decided, decide_in, last_word
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
 
@@ -30,7 +27,6 @@ _ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
 
 Item = dict[str, object]
 Entry = TypeVar("Entry", Mandate, Delegation)
-WhoDependency = Callable[..., Awaitable[Caller]]
 
 
 @dataclass(frozen=True)
@@ -117,8 +113,9 @@ class Administration:
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
-        said = (await self._record(collectivite, asked, who.subject))[-1]
-        return asdict(Circuit(collectivite, change.flux_kind, steps, change.reason, who.subject, said.occurred_at))
+        decided = await self._record(collectivite, asked, who.subject)
+        said, fact = last_word(decided.events, CircuitSet, lambda one: one.flux_kind == change.flux_kind)
+        return asdict(Circuit(collectivite, fact.flux_kind, steps, fact.reason, said.actor, said.occurred_at))
 
     async def delegations(self, collectivite: str) -> Item:
         """Return the delegations of a collectivité, and which are in force."""
@@ -208,112 +205,24 @@ class Administration:
         asked: Asked,
         actor: str,
         decision: Callable[[Sequence[Fact], str, Asked], list[Fact]] = decide,
-    ) -> list[Event]:
-        is_for_all = collectivite == EVERY_COLLECTIVITE
-        stream = platform_stream("defaults") if is_for_all else collectivite_stream(collectivite)
-
+    ) -> Decided:
         async def decided(past: Sequence[Fact]) -> list[Fact]:
             return decision(past, collectivite, asked)
 
         try:
             return await decide_in(
-                stream, decided, collectivite=collectivite, actor=actor, history=self.history, now=self.now
+                decisions_stream(collectivite),
+                decided,
+                collectivite=collectivite,
+                actor=actor,
+                history=self.history,
+                now=self.now,
             )
         except NameTakenError as taken:  # by another collectivité: here it would have been found
             raise id_taken() from taken
 
     def _shown(self, entry: Mandate | Delegation) -> Item:
         return {**asdict(entry), "ends_at": entry.last, "is_in_force": entry.holds(self.now())}
-
-
-def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
-    """Return the routes for mandates, circuits, delegations and the seal."""
-    router = APIRouter(prefix="/v1", tags=["administration"])
-    _add_mandates(router, administration, caller)
-    _add_delegations(router, administration, caller)
-    _add_circuits(router, administration, caller)
-    _add_seal(router, administration, caller)
-    return router
-
-
-def _add_mandates(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
-    async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
-        return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
-
-    @router.post("/mandates", status_code=201, summary="Enregistrer un mandat de signature")
-    async def record_mandate(new: NewMandate, who: Annotated[Caller, Depends(caller)]) -> Item:
-        return await administration.record_mandate(new, who)
-
-    @router.post("/mandates/{mandate_id}/end", summary="Mettre fin à un mandat de signature")
-    async def end_mandate(mandate_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
-        return await administration.end_mandate(mandate_id, end, who)
-
-
-def _add_delegations(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
-    async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
-        return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
-
-    @router.post("/delegations", status_code=201, summary="Enregistrer une délégation")
-    async def record_delegation(new: NewDelegation, who: Annotated[Caller, Depends(caller)]) -> Item:
-        return await administration.record_delegation(new, who)
-
-    @router.post("/delegations/{delegation_id}/end", summary="Mettre fin à une délégation")
-    async def end_delegation(delegation_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
-        return await administration.end_delegation(delegation_id, end, who)
-
-
-def _add_circuits(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/circuits", summary="Lister les circuits d'une collectivité")
-    async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
-        return await administration.circuits(_one_or_all(who, collectivite, Right.READ, "consulter les circuits"))
-
-    @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
-    async def set_circuit(
-        change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
-    ) -> Item:
-        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "changer un circuit")
-        return await administration.set_circuit(chosen, change, who)
-
-
-def _add_seal(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/seal", summary="Dire si le cachet de la plateforme signe pour une collectivité")
-    async def show_seal(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
-        return await administration.seal(_one_or_all(who, collectivite, Right.READ, "consulter le choix du cachet"))
-
-    @router.put("/seal", summary="Choisir le cachet de la plateforme, ou y renoncer")
-    async def choose_seal(
-        change: SealChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
-    ) -> Item:
-        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "choisir le cachet")
-        return await administration.choose_seal(chosen, change, who)
-
-
-def _one_or_all(who: Caller, asked: str, right: Right, action: str) -> str:
-    """As `_chosen`, or `*`: what is set for all is read by everyone, and changed by who operates the platform."""
-    if asked != EVERY_COLLECTIVITE:
-        return _chosen(who, asked, right, action)
-    if right is Right.READ:
-        who.require_somewhere(right, action)
-    else:
-        who.require(Right.OPERATE, EVERY_COLLECTIVITE, f"{action} pour toutes les collectivités")
-    return EVERY_COLLECTIVITE
-
-
-def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
-    """Return the collectivité that a request is about, in which the caller has the right it takes."""
-    who.require_somewhere(right, action)
-    perimeter = who.perimeter(right)
-    is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
-    if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
-        raise RequestRefusedError(
-            Why.BADLY_FORMED,
-            "collectivite-invalid" if asked else "collectivite-required",
-            "Collectivité mal désignée" if asked else "Collectivité non précisée",
-            "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
-        )
-    return who.choose(asked, right, action)
 
 
 def _visible(entry: Entry | None, who: Caller, sought: UUID) -> Entry:

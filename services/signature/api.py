@@ -1,4 +1,4 @@
-"""The HTTP API of `signature` for those who sign and approve, one flux or hundreds at a time."""
+"""The HTTP API of `signature`: to sign and approve, one flux or hundreds at a time; and who may, by which steps."""
 
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,12 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from pes.units import MEBIBYTE
+from services.signature.administration import Administration
 from services.signature.expiry import Expiry
 from services.signature.parapheur import Parapheur, Signer
+from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
 from shared.errors import RequestRefusedError, Why
+from shared.facts.streams import EVERY_COLLECTIVITE
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_json
 from shared.web.downloads import as_a_file
@@ -26,6 +29,7 @@ BODY_BYTES_MAX = 64 * MEBIBYTE
 VALUE_CHARACTERS_MAX = 2_000
 CERTIFICATE_CHARACTERS_MAX = 20_000
 
+Item = dict[str, object]
 WhoDependency = Callable[..., Awaitable[Caller]]
 FluxIds = Annotated[list[UUID], Field(min_length=1, max_length=FLUX_MAX)]
 
@@ -134,7 +138,7 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
     _add_flux(router, parapheur, caller)
 
     @router.get("/certificates", summary="Lister les certificats connus, et quand ils expirent")
-    async def certificates(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def certificates(who: Annotated[Caller, Depends(caller)]) -> Item:
         who.require_somewhere(Right.READ, "consulter les certificats")
         return {"certificates": [one.shown() for one in await expiry.known(who)]}
 
@@ -143,33 +147,33 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
 def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
     @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
-    async def pending(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def pending(who: Annotated[Caller, Depends(caller)]) -> Item:
         return await parapheur.pending(who)
 
     @router.post("/signatures/prepare", summary="Préparer des signatures : ce que la clé doit signer")
-    async def prepare(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def prepare(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         asked = await read_json(request, Preparation, BODY_BYTES_MAX)
         return await parapheur.prepare(asked.flux, asked.signer(), who)
 
     @router.post("/signatures/complete", summary="Rendre les valeurs de signature")
-    async def complete(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def complete(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         given = await read_json(request, Completion, BODY_BYTES_MAX)
         return await parapheur.complete(given.values(), given.signer(), given.signing_time, who)
 
     @router.post("/signatures/visa", summary="Viser des flux")
-    async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         given = await read_json(request, Visa, BODY_BYTES_MAX)
         return await parapheur.give_visa(given.flux, given.comment, who)
 
     @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
-    async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         decline = await read_json(request, Decline, BODY_BYTES_MAX)
         return await parapheur.refuse(decline.flux, decline.reason, who)
 
 
 def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
     @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
-    async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Item:
         return await parapheur.circuit(flux_id, who)
 
     @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
@@ -177,6 +181,96 @@ def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) ->
         return as_a_file(await parapheur.document(flux_id, who), name=f"{flux_id}.xml")
 
     @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
-    async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
+    async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         asked = await read_json(request, Restart, BODY_BYTES_MAX)
         return await parapheur.restart(flux_id, asked.reason, who)
+
+
+def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
+    """Return the routes for mandates, circuits, delegations and the seal."""
+    router = APIRouter(prefix="/v1", tags=["administration"])
+    _add_mandates(router, administration, caller)
+    _add_delegations(router, administration, caller)
+    _add_circuits(router, administration, caller)
+    _add_seal(router, administration, caller)
+    return router
+
+
+def _add_mandates(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
+    async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
+
+    @router.post("/mandates", status_code=201, summary="Enregistrer un mandat de signature")
+    async def record_mandate(new: NewMandate, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.record_mandate(new, who)
+
+    @router.post("/mandates/{mandate_id}/end", summary="Mettre fin à un mandat de signature")
+    async def end_mandate(mandate_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.end_mandate(mandate_id, end, who)
+
+
+def _add_delegations(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
+    async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
+
+    @router.post("/delegations", status_code=201, summary="Enregistrer une délégation")
+    async def record_delegation(new: NewDelegation, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.record_delegation(new, who)
+
+    @router.post("/delegations/{delegation_id}/end", summary="Mettre fin à une délégation")
+    async def end_delegation(delegation_id: UUID, end: NewEnd, who: Annotated[Caller, Depends(caller)]) -> Item:
+        return await administration.end_delegation(delegation_id, end, who)
+
+
+def _add_circuits(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/circuits", summary="Lister les circuits d'une collectivité")
+    async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.circuits(_one_or_all(who, collectivite, Right.READ, "consulter les circuits"))
+
+    @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
+    async def set_circuit(
+        change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
+    ) -> Item:
+        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "changer un circuit")
+        return await administration.set_circuit(chosen, change, who)
+
+
+def _add_seal(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
+    @router.get("/seal", summary="Dire si le cachet de la plateforme signe pour une collectivité")
+    async def show_seal(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
+        return await administration.seal(_one_or_all(who, collectivite, Right.READ, "consulter le choix du cachet"))
+
+    @router.put("/seal", summary="Choisir le cachet de la plateforme, ou y renoncer")
+    async def choose_seal(
+        change: SealChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
+    ) -> Item:
+        chosen = _one_or_all(who, collectivite, Right.ADMINISTER, "choisir le cachet")
+        return await administration.choose_seal(chosen, change, who)
+
+
+def _one_or_all(who: Caller, asked: str, right: Right, action: str) -> str:
+    """As `_chosen`, or `*`: what is set for all is read by everyone, and changed by who operates the platform."""
+    if asked != EVERY_COLLECTIVITE:
+        return _chosen(who, asked, right, action)
+    if right is Right.READ:
+        who.require_somewhere(right, action)
+    else:
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, f"{action} pour toutes les collectivités")
+    return EVERY_COLLECTIVITE
+
+
+def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
+    """Return the collectivité that a request is about, in which the caller has the right it takes."""
+    who.require_somewhere(right, action)
+    perimeter = who.perimeter(right)
+    is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
+    if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
+        raise RequestRefusedError(
+            Why.BADLY_FORMED,
+            "collectivite-invalid" if asked else "collectivite-required",
+            "Collectivité mal désignée" if asked else "Collectivité non précisée",
+            "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
+        )
+    return who.choose(asked, right, action)

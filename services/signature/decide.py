@@ -14,9 +14,10 @@ from pes.text import in_paris
 from pes.vocabulary import Finding, Where
 from services.signature.circuits import Step
 from services.signature.mandates import Mandate, mandate_for_certificate
+from shared.errors import RequestRefusedError, Why
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxSigned, SignatureRequested, SignaturesRejected
-from shared.facts.lifecycles.flux import Flux
+from shared.facts.flux import FluxSigned, SignatureRequested, SignatureRestarted, SignaturesRejected
+from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.values import CircuitStep, Document, MandateHeld, Signature
 from signing import checks
 from signing.certificates import fingerprint
@@ -164,6 +165,25 @@ def _held(mandate: Mandate) -> MandateHeld:
         valid_from=mandate.valid_from,
         valid_until=mandate.last,
     )
+
+
+def restart(flux: Flux, reason: str) -> list[Fact]:
+    """Return the fact that begins a circuit again; none when it is about to begin again already.
+
+    Raises:
+        RequestRefusedError: the flux waits for no signature.
+    """
+    if flux.state is State.DRAFT and SignatureRestarted in flux.past:
+        return []  # asked twice
+    if not flux.awaits(SignatureRestarted):
+        raise RequestRefusedError(
+            Why.AS_THINGS_STAND,
+            "nothing-to-restart",
+            "Aucune signature en cours",
+            "Le flux n'attend pas de signature : il n'y a pas de circuit à relancer.",
+            extra={"state": flux.state},
+        )
+    return [SignatureRestarted(reason=reason)]
 
 
 @dataclass(frozen=True)

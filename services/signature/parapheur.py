@@ -21,7 +21,7 @@ from cryptography import x509
 
 from pes.vocabulary import Finding
 from services.signature.circuits import whom_they_replace
-from services.signature.decide import NotYoursError, Turn, recorded, turn_of
+from services.signature.decide import NotYoursError, Turn, recorded, restart, turn_of
 from services.signature.examination import Examiner
 from services.signature.mandates import Mandate, Refusal, mandate_of
 from services.signature.ports import Documents, Registries
@@ -35,14 +35,14 @@ from shared.errors import (
 )
 from shared.facts.envelope import Event, format_time
 from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import BordereauxSigned, SignatureRefused, SignatureRequested, SignatureRestarted, VisaGiven
+from shared.facts.flux import BordereauxSigned, SignatureRefused, SignatureRequested, VisaGiven
 from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.values import CircuitStep
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
-from shared.web.deciding import VisibleFlux, load_flux
+from shared.web.deciding import VisibleFlux, decide_on, load_flux
 from shared.web.problems import problem_members
 from signing.certificates import ANNOUNCED_BEFORE, fingerprint, whole_name
 from signing.outline import UnsignableError, read_outline
@@ -156,21 +156,16 @@ class Parapheur:
 
     async def restart(self, flux_id: UUID, reason: str, who: Caller) -> Item:
         """Begin the circuit again, as it is set now, on the file as it was imported."""
-
-        async def attempt() -> Item:
-            known = await self._load(flux_id, who, Right.SEND, "relancer un circuit de signature")
-            if not known.flux.awaits(SignatureRestarted):
-                raise RequestRefusedError(
-                    Why.AS_THINGS_STAND,
-                    "nothing-to-restart",
-                    "Aucune signature en cours",
-                    "Le flux n'attend pas de signature : il n'y a pas de circuit à relancer.",
-                    extra={"state": known.flux.state},
-                )
-            after = await self._append(known, [SignatureRestarted(reason=reason)], who)
-            return {"flux_id": str(flux_id), "status": "restarted", **_state(after)}
-
-        return await until_no_conflict(attempt)
+        decided = await decide_on(
+            flux_id,
+            lambda flux, _: restart(flux, reason),
+            who=who,
+            right=Right.SEND,
+            action="relancer un circuit de signature",
+            history=self.history,
+            now=self.now,
+        )
+        return {"flux_id": str(flux_id), "status": "restarted", **_state(decided.flux)}
 
     async def circuit(self, flux_id: UUID, who: Caller) -> Item:
         """Return the steps of a flux: which are taken, by whom, which is next, since when, for whom."""

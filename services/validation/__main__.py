@@ -8,9 +8,9 @@ from services.validation.adapters.collectivites import PostgresCollectivites
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
 from services.validation.adapters.scratch import ScratchFolder
-from services.validation.administration import Administration, administration_routes
-from services.validation.api import check_routes, flux_routes
-from services.validation.collectivites import Identities, collectivite_routes
+from services.validation.administration import Administration
+from services.validation.api import administration_routes, check_routes, collectivite_routes, flux_routes
+from services.validation.collectivites import Identities
 from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports

@@ -1,68 +1,35 @@
-"""The HTTP API for those who administer a collectivité: what DGFiP knows it by, and which way its flux take."""
+"""Who the collectivités are, as those who run them decide: what DGFiP knows them by, which way their flux take."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError
 
 from services.validation import identity
+from services.validation.decide import blocking
 from services.validation.ports import Collectivites
-from services.validation.reports import blocking
+from services.validation.requests import ChannelChoice, Registration, Withdrawal
 from shared.errors import NameTakenError, RequestRefusedError, VersionConflictError, Why
 from shared.facts.collectivite import Identifier
-from shared.facts.envelope import Event, new_id
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxInvalidated
 from shared.facts.lifecycles.collectivite import Collectivite, fold
 from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import collectivite_stream
+from shared.journal.decisions import decide_in
 from shared.journal.history import History
-from shared.retrying import until_no_conflict
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
 from shared.web.deciding import decide_on, load_flux
 from shared.web.problems import flux_not_found
-from shared.web.texts import Reason
 
 logger = logging.getLogger(__name__)
 
-WhoDependency = Callable[..., Awaitable[Caller]]
-SirenInPath = Annotated[str, Path(pattern=r"^[0-9]{9}$")]
-IDENTIFIERS_MAX = 500
 JUDGED_ANEW_MAX = 500
 _WRITTEN: TypeAdapter[Sequence[Identifier]] = TypeAdapter(Sequence[Identifier])
-
-
-class Registration(BaseModel):
-    """What to register, and why: these identifiers, or those that a flux names."""
-
-    identifiers: tuple[Identifier, ...] = Field(default=(), max_length=IDENTIFIERS_MAX)
-    flux_id: UUID | None = None
-    reason: Reason
-
-    @model_validator(mode="after")
-    def _says_what(self) -> Self:
-        if bool(self.identifiers) == (self.flux_id is not None):
-            raise ValueError("give identifiers or a flux_id, one of both")
-        return self
-
-
-class Withdrawal(BaseModel):
-    """What to withdraw, and why."""
-
-    identifiers: tuple[Identifier, ...] = Field(min_length=1, max_length=IDENTIFIERS_MAX)
-    reason: Reason
-
-
-class ChannelChoice(BaseModel):
-    """The channel that the flux leave by, as the gateway names it, and why."""
-
-    channel: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")
-    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -196,34 +163,23 @@ class Identities:
     async def _decide(
         self, siren: str, decide: Callable[[Collectivite], Sequence[Fact]], who: Caller
     ) -> tuple[Collectivite, Sequence[Fact]]:
-        """Record what is decided of a collectivité as it is; again if someone appended first."""
-        stream = collectivite_stream(siren)
+        """Record what is decided of a collectivité as it is; return it as it is then, and what was recorded."""
 
-        async def attempt() -> tuple[Collectivite, Sequence[Fact]]:
-            past = await self.history.load(stream.id)
-            before = fold(event.data for event in past)
-            facts = decide(before)
-            if not facts:
-                return before, ()
-            request = new_id()
-            events = [
-                Event.first(
-                    fact,
-                    stream=stream,
-                    collectivite=siren,
-                    actor=who.subject,
-                    correlation_id=request,
-                    at=self.now(),
-                )
-                for fact in facts
-            ]
-            await self.history.append(events, expected_version=before.version)
-            return fold([*(event.data for event in past), *facts]), facts
+        async def decide_it(past: Sequence[Fact]) -> Sequence[Fact]:
+            return decide(fold(past))
 
         try:
-            return await until_no_conflict(attempt)
+            decided = await decide_in(
+                collectivite_stream(siren),
+                decide_it,
+                collectivite=siren,
+                actor=who.subject,
+                history=self.history,
+                now=self.now,
+            )
         except NameTakenError as taken:
             raise await self._taken(taken, who) from taken
+        return fold(event.data for event in decided.events), [event.data for event in decided.recorded]
 
     async def _taken(self, taken: NameTakenError, who: Caller) -> RequestRefusedError:
         """Return the refusal of what another collectivité has: only the exploitant is told which."""
@@ -238,43 +194,6 @@ class Identities:
             f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n'est enregistré. "
             "Vérifiez-le auprès de votre comptable ; s'il est bien le vôtre, l'exploitant de la plateforme tranche.",
         )
-
-
-def collectivite_routes(identities: Identities, *, caller: WhoDependency) -> APIRouter:
-    """Return the routes that show and change who a collectivité is."""
-    router = APIRouter(prefix="/v1/collectivites", tags=["collectivités"])
-
-    @router.get("", summary="Lister les collectivités")
-    async def list_all(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await identities.listed(who)
-
-    @router.get("/{siren}", summary="Consulter une collectivité, ses identifiants et son canal")
-    async def show(siren: SirenInPath, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await identities.shown(siren, who)
-
-    @router.get("/{siren}/identifiers/seen", summary="Lister ce que nomment les flux acquittés, et qui manque")
-    async def seen(siren: SirenInPath, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
-        return await identities.seen(siren, who)
-
-    @router.post("/{siren}/identifiers", summary="Enregistrer des identifiants, ou ceux que nomme un flux")
-    async def register(
-        siren: SirenInPath, asked: Registration, who: Annotated[Caller, Depends(caller)]
-    ) -> dict[str, object]:
-        return await identities.register(siren, asked, who)
-
-    @router.post("/{siren}/identifiers/withdrawal", summary="Retirer des identifiants")
-    async def withdraw(
-        siren: SirenInPath, asked: Withdrawal, who: Annotated[Caller, Depends(caller)]
-    ) -> dict[str, object]:
-        return await identities.withdraw(siren, asked, who)
-
-    @router.put("/{siren}/channel", summary="Choisir le canal d'envoi (exploitant)")
-    async def choose_channel(
-        siren: SirenInPath, asked: ChannelChoice, who: Annotated[Caller, Depends(caller)]
-    ) -> dict[str, object]:
-        return await identities.choose_channel(siren, asked, who)
-
-    return router
 
 
 def _answer(collectivite: Collectivite, siren: str, recorded: Sequence[Fact]) -> dict[str, object]:

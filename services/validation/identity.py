@@ -13,8 +13,9 @@ from shared.errors import RequestRefusedError, Why
 from shared.facts import collectivite as facts
 from shared.facts.fact import Fact
 from shared.facts.flux import IdentifiersCompleted
-from shared.facts.lifecycles.collectivite import Collectivite
+from shared.facts.lifecycles.collectivite import Collectivite, decided
 from shared.facts.lifecycles.flux import Flux, State
+from shared.facts.lifecycles.playing import news
 
 NOT_REGISTERED = "identifier.not-registered"
 
@@ -38,22 +39,20 @@ def register(collectivite: Collectivite, siren: str, wanted: Sequence[facts.Iden
     for one in wanted:
         if isinstance(one, facts.Siret) and not one.siret.startswith(siren):
             raise _of_another(one, siren)
-    new = [one for one in dict.fromkeys(wanted) if one not in collectivite.identifiers]
-    opening = _opening(collectivite, siren, reason) if new else []
-    return [*opening, *(facts.IdentifierRegistered(identifier=one, reason=reason) for one in new)]
+    asked = (facts.IdentifierRegistered(identifier=one, reason=reason) for one in wanted)
+    return decided(collectivite, siren, asked, reason)
 
 
 def withdraw(collectivite: Collectivite, unwanted: Sequence[facts.Identifier], reason: str) -> list[Fact]:
     """Return the facts that withdraw what is registered."""
-    known = [one for one in dict.fromkeys(unwanted) if one in collectivite.identifiers]
-    return [facts.IdentifierWithdrawn(identifier=one, reason=reason) for one in known]
+    if collectivite.state is None:
+        return []
+    return news(collectivite, (facts.IdentifierWithdrawn(identifier=one, reason=reason) for one in unwanted))
 
 
 def choose_channel(collectivite: Collectivite, siren: str, channel: str, reason: str) -> list[Fact]:
     """Return the facts that have the flux of a collectivité leave by this channel."""
-    if collectivite.channel == channel:
-        return []
-    return [*_opening(collectivite, siren, reason), facts.ChannelChosen(channel=channel, reason=reason)]
+    return decided(collectivite, siren, [facts.ChannelChosen(channel=channel, reason=reason)], reason)
 
 
 def complete(flux: Flux, codes: Collection[str], known: Collection[facts.Identifier], reason: str) -> list[Fact]:
@@ -69,10 +68,6 @@ def complete(flux: Flux, codes: Collection[str], known: Collection[facts.Identif
     if not is_only_that or flux.header is None or not set(named_by(flux.header)) <= set(known):
         return []
     return [IdentifiersCompleted(reason=reason)]
-
-
-def _opening(collectivite: Collectivite, siren: str, reason: str) -> list[Fact]:
-    return [] if collectivite.state else [facts.CollectiviteOpened(siren=siren, reason=reason)]
 
 
 def _of_another(siret: facts.Siret, siren: str) -> RequestRefusedError:

@@ -16,7 +16,7 @@ from services.validation.ports import Documents, Scratch, Workers
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.facts.flux import FluxInvalidated, FluxValidated
 from shared.facts.lifecycles.flux import Flux
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
@@ -105,7 +105,7 @@ class Reports:
             RequestRefusedError: there is none at that place, or it cannot be opened.
         """
         known = await self._visible(flux_id, who)
-        if any(finding.code == "antivirus.infected" for finding in blocking(known.past)):
+        if any(finding.code == "antivirus.infected" for finding in decide.blocking(known.past)):
             raise _not_extracted(position, "infected")
         chunks = self.documents.stream(known.imported.document.sha256)
         async with self.scratch.keep(chunks) as path, self.scratch.room() as into:
@@ -127,7 +127,7 @@ class Reports:
         """
 
         def let_pass(flux: Flux, past: Sequence[Event]) -> list[Fact]:
-            return decide.accept(flux, [one.code for one in blocking(past)], reason.strip())
+            return decide.accept(flux, [one.code for one in decide.blocking(past)], reason.strip())
 
         decided = await decide_on(
             flux_id,
@@ -174,14 +174,6 @@ def _last_judgement(known: VisibleFlux) -> FluxValidated | FluxInvalidated:
 
 def _in_fact(judged: FluxValidated | FluxInvalidated) -> tuple[Finding, ...]:
     return judged.findings if isinstance(judged, FluxInvalidated) else judged.warnings
-
-
-def blocking(past: Sequence[Event]) -> list[Finding]:
-    """Return what keeps a flux in error: the findings of the last fact that says so."""
-    for event in reversed(past):
-        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
-            return [finding for finding in event.data.findings if finding.severity == "blocking"]
-    return []
 
 
 def _not_extracted(position: int, fault: str) -> RequestRefusedError:

@@ -9,11 +9,12 @@ from pes.judge import SCHEMA
 from pes.schemas.packs import BUILT_IN
 from pes.vocabulary import Pack, Severity
 from shared.errors import RequestRefusedError, Why
-from shared.facts.collectivite import CollectiviteOpened, PolicySet
+from shared.facts.collectivite import PolicySet
 from shared.facts.fact import Fact
+from shared.facts.lifecycles.collectivite import decided_for
 from shared.facts.lifecycles.platform import Platform
+from shared.facts.lifecycles.playing import news
 from shared.facts.platform import PackChanged, PackInstalled, PackUse
-from shared.facts.streams import EVERY_COLLECTIVITE
 
 BUILT_IN_FROM: Final = date(2020, 1, 1)
 
@@ -60,10 +61,13 @@ def change(
     Raises:
         RequestRefusedError: there is no such pack, or the dates cannot be.
     """
-    is_installed = pack_id in known.packs
-    if not is_installed and pack_id != BUILT_IN:
-        raise unknown_pack(pack_id)
-    there = known.packs[pack_id] if is_installed else _as_shipped(built_in)
+    installing: list[Fact] = []
+    if pack_id not in known.packs:
+        if pack_id != BUILT_IN:
+            raise unknown_pack(pack_id)
+        installing = [_as_shipped(built_in)]
+        known = known.evolve(installing[0])
+    there = known.packs[pack_id]
     changed = PackChanged(
         pack_id=pack_id,
         use=use or there.use,
@@ -72,18 +76,13 @@ def change(
         reason=reason,
     )
     _check_period(changed.effective_from, changed.effective_until)
-    if _application(changed) == _application(there):
-        return []
-    return [changed] if is_installed else [there, changed]
+    told = news(known, [changed])
+    return [*installing, *told] if told else []
 
 
 def _as_shipped(built_in: Pack) -> PackInstalled:
     reason = "Pack livré avec la plateforme"
     return PackInstalled(pack=built_in, use="active", effective_from=BUILT_IN_FROM, reason=reason)
-
-
-def _application(fact: PackInstalled | PackChanged) -> tuple[PackUse, date, date | None]:
-    return fact.use, fact.effective_from, fact.effective_until
 
 
 def set_severity(
@@ -107,16 +106,7 @@ def set_severity(
             f"Le contrôle « {code} » ne peut pas être assoupli.",
         )
     wanted = PolicySet(code=code, severity=severity, reason=reason)
-    if last_word(past, code) == wanted:
-        return []
-    if not past and collectivite != EVERY_COLLECTIVITE:
-        return [CollectiviteOpened(siren=collectivite, reason=reason), wanted]
-    return [wanted]
-
-
-def last_word(past: Sequence[Fact], code: str) -> PolicySet | None:
-    """Return what was last said of a control in a stream."""
-    return next((fact for fact in reversed(past) if isinstance(fact, PolicySet) and fact.code == code), None)
+    return decided_for(past, collectivite, wanted, reason)
 
 
 def unknown_pack(pack_id: str) -> RequestRefusedError:

@@ -81,6 +81,11 @@ def platform_stream(name: str) -> Stream:
     return Stream(StreamKind.PLATFORM, uuid5(_NAMES, f"{StreamKind.PLATFORM}:{name}"))
 
 
+def decisions_stream(collectivite: str) -> Stream:
+    """Return the stream of what is decided for a collectivité, or (`*`) for all of them at once."""
+    return platform_stream("defaults") if collectivite == EVERY_COLLECTIVITE else collectivite_stream(collectivite)
+
+
 def stream_id_of(address: str) -> UUID:
     """Return the id of the stream that a person or a program names.
 

@@ -193,9 +193,19 @@ def test_bad_input_gets_a_clear_french_answer_and_no_service_stops(
     assert pids == {service: platform.pid(service) for service in SERVICES}
 
 
+def choice_of_seal(platform: RunningPlatform) -> tuple[bool, str]:
+    """Return whether the seal signs for those who said nothing of it, and who chose so."""
+    shown = json.loads(platform.heliotrope("seal", "show", "--collectivite", "*", "--json").stdout)
+    return shown["has_seal"], shown["choice"]["changed_by"]
+
+
 def test_data_survives_a_restart_of_everything(tmp_path: Path) -> None:
     with run_platform(tmp_path, 23_000) as platform:
         flux_id = platform.send_until_taken(sample(next(NUMBERS)), "restart")
         assert_acknowledged_once(platform, flux_id)
+        assert choice_of_seal(platform) == (True, "heliotrope up")
+        left = platform.heliotrope("seal", "leave", "--collectivite", "*", "--reason", "Sans cachet")
+        assert left.returncode == 0, left.stderr
     with run_platform(tmp_path, 23_000) as platform:
         assert platform.flux(flux_id)["state"] == "acknowledged"
+        assert choice_of_seal(platform) == (False, "operateur-local")

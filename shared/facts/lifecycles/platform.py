@@ -7,6 +7,7 @@ from typing import Self
 
 from shared.facts.collectivite import CircuitSet, PolicySet, SealChosen, SealLeft
 from shared.facts.fact import Fact
+from shared.facts.lifecycles.choices import Choices
 from shared.facts.lifecycles.playing import following, play
 from shared.facts.platform import MessageReleased, PackChanged, PackInstalled, SettingsApplied
 
@@ -36,15 +37,16 @@ class Platform:
     """A stream of the platform as its facts tell it.
 
     Attributes:
+        version: how many facts; what an append must expect. It makes it no other stream.
         packs: the packs installed, by their id, each as it applies now.
-        has_seal: the platform's seal signs for whoever said nothing of it; None while nobody said whether it does.
+        choices: what holds for whoever said nothing of it.
         settings: what each service runs with, by its name.
     """
 
     state: State | None = None
-    version: int = 0
+    version: int = field(default=0, compare=False)
     packs: Mapping[str, PackInstalled] = field(default_factory=dict)
-    has_seal: bool | None = None
+    choices: Choices = field(default_factory=Choices)
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def evolve(self, fact: Fact) -> Self:
@@ -53,7 +55,8 @@ class Platform:
         Raises:
             UnexpectedFactError: the table has no such transition.
         """
-        after = replace(self, state=following(TRANSITIONS, self.state, fact), version=self.version + 1)
+        state, choices = following(TRANSITIONS, self.state, fact), self.choices.evolve(fact)
+        after = replace(self, state=state, version=self.version + 1, choices=choices)
         match fact:
             case PackInstalled():
                 return replace(after, packs={**self.packs, fact.pack.pack_id: fact})
@@ -61,8 +64,6 @@ class Platform:
                 now = fact.model_dump(include={"use", "effective_from", "effective_until"})
                 changed = self.packs[fact.pack_id].model_copy(update=now)
                 return replace(after, packs={**self.packs, fact.pack_id: changed})
-            case SealChosen() | SealLeft():
-                return replace(after, has_seal=isinstance(fact, SealChosen))
             case SettingsApplied():
                 return replace(after, settings={**self.settings, fact.service: fact.settings})
             case _:

@@ -34,6 +34,23 @@ def play(nothing: Played, facts: Iterable[Fact]) -> Played:
     return played
 
 
+def news(known: Played, asked: Iterable[Fact]) -> list[Fact]:
+    """Return those of the facts asked for that change what is known: asked again, a thing is done already.
+
+    Why it is asked does not count: what facts come to holds no reason by which two would differ.
+
+    Raises:
+        UnexpectedFactError: one of them cannot follow.
+    """
+    told = []
+    for fact in asked:
+        after = known.evolve(fact)
+        if after != known:
+            told.append(fact)
+        known = after
+    return told
+
+
 def following(table: Mapping[State | None, Mapping[type[Fact], State]], state: State | None, fact: Fact) -> State:
     """Return the state that a fact leads to.
 

@@ -40,5 +40,5 @@ async def test_who_has_lost_its_locks_ends_what_it_was_doing(test_database: Test
             await until(lambda: begun == [1])
             await asyncio.sleep(0.5)  # so that it has read all that it has room for
             await database.fetch(_CUT_THOSE_WHO_HOLD_SHARDS)
-            await until(lambda: ended == [1])
             await until(lambda: begun == [1, 1])
+            assert ended == [1]  # before it was begun anew

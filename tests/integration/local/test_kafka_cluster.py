@@ -65,3 +65,4 @@ async def test_a_broker_that_dies_delays_and_loses_nothing(tmp_path: Path) -> No
         with suppress(asyncio.CancelledError):
             await listening
         await publisher.close()
+    assert set(heard) == {one.stream_id for one in facts}

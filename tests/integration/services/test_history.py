@@ -13,6 +13,7 @@ import pytest
 from services.history import listing
 from services.history.adapters.rows import PostgresRows
 from services.history.api import routes, stream_routes
+from services.history.lookups import Lookups
 from services.history.ports import Seen
 from services.history.projection import Projection
 from services.history.views import row_of
@@ -98,10 +99,9 @@ async def shown(test_database: TestDatabase) -> AsyncIterator[Shown]:
         projection = Projection(rows, history, listener, limit=BATCH)
         app = service_app("history", "", checks={})
         documents = MemoryDocuments()
-        app.include_router(
-            routes(caller=caller_dependency(checker()), history=history, rows=rows, documents=documents)
-        )
-        app.include_router(stream_routes(caller=caller_dependency(checker()), history=history))
+        lookups, caller = Lookups(history, rows, documents), caller_dependency(checker())
+        app.include_router(routes(lookups, caller=caller))
+        app.include_router(stream_routes(lookups, caller=caller))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://history") as http:
             yield Shown(http, PostgresHistory(owner), owner, projection, documents)

@@ -15,7 +15,8 @@ import pytest
 from fastapi import FastAPI
 
 from services.ingest.admission import admit
-from services.ingest.api import Importer, routes
+from services.ingest.api import routes
+from services.ingest.importer import Importer
 from shared.facts.flux import FluxCancelled, FluxImported
 from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory

@@ -18,9 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from local.postgres.server import LocalPostgres
+from services.history.adapters.rows import PostgresRows
 from services.history.api import stream_routes
+from services.history.lookups import Lookups
 from services.signature.adapters.registries import PostgresRegistries
-from services.signature.administration import Administration, administration_routes
+from services.signature.administration import Administration
+from services.signature.api import administration_routes
 from services.signature.mandates import Mandate, mandate_of
 from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
@@ -33,6 +36,7 @@ from shared.web.auth import Role
 from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
+from tests.fakes.memory_documents import MemoryDocuments
 from tests.granting import say
 
 NOW = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
@@ -515,6 +519,15 @@ async def test_a_circuit_is_read_back_as_it_was_set_and_the_last_one_counts(benc
     assert [len(one["steps"]) for one in told["changes"]] == [2, 1]
 
 
+async def test_the_same_circuit_again_is_answered_as_it_was_set_and_recorded_once(bench: Bench) -> None:
+    first = await set_circuit(bench, VISA, SIGNATURE)
+    bench.at += DAY
+    body = {"steps": [VISA, SIGNATURE], "reason": "pour une autre raison"}
+    again = await bench.http.put("/v1/circuits", json=body, headers=someone("sam", Role.ADMINISTRATEUR))
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert len((await bench.http.get("/v1/circuits")).json()["changes"]) == 1
+
+
 async def test_the_circuit_of_a_collectivite_comes_before_that_of_all_and_only_for_itself(bench: Bench) -> None:
     await set_circuit(bench, SIGNATURE, collectivite="*", headers=OPERATOR)
     await set_circuit(bench, VISA, SIGNATURE)
@@ -746,10 +759,11 @@ async def test_what_is_decided_is_a_fact_with_who_decided_it_and_why(bench: Benc
     assert all(one.occurred_at == NOW for one in [*events, of_all])
 
 
-async def test_whoever_reads_in_the_collectivite_is_shown_its_stream(bench: Bench) -> None:
+async def test_whoever_reads_in_the_collectivite_is_shown_its_stream(bench: Bench, database: Database) -> None:
     await fill(bench)
     app = service_app("history", "", checks={})
-    app.include_router(stream_routes(caller=caller_dependency(checker()), history=bench.history))
+    lookups = Lookups(bench.history, PostgresRows(database), MemoryDocuments())
+    app.include_router(stream_routes(lookups, caller=caller_dependency(checker())))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://history", headers=ADMINISTRATOR) as http:
         path = f"/v1/streams/collectivite:{COMMUNE}/events"

@@ -23,9 +23,9 @@ from services.validation.adapters.collectivites import PostgresCollectivites
 from services.validation.adapters.packs import PostgresPacks
 from services.validation.adapters.policies import PostgresPolicies
 from services.validation.adapters.scratch import ScratchFolder
-from services.validation.administration import Administration, administration_routes
-from services.validation.api import check_routes, flux_routes
-from services.validation.collectivites import Identities, collectivite_routes
+from services.validation.administration import Administration
+from services.validation.api import administration_routes, check_routes, collectivite_routes, flux_routes
+from services.validation.collectivites import Identities
 from services.validation.handler import Judges, on_imported
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
@@ -714,8 +714,8 @@ async def test_files_that_do_not_have_their_digest_are_not_used(bench: Bench, da
 
 async def test_what_is_said_of_a_control_is_a_fact_once(bench: Bench, database: Database) -> None:
     change = {"collectivite": COMMUNE, "severity": "warning", "reason": "pour voir"}
-    for collectivite in (COMMUNE, COMMUNE, "*"):
-        body = change | {"collectivite": collectivite}
+    for collectivite, reason in ((COMMUNE, "pour voir"), (COMMUNE, "pour mieux voir"), ("*", "pour voir")):
+        body = change | {"collectivite": collectivite, "reason": reason}
         answer = await bench.http.put("/v1/controls/pes.siret", json=body, headers=OPERATOR)
         assert (answer.json()["changed_by"], answer.json()["reason"]) == ("amina", "pour voir")
     said = PolicySet(code="pes.siret", severity="warning", reason="pour voir")

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from services.gateway.api import SendRequests
-from services.ingest.api import Importer
+from services.gateway.send_requests import SendRequests
+from services.ingest.importer import Importer
 from shared.errors import RequestRefusedError, VersionConflictError, Why
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact

@@ -43,9 +43,10 @@ def test_the_same_again_is_nothing_and_another_under_its_id_is_refused(asked: As
     assert decide(past, an.collectivite, other) == [other]
 
 
-def test_why_an_operator_recorded_a_mandate_makes_it_no_other() -> None:
-    again = an.mandate_granted.model_copy(update={"reason": "demande écrite"})
-    assert decide(GRANTED, an.collectivite, again) == []
+@pytest.mark.parametrize("asked", [*ASKED, an.mandate_ended, an.delegation_ended], ids=lambda fact: fact.kind)
+def test_what_is_asked_again_for_another_reason_is_done_already(asked: Asked) -> None:
+    again = asked.model_copy(update={"reason": "Demandé par écrit"})
+    assert decide([*GRANTED, asked], an.collectivite, again) == []
 
 
 @pytest.mark.parametrize("end", [an.mandate_ended, an.delegation_ended], ids=lambda fact: fact.kind)
@@ -66,8 +67,16 @@ def test_an_end_after_the_foreseen_one_is_refused() -> None:
     assert refused([an.opened, bounded], an.mandate_ended) == "ends-before"
 
 
-def test_a_circuit_may_be_set_again() -> None:
-    assert decide([an.opened, an.circuit_set], an.collectivite, an.circuit_set) == [an.circuit_set]
+@pytest.mark.parametrize("collectivite", [an.collectivite, "*"])
+def test_a_circuit_is_compared_with_the_last_one_of_its_kind_of_flux(collectivite: str) -> None:
+    opened: list[Fact] = [] if collectivite == "*" else [an.opened]
+    other = an.circuit_set.model_copy(update={"flux_kind": "recette"})
+    none = an.circuit_set.model_copy(update={"steps": ()})
+    past = [*opened, an.circuit_set, an.policy_set, other]
+    assert decide(past, collectivite, an.circuit_set) == []
+    assert decide(past, collectivite, none) == [none]
+    assert decide([*past, none], collectivite, none) == []
+    assert decide([*past, none], collectivite, an.circuit_set) == [an.circuit_set]
 
 
 @pytest.mark.parametrize("collectivite", [an.collectivite, "*"])
