@@ -1,1 +1,1 @@
-"""The signatory's agent."""
+"""The signatory's agent: who may speak to it, what it shows, and that it signs nothing else."""

@@ -20,11 +20,8 @@ from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer
 from tests.granting import say
 from tests.identities import named_in
-from tests.integration.services import test_validation
-from tests.integration.services.test_validation import OPERATOR, Bench, codes
+from tests.integration.services.validation.bench import OPERATOR, SENT, Bench, codes
 from tests.judging import changed_sample, replacing
-
-pool, bench = test_validation.pool, test_validation.bench
 
 OURS = SampleSpec()
 THEIRS = SampleSpec(siret=siret_of(OTHER_COMMUNE), cod_col="456")
@@ -229,7 +226,7 @@ async def test_what_acknowledged_flux_have_named_is_listed_and_nothing_more(benc
     for one, ends in ((THEIRS, True), (spec, False)):
         flux_id, _ = await bench.judged(build_sample(one), OTHER_COMMUNE)
         if ends:
-            await bench.add(flux_id, *test_validation.SENT, an.acknowledged)
+            await bench.add(flux_id, *SENT, an.acknowledged)
     asked = {"identifiers": [one.model_dump() for one in named_in(THEIRS)], "reason": "Pour l'essai"}
     path = f"/v1/collectivites/{OTHER_COMMUNE}/identifiers"
     await bench.http.post(f"{path}/withdrawal", json=asked, headers=ADMINISTRATOR)

@@ -1,0 +1,1 @@
+"""The parapheur for real, through its API."""

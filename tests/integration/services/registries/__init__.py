@@ -1,0 +1,1 @@
+"""The registries of signatures for real, through their API."""

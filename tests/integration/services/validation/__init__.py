@@ -1,0 +1,1 @@
+"""Judging for real: flux, and what they are judged by."""
