@@ -138,7 +138,7 @@ def _document(answer: httpx.Response) -> dict[str, object]:
     return problem(
         "not-ours",
         "Réponse inattendue",
-        f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n'est sans doute pas la "
+        f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n’est sans doute pas la "
         "plateforme. Vérifiez les adresses (HELIOTROPE_INGEST_URL, HELIOTROPE_VALIDATION_URL, "
         "HELIOTROPE_SIGNATURE_URL, HELIOTROPE_HISTORY_URL, HELIOTROPE_GATEWAY_URL, HELIOTROPE_ACK_URL).",
     )

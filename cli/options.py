@@ -39,7 +39,7 @@ def ids_of(given: Iterable[str]) -> list[str]:
             UUID(one)
         except ValueError as error:
             raise UsageProblemError(
-                "Identifiant illisible", f"« {one} » n'est pas l'identifiant d'un flux : copiez-le d'un seul tenant."
+                "Identifiant illisible", f"« {one} » n’est pas l’identifiant d’un flux : copiez-le d’un seul tenant."
             ) from error
     return list(dict.fromkeys(given))
 
@@ -80,5 +80,5 @@ def check_bus(asked: BusKind | None, runs_on: str) -> None:
     if asked is not None and asked != runs_on:
         raise CommandRefusedError(
             "La plateforme tourne sur un autre bus",
-            f"Elle tourne sur {runs_on}, et {asked} est demandé. Arrêtez-la d'abord : `make down`.",
+            f"Elle tourne sur {runs_on}, et {asked} est demandé. Arrêtez-la d’abord : `make down`.",
         )

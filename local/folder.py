@@ -164,5 +164,5 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise OSError(0, "ce dossier appartient à quelqu'un d'autre", str(folder))
+        raise OSError(0, "ce dossier appartient à quelqu’un d’autre", str(folder))
     folder.chmod(0o700)

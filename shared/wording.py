@@ -19,7 +19,7 @@ _ACTORS = {
     "ack": "Heliotrope (réponses)",
     "dgfip": "DGFiP",
 }
-_USES = {"active": "en service", "shadow": "à l'essai", "inactive": "hors service"}
+_USES = {"active": "en service", "shadow": "à l’essai", "inactive": "hors service"}
 _FLUX_KINDS = {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}
 _UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
 _ESCAPED = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)  # RFC 4514, 2.4
@@ -65,8 +65,8 @@ def set_aside(kind: str, *, is_known: bool) -> str:
     """Say why a stream is left alone: a fact of this kind, that this version does not know or cannot place."""
     said = "que celle-ci ne peut pas lire à cette place" if is_known else "que celle-ci ne connaît pas"
     return (
-        f"Une version plus récente de la plateforme a écrit un fait {said} ({kind}). Rien n'est perdu : tout est "
-        "conservé, et la suite se fera d'elle-même dès que cette version sera en service."
+        f"Une version plus récente de la plateforme a écrit un fait {said} ({kind}). Rien n’est perdu : tout est "
+        "conservé, et la suite se fera d’elle-même dès que cette version sera en service."
     )
 
 
@@ -128,7 +128,7 @@ def _about_signature(fact: Fact) -> str:
         case flux.SignaturesRejected():
             return f"Signature impossible : {count(len(fact.findings), 'anomalie', 'anomalies')}"
         case flux.FluxSigned() if not fact.signatures:
-            return "Prêt à partir : aucune signature n'est nécessaire"
+            return "Prêt à partir : aucune signature n’est nécessaire"
         case flux.FluxSigned():
             verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
             return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
@@ -146,7 +146,7 @@ def _about_collectivite(fact: Fact) -> str:
         case collectivite.IdentifierWithdrawn():
             return f"Identifiant retiré : {identifier(fact.identifier)}. {fact.reason}"
         case collectivite.ChannelChosen():
-            return f"Canal d'envoi choisi : {fact.channel}. {fact.reason}"
+            return f"Canal d’envoi choisi : {fact.channel}. {fact.reason}"
         case collectivite.PolicySet():
             severities = {"blocking": "bloquant", "warning": "avertissement", None: "gravité par défaut"}
             return f"Contrôle {fact.code} : {severities[fact.severity]}. {fact.reason}"
@@ -200,7 +200,7 @@ def _flux_kind(fact: collectivite.CircuitSet) -> str:
 
 
 def _applies(fact: platform.PackInstalled | platform.PackChanged) -> str:
-    until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
+    until = f", jusqu’au {fact.effective_until}" if fact.effective_until else ""
     return f"({_USES[fact.use]}, dès le {fact.effective_from}{until}){' : ' * bool(fact.reason)}{fact.reason}"
 
 

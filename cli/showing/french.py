@@ -57,13 +57,13 @@ def sentence_of(mistake: typer.TyperException) -> str:
     said = getattr(mistake, "message", "")
     match type(mistake).__name__:  # Typer keeps these classes private
         case "NoSuchOption":
-            sentence = f"l'option {getattr(mistake, 'option_name', '?')} n'existe pas."
+            sentence = f"l’option {getattr(mistake, 'option_name', '?')} n’existe pas."
         case "MissingParameter":
             sentence = f"il manque {_name_of(mistake)}."
         case "BadParameter":
             sentence = f"la valeur de {_name_of(mistake)} ne convient pas : {said}"
         case "BadOptionUsage":
-            sentence = f"l'option {getattr(mistake, 'option_name', '?')} est mal employée : {said}"
+            sentence = f"l’option {getattr(mistake, 'option_name', '?')} est mal employée : {said}"
         case "NoArgsIsHelpError":
             return said
         case _:

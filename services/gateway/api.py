@@ -47,7 +47,7 @@ class SendRequests:
             history=self._history,
             now=self._now,
         )
-        detail = "L'envoi est demandé." if decided.recorded else _already(decided.flux)
+        detail = "L’envoi est demandé." if decided.recorded else _already(decided.flux)
         return _answer(flux_id, decided.flux, detail)
 
 
@@ -55,7 +55,7 @@ def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) 
     """Return the routes of `gateway`."""
     router = APIRouter(prefix="/v1/flux", tags=["transmission"])
 
-    @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l'envoyer de nouveau")
+    @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l’envoyer de nouveau")
     async def transmit(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], request: SendRequest | None = None
     ) -> JSONResponse:
@@ -67,8 +67,8 @@ def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) 
 
 def _already(flux: Flux) -> str:
     if flux.state is State.SENDING:
-        return "L'envoi est déjà demandé ; rien n'a été ajouté."
-    return "Le flux a déjà été transmis à la DGFiP ; rien n'a été ajouté."
+        return "L’envoi est déjà demandé ; rien n’a été ajouté."
+    return "Le flux a déjà été transmis à la DGFiP ; rien n’a été ajouté."
 
 
 def _answer(flux_id: UUID, flux: Flux, detail: str) -> dict[str, object]:

@@ -47,7 +47,7 @@ def routes(*, caller: Callable[..., Awaitable[Caller]], history: History, rows: 
         recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
         return _shown(flux_id, recorded[0].collectivite, read_flux(recorded), at)
 
-    @router.get("/{flux_id}/events", summary="Lire tous les faits d'un flux, dans l'ordre")
+    @router.get("/{flux_id}/events", summary="Lire tous les faits d’un flux, dans l’ordre")
     async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
         recorded = await _visible(flux_id, who, history, flux_not_found(flux_id))
         return _as_recorded({"flux_id": str(flux_id)}, "events", recorded)
@@ -79,7 +79,7 @@ def _shown(flux_id: UUID, collectivite: str, read: FluxRead, at: datetime | None
             Why.NOT_FOUND,
             "flux-not-yet",
             "Flux inexistant à cet instant",
-            f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
+            f"Le flux {flux_id} n’existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
         )
     return flux_shown(flux_id, collectivite, read)
 
@@ -88,7 +88,7 @@ def stream_routes(*, caller: Callable[..., Awaitable[Caller]], history: History)
     """Return the route that shows any stream: of a flux, of a reply, of a collectivité, of the platform."""
     router = APIRouter(prefix="/v1/streams", tags=["history"])
 
-    @router.get("/{address}/events", summary="Lire tous les faits d'un historique, dans l'ordre")
+    @router.get("/{address}/events", summary="Lire tous les faits d’un historique, dans l’ordre")
     async def stream_events(
         address: str,
         who: Annotated[Caller, Depends(caller)],
@@ -135,7 +135,7 @@ def _as_recorded(members: Mapping[str, object], name: str, recorded: Sequence[Re
 
 def _no_stream(address: str) -> RequestRefusedError:
     detail = (
-        f"Aucun historique « {address[:100]} » n'est visible avec votre compte. Donnez l'identifiant d'un flux ou "
-        "d'une réponse, ou collectivite: suivi d'un SIREN, ou platform: suivi de packs, defaults ou bus."
+        f"Aucun historique « {address[:100]} » n’est visible avec votre compte. Donnez l’identifiant d’un flux ou "
+        "d’une réponse, ou collectivite: suivi d’un SIREN, ou platform: suivi de packs, defaults ou bus."
     )
     return RequestRefusedError(Why.NOT_FOUND, "stream-not-found", "Historique introuvable", detail)

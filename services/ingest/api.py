@@ -159,7 +159,7 @@ def routes(importer: Importer, *, caller: Callable[..., Awaitable[Caller]], boun
         except DuplicateError as duplicate:
             return problem(duplicate, {"Content-Location": f"/v1/flux/{duplicate.first}"})
 
-    @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n'est pas encore parti")
+    @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n’est pas encore parti")
     async def cancel_flux(
         flux_id: UUID, cancellation: Cancellation, who: Annotated[Caller, Depends(caller)]
     ) -> JSONResponse:

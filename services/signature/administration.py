@@ -26,7 +26,7 @@ from shared.web.auth import Caller, Right
 logger = logging.getLogger(__name__)
 
 ACTOR: Final = "signature"  # who adopts a setting
-_ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
+_ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l’hébergeur"
 
 Item = dict[str, object]
 Entry = TypeVar("Entry", Mandate, Delegation)
@@ -67,7 +67,7 @@ class Administration:
                 Why.NOT_ALLOWED,
                 "own-mandate",
                 "Mandat pour soi-même",
-                "Personne n'enregistre son propre mandat : demandez-le à un autre administrateur de la collectivité, "
+                "Personne n’enregistre son propre mandat : demandez-le à un autre administrateur de la collectivité, "
                 "ou à votre hébergeur.",
             )
         if is_operator and new.reason is None:
@@ -113,7 +113,7 @@ class Administration:
         fault = fault_of(steps, has_seal=choice is not None and choice.has_seal) if steps else ""
         if fault:
             raise RequestRefusedError(
-                Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n'est changé."
+                Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n’est changé."
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
@@ -139,14 +139,14 @@ class Administration:
                 Why.UNUSABLE,
                 "delegation-to-oneself",
                 "Suppléant identique",
-                "La personne absente et son suppléant sont la même personne : désignez quelqu'un d'autre.",
+                "La personne absente et son suppléant sont la même personne : désignez quelqu’un d’autre.",
             )
         if who.subject == new.substitute:
             raise RequestRefusedError(
                 Why.NOT_ALLOWED,
                 "own-delegation",
                 "Délégation à soi-même",
-                "Personne ne se donne les étapes d'un autre : la personne absente, ou un autre administrateur, "
+                "Personne ne se donne les étapes d’un autre : la personne absente, ou un autre administrateur, "
                 "vous les délègue.",
             )
         given = new.given()
@@ -189,7 +189,7 @@ class Administration:
                 Why.AS_THINGS_STAND,
                 "no-seal",
                 "Aucun cachet",
-                "L'hébergeur n'a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n'est changé.",
+                "L’hébergeur n’a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n’est changé.",
             )
         await self._record(collectivite, change.said(), who.subject)
         return await self.seal(collectivite)
@@ -237,7 +237,7 @@ def administration_routes(administration: Administration, *, caller: WhoDependen
 
 
 def _add_mandates(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
+    @router.get("/mandates", summary="Lister les mandats de signature d’une collectivité")
     async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
 
@@ -251,7 +251,7 @@ def _add_mandates(router: APIRouter, administration: Administration, caller: Who
 
 
 def _add_delegations(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
+    @router.get("/delegations", summary="Lister les délégations d’une collectivité")
     async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
 
@@ -265,11 +265,11 @@ def _add_delegations(router: APIRouter, administration: Administration, caller: 
 
 
 def _add_circuits(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/circuits", summary="Lister les circuits d'une collectivité")
+    @router.get("/circuits", summary="Lister les circuits d’une collectivité")
     async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.circuits(_one_or_all(who, collectivite, Right.READ, "consulter les circuits"))
 
-    @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
+    @router.put("/circuits", summary="Changer le circuit d’une sorte de flux")
     async def set_circuit(
         change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
     ) -> Item:
@@ -311,7 +311,7 @@ def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
             Why.BADLY_FORMED,
             "collectivite-invalid" if asked else "collectivite-required",
             "Collectivité mal désignée" if asked else "Collectivité non précisée",
-            "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
+            "Indiquez de quelle collectivité il s’agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
         )
     return who.choose(asked, right, action)
 
@@ -323,7 +323,7 @@ def _visible(entry: Entry | None, who: Caller, sought: UUID) -> Entry:
             Why.NOT_FOUND,
             "registry-entry-not-found",
             "Introuvable",
-            f"Rien sous l'identifiant {sought} n'est visible avec votre compte. Vérifiez cet identifiant et votre "
+            f"Rien sous l’identifiant {sought} n’est visible avec votre compte. Vérifiez cet identifiant et votre "
             "collectivité.",
         )
     return entry
@@ -335,7 +335,7 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
         raise RequestRefusedError(
             Why.NOT_ALLOWED,
             "not-your-delegation",
-            "Délégation d'une autre personne",
-            "Vous pouvez déléguer vos propres étapes, pas celles d'une autre personne : demandez-le-lui, ou à "
-            "l'administrateur de la collectivité.",
+            "Délégation d’une autre personne",
+            "Vous pouvez déléguer vos propres étapes, pas celles d’une autre personne : demandez-le-lui, ou à "
+            "l’administrateur de la collectivité.",
         )

@@ -57,7 +57,7 @@ class SignedBy(BaseModel):
                 Why.UNUSABLE,
                 "certificate-invalid",
                 "Certificat illisible",
-                "Le certificat se donne en base64 de son DER. Rien n'est préparé.",
+                "Le certificat se donne en base64 de son DER. Rien n’est préparé.",
             ) from error
         return Signer(certificate, Stated(self.role, self.city, self.postal_code))
 
@@ -109,7 +109,7 @@ class Completion(SignedBy):
             }
         except ValueError as error:
             raise RequestRefusedError(
-                Why.UNUSABLE, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
+                Why.UNUSABLE, "value-invalid", "Valeur illisible", "Une valeur de signature n’est pas du base64."
             ) from error
 
 
@@ -148,7 +148,7 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
 
 def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
-    @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
+    @router.get("/signatures/pending", summary="Lister les flux que j’ai à viser ou à signer")
     async def pending(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await parapheur.pending(who)
 
@@ -174,17 +174,17 @@ def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependen
 
 
 def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
-    @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
+    @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d’un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await parapheur.circuit(flux_id, who)
 
-    @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
+    @router.get("/flux/{flux_id}/document", summary="Lire le fichier d’un flux, tel qu’il est en vigueur")
     async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
         return Response(
             await parapheur.document(flux_id, who), headers=AS_A_FILE, media_type="application/octet-stream"
         )
 
-    @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
+    @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d’un flux")
     async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         asked = await read_json(request, Restart, BODY_BYTES_MAX)
         return await parapheur.restart(flux_id, asked.reason, who)

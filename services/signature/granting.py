@@ -91,7 +91,7 @@ def _sooner(foreseen: datetime | None, earliest: End | None, asked: End) -> list
             Why.AS_THINGS_STAND,
             "ends-before",
             "Fin déjà prévue",
-            f"La fin est déjà prévue le {in_paris(foreseen)} : une fin plus tardive n'y change rien.",
+            f"La fin est déjà prévue le {in_paris(foreseen)} : une fin plus tardive n’y change rien.",
         )
     return [asked]
 

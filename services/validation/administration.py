@@ -149,7 +149,7 @@ class Administration:
         """
         if change.collectivite == EVERY_COLLECTIVITE:
             who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
-        who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
+        who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d’un contrôle")
         is_for_all = change.collectivite == EVERY_COLLECTIVITE
         stream = platform_stream("defaults") if is_for_all else collectivite_stream(change.collectivite)
         severity = None if change.severity == "default" else change.severity
@@ -222,7 +222,7 @@ def _add_packs(router: APIRouter, administration: Administration, caller: WhoDep
         )
         return await administration.install(content, change, _checked_id(pack_id), who)
 
-    @router.put("/schemas/{pack_id}", summary="Changer la période ou l'usage d'un pack")
+    @router.put("/schemas/{pack_id}", summary="Changer la période ou l’usage d’un pack")
     async def change_pack(
         pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -241,7 +241,7 @@ def _add_controls(router: APIRouter, administration: Administration, caller: Who
             return await administration.controls(EVERY_COLLECTIVITE)
         return await administration.controls(who.choose(collectivite, Right.READ, action))
 
-    @router.put("/controls/{code}", summary="Changer la gravité d'un contrôle")
+    @router.put("/controls/{code}", summary="Changer la gravité d’un contrôle")
     async def change_control(
         code: str, change: ControlChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -254,14 +254,14 @@ def _checked_id(pack_id: str) -> str:
             Why.BADLY_FORMED,
             "pack-id-invalid",
             "Nom invalide",
-            "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / ».",
+            "Le nom d’un pack fait 1 à 100 caractères, sans accent ni « / ».",
         )
     return pack_id
 
 
 def _no_pack(reason: str) -> RequestRefusedError:
     return RequestRefusedError(
-        Why.UNUSABLE, "not-a-pack", "Ce n'est pas un pack de schémas", f"{reason} Rien n'est installé."
+        Why.UNUSABLE, "not-a-pack", "Ce n’est pas un pack de schémas", f"{reason} Rien n’est installé."
     )
 
 

@@ -50,7 +50,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     """Return the routes that tell what was found in a flux."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
-    @router.get("/{flux_id}/findings", summary="Lire toutes les anomalies d'un flux")
+    @router.get("/{flux_id}/findings", summary="Lire toutes les anomalies d’un flux")
     async def findings(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await reports.findings(flux_id, who)
 
@@ -68,7 +68,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     async def attachment(flux_id: UUID, position: int, who: Annotated[Caller, Depends(caller)]) -> Response:
         return _as_a_file(await reports.attachment(flux_id, position, who))
 
-    @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d'envoyer de nouveau")
+    @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d’envoyer de nouveau")
     async def accept(
         flux_id: UUID, acceptance: Acceptance, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:

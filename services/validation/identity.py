@@ -79,7 +79,7 @@ def _of_another(siret: facts.Siret, siren: str) -> RequestRefusedError:
     return RequestRefusedError(
         Why.UNUSABLE,
         "identifier-of-another",
-        "SIRET d'une autre collectivité",
-        f"Le SIRET {siret.siret} ne commence pas par {siren} : il n'est pas de cette collectivité. Rien n'est "
+        "SIRET d’une autre collectivité",
+        f"Le SIRET {siret.siret} ne commence pas par {siren} : il n’est pas de cette collectivité. Rien n’est "
         "enregistré. Vérifiez pour quelle collectivité ce flux est importé.",
     )

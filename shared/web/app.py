@@ -51,7 +51,7 @@ def service_app(
 
 def caller_dependency(checker: TokenChecker) -> Callable[..., Awaitable[Caller]]:
     """Return the FastAPI dependency that every route of an API takes: the caller, or 401."""
-    scheme = HTTPBearer(auto_error=False, description="Jeton d'accès (JWT)")
+    scheme = HTTPBearer(auto_error=False, description="Jeton d’accès (JWT)")
 
     async def caller(token: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)]) -> Caller:
         return checker.check(token.credentials if token else "")

@@ -90,7 +90,7 @@ class Caller:
             return
         if collectivite != EVERY_COLLECTIVITE and not self.may(Right.READ, collectivite):
             raise _forbidden(
-                f"Votre compte n'a pas accès à la collectivité {collectivite}. Demandez ce droit à votre "
+                f"Votre compte n’a pas accès à la collectivité {collectivite}. Demandez ce droit à votre "
                 "administrateur."
             )
         raise _not_permitted(right, action)
@@ -124,7 +124,7 @@ class Caller:
                 Why.BADLY_FORMED,
                 "collectivite-required",
                 "Collectivité non précisée",
-                "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l'en-tête "
+                "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l’en-tête "
                 "X-Collectivite (SIREN à 9 chiffres).",
             )
         if not asked.isascii() or not asked.isdigit() or len(asked) != 9:
@@ -132,7 +132,7 @@ class Caller:
                 Why.BADLY_FORMED,
                 "collectivite-invalid",
                 "Collectivité mal désignée",
-                f"L'en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
+                f"L’en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
             )
         self.require(right, asked, action)
         return asked
@@ -183,7 +183,7 @@ class TokenChecker:
                 Why.UNIDENTIFIED,
                 "unauthenticated",
                 "Authentification nécessaire",
-                "Votre jeton d'accès a expiré : demandez-en un nouveau."
+                "Votre jeton d’accès a expiré : demandez-en un nouveau."
                 if expired
-                else "Joignez un jeton d'accès valide : en-tête Authorization: Bearer <jeton>.",
+                else "Joignez un jeton d’accès valide : en-tête Authorization: Bearer <jeton>.",
             ) from error

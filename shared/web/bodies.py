@@ -60,7 +60,7 @@ async def body_of(request: Request, drained_bytes_max: int) -> AsyncIterator[Bod
         yield body
     except ClientDisconnect as error:  # the caller is gone: it goes to the logs
         raise RequestRefusedError(
-            Why.BADLY_FORMED, "cut-off", "Envoi interrompu", "L'envoi s'est interrompu avant la fin."
+            Why.BADLY_FORMED, "cut-off", "Envoi interrompu", "L’envoi s’est interrompu avant la fin."
         ) from error
     except RequestRefusedError:
         await body.drain()

@@ -56,7 +56,7 @@ _OF_HTTP: Final = {
 
 def flux_not_found(flux_id: UUID) -> RequestRefusedError:
     """Return the refusal of a flux that does not exist, or that the caller may not see: nobody can tell which."""
-    detail = f"Aucun flux {flux_id} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
+    detail = f"Aucun flux {flux_id} n’est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
     return RequestRefusedError(Why.NOT_FOUND, "flux-not-found", "Flux introuvable", detail)
 
 
@@ -77,7 +77,7 @@ def invalid_request(what: str, faults: list[dict[str, str]]) -> RequestRefusedEr
         Why.UNUSABLE,
         "invalid-request",
         "Demande invalide",
-        f"Un {what} de la demande manque ou n'a pas la forme attendue : "
+        f"Un {what} de la demande manque ou n’a pas la forme attendue : "
         + ", ".join(fault["where"] or "la demande" for fault in faults)
         + ". Corrigez-le, puis recommencez.",
         extra={"errors": faults},
@@ -125,7 +125,7 @@ async def _unavailable(_: Request, error: UnavailableError) -> JSONResponse:
             Why.AWAY,
             "unavailable",
             "Service momentanément indisponible",
-            "La plateforme ne peut pas répondre pour l'instant et rien n'a été enregistré à moitié. "
+            "La plateforme ne peut pas répondre pour l’instant et rien n’a été enregistré à moitié. "
             "Recommencez la même demande dans quelques secondes ; si cela dure, prévenez votre hébergeur.",
             extra={"party": error.party},
             again_in_seconds=RETRY_AFTER_SECONDS,
@@ -135,8 +135,8 @@ async def _unavailable(_: Request, error: UnavailableError) -> JSONResponse:
 
 async def _conflict(_: Request, error: PesError) -> JSONResponse:
     logger.info("request.conflict", extra={"reason": str(error)})
-    detail = "Le flux n'est plus dans l'état où cette action est possible. Relisez-le, puis recommencez."
-    return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Le flux a changé d'état", detail))
+    detail = "Le flux n’est plus dans l’état où cette action est possible. Relisez-le, puis recommencez."
+    return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Le flux a changé d’état", detail))
 
 
 async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
@@ -167,7 +167,7 @@ async def _bug(_: Request, error: Exception) -> JSONResponse:
             "internal",
             "Erreur interne",
             "La plateforme a rencontré une erreur imprévue ; elle est enregistrée dans son journal technique. "
-            "Prévenez votre hébergeur en donnant l'heure de votre demande.",
+            "Prévenez votre hébergeur en donnant l’heure de votre demande.",
         )
     )
 

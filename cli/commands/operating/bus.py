@@ -60,7 +60,7 @@ def release_parked(
     data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Présente de nouveau des messages au service qui n'avait pas pu les lire."""
+    """Présente de nouveau des messages au service qui n’avait pas pu les lire."""
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
@@ -77,7 +77,7 @@ def release_parked(
         if unknown:
             raise CommandRefusedError(
                 "Messages inconnus",
-                f"Rien n'est mis de côté sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
+                f"Rien n’est mis de côté sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
             )
 
 

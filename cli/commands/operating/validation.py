@@ -30,12 +30,12 @@ _SEVERITIES = {
 _USES = ("active", "shadow", "inactive")
 DAY = "AAAA-MM-JJ"
 FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
-UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu'à ce jour, exclu.")]
+UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu’à ce jour, exclu.")]
 WhyOption = Annotated[str, typer.Option("--reason", metavar="MOTIF", help="Pourquoi (3 à 500 caractères).")]
 UseOption = Annotated[
     str,
     typer.Option(
-        "--use", metavar="USAGE", help="active, shadow (à l'essai : ses refus sont des avertissements) ou inactive."
+        "--use", metavar="USAGE", help="active, shadow (à l’essai : ses refus sont des avertissements) ou inactive."
     ),
 ]
 
@@ -88,7 +88,7 @@ def activate_pack(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change l'usage ou la période d'un pack installé."""
+    """Change l’usage ou la période d’un pack installé."""
     with reporting(as_json=as_json), _api() as api:
         body = _given({"use": use, "effective_from": since, "effective_until": until, "reason": reason})
         url = f"{api.url('validation')}/v1/schemas/{pack_id}"
@@ -120,7 +120,7 @@ def list_controls(
         for control in _members(answer.get("controls")):
             severity = _severity(control["severity"]) + (" (fixe)" if control["is_fixed"] else "")
             if control["severity"] != control["default"]:
-                severity += f" (d'origine : {_severity(control['default'])})"
+                severity += f" (d’origine : {_severity(control['default'])})"
             table.add_row(str(control["code"]), severity, str(control["checks"]), str(control["source"]))
         show(table)
 
@@ -134,7 +134,7 @@ def set_control(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change la gravité d'un contrôle, pour une collectivité ou pour toutes."""
+    """Change la gravité d’un contrôle, pour une collectivité ou pour toutes."""
     with reporting(as_json=as_json), _api() as api:
         wanted = _SEVERITIES.get(severity.lower())
         if wanted is None:
@@ -156,7 +156,7 @@ def _read(path: Path, pack_id: str) -> PackFiles:
     try:
         return read_pack(path, pack_id)
     except PackError as error:
-        raise UsageProblemError("Ce n'est pas un pack de schémas", f"{path} : {error}") from error
+        raise UsageProblemError("Ce n’est pas un pack de schémas", f"{path} : {error}") from error
     except OSError as error:
         raise UsageProblemError("Pack de schémas illisible", f"{path} : {reason_of(error)}.") from error
 
@@ -178,7 +178,7 @@ def _given(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _severity(value: object) -> str:
-    words = {"blocking": "bloquant", "warning": "avertissement", "default": "gravité d'origine"}
+    words = {"blocking": "bloquant", "warning": "avertissement", "default": "gravité d’origine"}
     return words.get(str(value), str(value))
 
 

@@ -25,7 +25,7 @@ _STEPS = {"done": "fait", "next": "à faire", "declined": "refusé", "later": "e
 _DONE = {
     "signed": "signé",
     "visa": "visé",
-    "declined": "signature refusée, le flux retourne à qui l'a importé",
+    "declined": "signature refusée, le flux retourne à qui l’a importé",
 }
 
 
@@ -83,7 +83,7 @@ def certificates(*, as_json: AsJson = False) -> None:
 
 
 def circuit(flux_id: FluxId, *, as_json: AsJson = False) -> None:
-    """Montre le circuit d'un flux : les étapes faites, par qui, et qui est attendu."""
+    """Montre le circuit d’un flux : les étapes faites, par qui, et qui est attendu."""
     with reporting(as_json=as_json), _api() as api:
         answer = _get(api, f"/v1/flux/{flux_id}/circuit")
         if as_json:
@@ -92,7 +92,7 @@ def circuit(flux_id: FluxId, *, as_json: AsJson = False) -> None:
         show(f"Flux {flux_id} : {answer.get('on_screen')}")
         steps = members_of(answer, "steps")
         if not steps:
-            say("Aucun circuit : la signature n'est pas demandée.")
+            say("Aucun circuit : la signature n’est pas demandée.")
             return
         table = Table()
         for column in ("N°", "Étape", "Qui", "État", "Par"):
@@ -116,14 +116,14 @@ def give_visa(
 
 
 def refuse(flux_ids: FluxIds, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Refuse des flux à l'étape où ils sont : ils retournent à qui les a importés, avec le motif."""
+    """Refuse des flux à l’étape où ils sont : ils retournent à qui les a importés, avec le motif."""
     with reporting(as_json=as_json), _api() as api:
         answer = _post(api, "/v1/signatures/refuse", {"flux": ids_of(flux_ids), "reason": _reason(reason)})
         tell(answer, as_json=as_json)
 
 
 def restart(flux_id: FluxId, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Relance le circuit d'un flux, tel qu'il est réglé maintenant ; les signatures déjà données sont à refaire."""
+    """Relance le circuit d’un flux, tel qu’il est réglé maintenant ; les signatures déjà données sont à refaire."""
     with reporting(as_json=as_json), _api() as api:
         answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": _reason(reason)})
         emit_or_say(answer, "Le circuit est relancé.", as_json=as_json)
@@ -137,7 +137,7 @@ def tell(answer: Mapping[str, object], *, as_json: bool) -> None:
     for item in items if not as_json else ():
         problem = item.get("problem")
         if isinstance(problem, Mapping):
-            show(f"{item['flux_id']} : rien n'est fait")
+            show(f"{item['flux_id']} : rien n’est fait")
             show_problem(console(stderr=True), problem)
         else:
             show(f"{item['flux_id']} : {_DONE.get(str(item.get('status')), item.get('status'))}")
@@ -155,7 +155,7 @@ def _say_what_next(answer: Mapping[str, object], steps: Sequence[Mapping[str, ob
     waiting = next((step for step in steps if step["status"] == "next"), None)
     if answer.get("is_mine") and waiting is not None:
         word = "visa" if waiting["kind"] == "visa" else "sign"
-        say(f"C'est à vous : heliotrope flux {word} {flux_id}, ou heliotrope flux refuse {flux_id} --reason …")
+        say(f"C’est à vous : heliotrope flux {word} {flux_id}, ou heliotrope flux refuse {flux_id} --reason …")
     if answer.get("state") == "signature_refused":
         say(
             f"Pour demander de nouveau les signatures : heliotrope flux restart {flux_id} --reason …\n"

@@ -29,13 +29,13 @@ def verify(
     trust: Annotated[
         Path | None,
         typer.Option(
-            "--trust", metavar="DOSSIER", help="Liste de confiance : certificats d'autorités, CRL, réponses OCSP."
+            "--trust", metavar="DOSSIER", help="Liste de confiance : certificats d’autorités, CRL, réponses OCSP."
         ),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Vérifie les signatures d'un fichier, hors ligne. Rend 0 si toutes valent, 1 sinon, 3 s'il n'y en a aucune."""
+    """Vérifie les signatures d’un fichier, hors ligne. Rend 0 si toutes valent, 1 sinon, 3 s’il n’y en a aucune."""
     with reporting(as_json=as_json):
         report = _report(read_whole(file), _trust(trust))
         if as_json:

@@ -34,7 +34,7 @@ class State(OnScreen):
     SIGNATURE_REFUSED = "signature_refused", "Signature refusée"
     READY = "ready", "À envoyer"
     SENDING = "sending", "Envoi en cours"
-    AWAITING_ACK = "awaiting_ack", "En attente d'AR"
+    AWAITING_ACK = "awaiting_ack", "En attente d’AR"
     ACKNOWLEDGED = "acknowledged", "Acquitté"
     PARTIALLY_REJECTED = "partially_rejected", "Acquitté partiellement"
     REJECTED = "rejected", "Rejeté"

@@ -65,14 +65,14 @@ async def test_nobody_registers_the_budget_of_another_collectivite_nor_learns_wh
     answer = await register(bench, identifiers=[named_in(THEIRS)[0].model_dump(), OUR_BUDGET])
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:identifier-taken")
     assert COMMUNE not in answer.text
-    assert "l'exploitant" in answer.json()["detail"]
+    assert "l’exploitant" in answer.json()["detail"]
     assert await bench.history.load(collectivite_stream(OTHER_COMMUNE).id) == []
     answer = await register(bench, OPERATOR, identifiers=[OUR_BUDGET])
     assert COMMUNE in answer.json()["detail"]
 
 
 async def test_the_exploitant_gives_a_budget_to_whose_it_is(bench: Bench) -> None:
-    asked = {"identifiers": [OUR_BUDGET], "reason": "Le comptable l'attribue à une autre"}
+    asked = {"identifiers": [OUR_BUDGET], "reason": "Le comptable l’attribue à une autre"}
     path = f"/v1/collectivites/{COMMUNE}/identifiers/withdrawal"
     assert (await bench.http.post(path, json=asked, headers=OPERATOR)).status_code == 200
     assert (await register(bench, identifiers=[OUR_BUDGET])).status_code == 200
@@ -230,7 +230,7 @@ async def test_what_acknowledged_flux_have_named_is_listed_and_nothing_more(benc
         flux_id, _ = await bench.judged(build_sample(one), OTHER_COMMUNE)
         if ends:
             await bench.add(flux_id, *test_validation.SENT, an.acknowledged)
-    asked = {"identifiers": [one.model_dump() for one in named_in(THEIRS)], "reason": "Pour l'essai"}
+    asked = {"identifiers": [one.model_dump() for one in named_in(THEIRS)], "reason": "Pour l’essai"}
     path = f"/v1/collectivites/{OTHER_COMMUNE}/identifiers"
     await bench.http.post(f"{path}/withdrawal", json=asked, headers=ADMINISTRATOR)
     seen = (await bench.http.get(f"{path}/seen", headers=ADMINISTRATOR)).json()["seen"]

@@ -254,7 +254,7 @@ async def test_nobody_records_a_mandate_for_themself_but_an_operator(bench: Benc
 async def test_an_operator_says_why_and_the_collectivite_reads_it(bench: Bench) -> None:
     answer = await bench.http.post("/v1/mandates", json=MANDATE, headers=OPERATOR)
     assert refusal(answer) == (422, "reason-required")
-    reason = "l'administratrice est absente"
+    reason = "l’administratrice est absente"
     answer = await bench.http.post("/v1/mandates", json={**MANDATE, "reason": reason}, headers=OPERATOR)
     assert (answer.status_code, answer.json()["reason"]) == (201, reason)
     assert [one["reason"] for one in await bench.mandates()] == [reason]
@@ -542,7 +542,7 @@ async def test_steps_that_make_no_circuit_are_refused_with_why_and_nothing_chang
 async def test_only_a_collectivite_that_chose_the_seal_has_it_in_its_circuit(bench: Bench) -> None:
     answer = await set_circuit(bench, SEAL)
     assert refusal(answer) == (422, "circuit-invalid")
-    assert "n'a pas choisi le cachet" in answer.json()["detail"]
+    assert "n’a pas choisi le cachet" in answer.json()["detail"]
     for_all = await set_circuit(bench, SEAL, collectivite="*", headers=OPERATOR)
     assert refusal(for_all) == (422, "circuit-invalid")
     assert (await set_circuit(bench, VISA, SEAL, headers=ELSEWHERE)).status_code == 200
@@ -966,7 +966,7 @@ async def test_what_was_in_the_tables_before_they_followed_from_facts_stays_and_
     for step in sorted(steps(), key=lambda file: file.name):
         if step.name < "009":
             await old.execute(step.read_text("utf-8"))
-    for reason in ("d'abord", "ensuite"):
+    for reason in ("d’abord", "ensuite"):
         await old.execute(
             """insert into circuit (collectivite, flux_kind, steps, reason, changed_by, changed_at)
             values ($1, '*', '[{"kind": "seal", "any_of": [], "domain": "", "name": ""}]', $2, 'amina', now())""",
@@ -981,4 +981,4 @@ async def test_what_was_in_the_tables_before_they_followed_from_facts_stays_and_
         registries = PostgresRegistries(database)
         await say(PostgresHistory(database), an.circuit_set)
         changes = await registries.circuit_changes(COMMUNE)
-        assert [one.reason for one in changes] == [an.circuit_set.reason, "ensuite", "d'abord"]
+        assert [one.reason for one in changes] == [an.circuit_set.reason, "ensuite", "d’abord"]

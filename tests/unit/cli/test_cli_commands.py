@@ -65,7 +65,7 @@ def test_every_command_can_answer_in_json(command: tuple[str, ...]) -> None:
     [
         (["flux", "show"], "il manque"),
         (["flux", "list", "--state", "perdu"], "ne convient pas"),
-        (["flux", "list", "--colour"], "l'option --colour n'existe pas"),
+        (["flux", "list", "--colour"], "l’option --colour n’existe pas"),
         (["perdu"], "commande mal écrite"),
         (["up", "--bus", "rabbit"], "ne convient pas"),
         (["flux", "show", "x", "--at", "hier"], "Instant illisible"),

@@ -163,15 +163,15 @@ def test_a_finding_says_what_where_who_and_what_next() -> None:
         "severity": "blocking",
         "message": "Le NomFic est vide.",
         "where": {"bordereau": "100", "line": 12, "column": 3},
-        "who": "l'éditeur",
-        "next": "Corrigez l'export.",
+        "who": "l’éditeur",
+        "next": "Corrigez l’export.",
         "code": "pes.nomfic",
     }
     assert list(finding_lines(finding)) == [
         "Anomalie bloquante : Le NomFic est vide.",
         "  Où : bordereau 100, ligne 12, colonne 3",
-        "  Qui peut agir : l'éditeur",
-        "  À faire : Corrigez l'export.",
+        "  Qui peut agir : l’éditeur",
+        "  À faire : Corrigez l’export.",
         "  Code : pes.nomfic",
     ]
 
