@@ -26,9 +26,9 @@ from shared.errors import RequestRefusedError, Why
 from shared.facts import flux as facts
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.flux import Flux, State, fold
+from shared.facts.values import REASON_CHARACTERS_MIN
 
 InDoubtPolicy = Literal["hold", "resend"]
-REASON_CHARACTERS_MIN = 3
 
 IN_DOUBT = (
     "La liaison avec la DGFiP a été coupée pendant l’envoi, et le fichier n’est pas dans son répertoire d’entrée : "

@@ -19,6 +19,7 @@ from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded,
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.facts.values import REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN, is_siren
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
@@ -75,8 +76,8 @@ class Administration:
                 Why.UNUSABLE,
                 "reason-required",
                 "Motif nécessaire",
-                "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, 3 à 500 "
-                "caractères).",
+                "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, "
+                f"{REASON_CHARACTERS_MIN} à {REASON_CHARACTERS_MAX} caractères).",
             )
         granted = new.granted()
         await self._record(new.collectivite, granted, who.subject)
@@ -305,8 +306,7 @@ def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
     """Return the collectivité that a request is about, in which the caller has the right it takes."""
     who.require_somewhere(right, action)
     perimeter = who.perimeter(right)
-    is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
-    if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
+    if not is_siren(asked) and (asked or perimeter is None or len(perimeter) != 1):
         raise RequestRefusedError(
             Why.BADLY_FORMED,
             "collectivite-invalid" if asked else "collectivite-required",

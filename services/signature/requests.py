@@ -15,6 +15,7 @@ from services.signature.circuits import Domain, Step, StepKind
 from shared.errors import RequestRefusedError, Why
 from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
+from shared.facts.values import Siren
 from shared.web.texts import Comment, Name, Person, Reason
 from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 
@@ -30,7 +31,7 @@ class NewMandate(BaseModel):
     """A mandate to record; the same `mandate_id` again, with the same content, records nothing more."""
 
     mandate_id: UUID | None = None
-    collectivite: facts.Siren
+    collectivite: Siren
     person: Person
     name: Name
     act: Reason
@@ -70,7 +71,7 @@ class NewDelegation(BaseModel):
     """A delegation to record; the same `delegation_id` again, with the same content, records nothing more."""
 
     delegation_id: UUID | None = None
-    collectivite: facts.Siren
+    collectivite: Siren
     absent: Person
     substitute: Person
     valid_from: datetime

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import DirectoryPath, Field, FilePath, model_validator
 
+from shared.facts.values import SIREN_SHAPE
 from shared.runtime.settings import ServiceSettings
 
 
@@ -36,7 +37,7 @@ class Settings(ServiceSettings):
     seal_pkcs11_token: str = ""
     seal_pkcs11_pin_file: FilePath | None = None
     seal_pkcs11_certificate: str = ""
-    seal_collectivites: str = Field(default="", pattern=r"^(\*|([0-9]{9}(,[0-9]{9})*)?)$")
+    seal_collectivites: str = Field(default="", pattern=rf"^(\*|({SIREN_SHAPE}(,{SIREN_SHAPE})*)?)$")
     seal_role: str = "Ordonnateur"
     seal_city: str = "Paris"
     seal_postal_code: str = "75001"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 
 from pes.controls.catalogue import ALL
 from pes.judge import SCHEMA
@@ -22,6 +22,7 @@ from shared.facts.fact import Fact
 from shared.facts.lifecycles.platform import fold
 from shared.facts.platform import PackInstalled, PackUse
 from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream, platform_stream
+from shared.facts.values import SirenOrAll
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
@@ -52,14 +53,14 @@ class PackChange(BaseModel):
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
         if self.effective_from and self.effective_until and self.effective_until <= self.effective_from:
-            raise ValueError("effective_until must come after effective_from")
+            raise ValueError("effective_until doit venir après effective_from.")
         return self
 
 
 class ControlChange(BaseModel):
     """How serious a control is from now on; `default` takes back what was said before."""
 
-    collectivite: str = Field(default=EVERY_COLLECTIVITE, pattern=r"^(\*|[0-9]{9})$")
+    collectivite: SirenOrAll = EVERY_COLLECTIVITE
     severity: Literal["blocking", "warning", "default"]
     reason: Reason
 

@@ -21,6 +21,7 @@ from shared.facts.flux import FluxInvalidated
 from shared.facts.lifecycles.collectivite import Collectivite, fold
 from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import collectivite_stream
+from shared.facts.values import Siren
 from shared.journal.history import History
 from shared.retrying import until_no_conflict
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
@@ -31,7 +32,7 @@ from shared.web.texts import Reason
 logger = logging.getLogger(__name__)
 
 WhoDependency = Callable[..., Awaitable[Caller]]
-SirenInPath = Annotated[str, Path(pattern=r"^[0-9]{9}$")]
+SirenInPath = Annotated[Siren, Path()]
 IDENTIFIERS_MAX = 500
 JUDGED_ANEW_MAX = 500
 _WRITTEN: TypeAdapter[Sequence[Identifier]] = TypeAdapter(Sequence[Identifier])
@@ -47,7 +48,7 @@ class Registration(BaseModel):
     @model_validator(mode="after")
     def _says_what(self) -> Self:
         if bool(self.identifiers) == (self.flux_id is not None):
-            raise ValueError("give identifiers or a flux_id, one of both")
+            raise ValueError("Donnez identifiers, ou flux_id : l’un des deux.")
         return self
 
 

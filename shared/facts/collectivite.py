@@ -11,8 +11,8 @@ from pydantic import Field
 
 from pes.vocabulary import Severity, Sha256, Value
 from shared.facts.fact import Fact
+from shared.facts.values import Siren
 
-Siren = Annotated[str, Field(pattern=r"^[0-9]{9}$")]
 FluxKind = Literal["*", "depense", "recette", "mixte"]
 
 

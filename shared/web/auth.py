@@ -8,12 +8,13 @@ under `*` are held in all of them.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
 import jwt
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
 from shared.errors import RequestRefusedError, Why
+from shared.facts.values import SirenOrAll, is_siren
 from shared.web.texts import Person
 
 AUDIENCE = "heliotrope"
@@ -59,7 +60,7 @@ ROLES_WITH: Final[Mapping[Right, frozenset[Role]]] = {
 }
 _NO_ROLE: Final[frozenset[Role]] = frozenset()
 _SUBJECT = TypeAdapter(Person)  # it becomes the actor of facts, which are kept for ever
-_ROLES_CLAIM = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=r"^(\*|[0-9]{9})$")], frozenset[Role]])
+_ROLES_CLAIM = TypeAdapter(dict[SirenOrAll, frozenset[Role]])
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Caller:
                 "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l’en-tête "
                 "X-Collectivite (SIREN à 9 chiffres).",
             )
-        if not asked.isascii() or not asked.isdigit() or len(asked) != 9:
+        if not is_siren(asked):
             raise RequestRefusedError(
                 Why.BADLY_FORMED,
                 "collectivite-invalid",

@@ -14,9 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from pes.units import MEBIBYTE
 from shared.errors import RequestRefusedError, Why
+from shared.web.faults import faults_of
 from shared.web.problems import invalid_request
-
-FAULTS_TOLD_MAX = 20
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
 
@@ -101,5 +100,4 @@ async def read_json(request: Request, wanted: type[Wanted], bytes_max: int) -> W
     try:
         return wanted.model_validate_json(body)
     except ValidationError as error:
-        faults = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
-        raise invalid_request("élément", faults[:FAULTS_TOLD_MAX]) from error
+        raise invalid_request("élément", faults_of(error.errors())) from error

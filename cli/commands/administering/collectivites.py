@@ -11,7 +11,7 @@ from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.identities import READ, SERVICE, register
-from cli.options import AsJson, environ
+from cli.options import AsJson, Reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, confirmed, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
@@ -35,7 +35,6 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option("--budget", metavar="POSTE/CODCOL/CODBUD", help="Un de ses budgets : 034990/123/00 ; se répète."),
 ]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 
 
 @app.command("list", cls=FrenchCommand)

@@ -12,7 +12,7 @@ import typer
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import UsageProblemError
-from cli.options import AsJson, environ, moment_of
+from cli.options import AsJson, Reason, checked_reason, environ, moment_of
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from cli.showing.timeline import time_of
@@ -42,7 +42,6 @@ SirenOrAll = Annotated[
 FluxKind = Annotated[
     str, typer.Option("--kind", metavar="SORTE", help="Pour quels flux : depense, recette, mixte, ou * pour tous.")
 ]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 At = Annotated[str, typer.Option("--at", metavar=MOMENT, help="À partir de quand (sinon tout de suite).")]
 
 
@@ -202,7 +201,7 @@ def _add_end(registry: typer.Typer, name: str, what: str, said: str) -> None:
         as_json: AsJson = False,
     ) -> None:
         with reporting(as_json=as_json):
-            body = {"reason": _checked(reason), "at": moment_of(at).isoformat() if at else None}
+            body = {"reason": checked_reason(reason), "at": moment_of(at).isoformat() if at else None}
             answer = _send("POST", f"/v1/{name}/{_id_of(entry_id)}/end", body)
             emit_or_say(answer, f"{what} {entry_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
 
@@ -242,7 +241,7 @@ def leave_seal(collectivite: SirenOrAll, reason: Reason, *, as_json: AsJson = Fa
 
 def _choose(collectivite: str, reason: str, *, has_seal: bool, as_json: bool) -> None:
     with reporting(as_json=as_json):
-        body = {"has_seal": has_seal, "reason": _checked(reason)}
+        body = {"has_seal": has_seal, "reason": checked_reason(reason)}
         answer = _send("PUT", "/v1/seal", body, {"collectivite": collectivite})
         signs = "signe" if answer.get("has_seal") else "ne signe plus"
         emit_or_say(answer, f"Le cachet de la plateforme {signs} pour {_whom(collectivite)}.", as_json=as_json)
@@ -301,14 +300,8 @@ def _send(
 def _set(collectivite: str, kind: str, steps: Sequence[Mapping[str, object]], reason: str) -> dict[str, object]:
     if kind not in _FLUX_KINDS:
         raise UsageProblemError("Sorte de flux inconnue", f"« {kind} » : écrivez {', '.join(_FLUX_KINDS)}.")
-    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": _checked(reason)}
+    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": checked_reason(reason)}
     return _send("PUT", "/v1/circuits", body, {"collectivite": collectivite})
-
-
-def _checked(reason: str) -> str:
-    if not 3 <= len(reason.strip()) <= 500:
-        raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-    return reason
 
 
 def _id_of(text: str) -> UUID:

@@ -12,7 +12,7 @@ import typer
 
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
-from cli.options import AsJson, DataOption, environ
+from cli.options import AsJson, DataOption, checked_reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, reporting, say, show
 from cli.showing.timeline import time_of
@@ -22,8 +22,6 @@ from shared.facts.platform import MessageReleased
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
-
-REASON_CHARACTERS_MIN, REASON_CHARACTERS_MAX = 3, 500
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
 parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")
@@ -64,11 +62,10 @@ def release_parked(
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        if not REASON_CHARACTERS_MIN <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
-            raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        why = checked_reason(reason).strip()
         who = actor.strip() or _account()
         released, unknown = asyncio.run(
-            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=reason.strip())
+            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=why)
         )
         if as_json:
             emit({"released": released, "unknown": unknown})

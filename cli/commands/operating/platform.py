@@ -19,10 +19,13 @@ from local.ports import SERVICES, Ports, base_of
 from local.readiness import Readiness, ask_all
 from local.running import Running, find_running
 from local.supervision.supervisor import ProcessState, Supervisor
+from shared.facts.values import SIREN_SHAPE
 from shared.web.auth import EVERY_COLLECTIVITE, Role
 
 _ROLES = ", ".join(role.value for role in Role)
-_HELD_ROLE = re.compile(rf"(?P<role>{'|'.join(Role)})@(?P<collectivite>{re.escape(EVERY_COLLECTIVITE)}|[0-9]{{9}})")
+_HELD_ROLE = re.compile(
+    rf"(?P<role>{'|'.join(Role)})@(?P<collectivite>{re.escape(EVERY_COLLECTIVITE)}|{SIREN_SHAPE})"
+)
 STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l’arrêter."
 _STATES = {
     "RUNNING": "lancé",

@@ -11,7 +11,7 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.commands.sending.checks import schemas
 from cli.errors import UsageProblemError
-from cli.options import AsJson, environ
+from cli.options import AsJson, Reason, checked_reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from pes.schemas.packs import PackError, PackFiles, read_pack
@@ -31,7 +31,6 @@ _USES = ("active", "shadow", "inactive")
 DAY = "AAAA-MM-JJ"
 FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu’à ce jour, exclu.")]
-WhyOption = Annotated[str, typer.Option("--reason", metavar="MOTIF", help="Pourquoi (3 à 500 caractères).")]
 UseOption = Annotated[
     str,
     typer.Option(
@@ -60,7 +59,7 @@ def list_packs(*, as_json: AsJson = False) -> None:
 @schemas.command("install", cls=FrenchCommand)
 def install_pack(
     path: Annotated[Path, typer.Argument(metavar="DOSSIER|ZIP", help="Pack tel que publié par la DGFiP.")],
-    reason: WhyOption,
+    reason: Reason,
     pack_id: Annotated[str, typer.Option("--id", metavar="NOM", help="Nom du pack (sinon celui du dossier).")] = "",
     use: UseOption = "active",
     since: FromOption = "",
@@ -81,7 +80,7 @@ def install_pack(
 @schemas.command("activate", cls=FrenchCommand)
 def activate_pack(
     pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
-    reason: WhyOption,
+    reason: Reason,
     use: UseOption = "",
     since: FromOption = "",
     until: UntilOption = "",
@@ -139,9 +138,7 @@ def set_control(
         wanted = _SEVERITIES.get(severity.lower())
         if wanted is None:
             raise UsageProblemError("Gravité inconnue", f"« {severity} » : écrivez {', '.join(_SEVERITIES)}.")
-        if len(reason.strip()) < 3:
-            raise UsageProblemError("Motif trop court", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-        body = {"severity": wanted, "reason": reason, "collectivite": collectivite}
+        body = {"severity": wanted, "reason": checked_reason(reason), "collectivite": collectivite}
         url = f"{api.url('validation')}/v1/controls/{code}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
         whom = "toutes les collectivités" if collectivite == "*" else collectivite

@@ -8,8 +8,8 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.errors import ExitCode, UsageProblemError
-from cli.options import AsJson, FluxId, environ, ids_of
+from cli.errors import ExitCode
+from cli.options import AsJson, FluxId, Reason, checked_reason, environ, ids_of
 from cli.showing.findings import show_problem
 from cli.showing.output import Table, console, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
@@ -17,7 +17,6 @@ from shared import wording
 
 FluxIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Identifiants des flux.")]
 SomeFluxIds = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Identifiants des flux.")]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Tout ce qui vous attend.")]
 
 _KINDS = {"visa": "visa", "signature": "signature", "seal": "cachet"}
@@ -118,14 +117,14 @@ def give_visa(
 def refuse(flux_ids: FluxIds, reason: Reason, *, as_json: AsJson = False) -> None:
     """Refuse des flux à l’étape où ils sont : ils retournent à qui les a importés, avec le motif."""
     with reporting(as_json=as_json), _api() as api:
-        answer = _post(api, "/v1/signatures/refuse", {"flux": ids_of(flux_ids), "reason": _reason(reason)})
+        answer = _post(api, "/v1/signatures/refuse", {"flux": ids_of(flux_ids), "reason": checked_reason(reason)})
         tell(answer, as_json=as_json)
 
 
 def restart(flux_id: FluxId, reason: Reason, *, as_json: AsJson = False) -> None:
     """Relance le circuit d’un flux, tel qu’il est réglé maintenant ; les signatures déjà données sont à refaire."""
     with reporting(as_json=as_json), _api() as api:
-        answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": _reason(reason)})
+        answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": checked_reason(reason)})
         emit_or_say(answer, "Le circuit est relancé.", as_json=as_json)
 
 
@@ -192,12 +191,6 @@ def _total(bordereaux: Iterable[Mapping[str, object]]) -> Decimal:
         except InvalidOperation:
             continue
     return total
-
-
-def _reason(reason: str) -> str:
-    if len(reason.strip()) < 3:
-        raise UsageProblemError("Motif trop court", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-    return reason
 
 
 def _api() -> Api:

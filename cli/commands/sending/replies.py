@@ -7,7 +7,7 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.options import AsJson, environ, ids_of
+from cli.options import AsJson, Reason, environ, ids_of
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
@@ -20,7 +20,6 @@ app = typer.Typer(
 
 _NAMES = ", ".join(state.value for state in State)
 ReplyId = Annotated[str, typer.Argument(metavar="ID", help="Identifiant de la réponse.")]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 _VERDICTS = {"acknowledged": "Acquitté", "partially_rejected": "Acquitté partiellement", "rejected": "Rejeté"}
 
 

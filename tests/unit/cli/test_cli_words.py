@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.collectivite import collectivite_of
-from cli.showing.findings import finding_lines, place_of, rejection_lines
+from cli.showing.findings import fault_lines, finding_lines, place_of, rejection_lines
 from cli.showing.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
@@ -41,6 +41,12 @@ def events_of(facts: list[Fact]) -> list[Event]:
 
 def members_of(facts: list[Fact]) -> list[dict[str, object]]:
     return [json.loads(event.to_bytes()) for event in events_of(facts)]
+
+
+def test_what_is_badly_formed_in_a_request_is_told_with_its_place() -> None:
+    assert list(fault_lines({"where": "body.reason", "what": "Cet élément manque."})) == [
+        "body.reason : Cet élément manque."
+    ]
 
 
 @pytest.mark.parametrize("fact", [fact for fact in vars(an).values() if isinstance(fact, Fact)], ids=repr)
