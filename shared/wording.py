@@ -6,10 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from pes.text import in_paris
+from pes.units import MEBIBYTE
 from pes.vocabulary import Bordereau
 from shared.facts import collectivite, flux, platform, reply
 from shared.facts.fact import Fact
-from shared.facts.values import Signature
+from shared.facts.values import CircuitStep, Signature
 
 _ACTORS = {
     "ingest": "Heliotrope (réception)",
@@ -19,14 +20,19 @@ _ACTORS = {
     "ack": "Heliotrope (réponses)",
     "dgfip": "DGFiP",
 }
-_USES = {"active": "en service", "shadow": "à l’essai", "inactive": "hors service"}
 _FLUX_KINDS = {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}
-_UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
+_USES = {"active": "en service", "shadow": "à l’essai", "inactive": "hors service"}
+_UNITS = ((1024**3, "Gio"), (MEBIBYTE, "Mio"), (1024, "Kio"))
 _ESCAPED = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)  # RFC 4514, 2.4
 
 
-def what(fact: Fact) -> str:
-    """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know."""
+def what(fact: Fact, step: CircuitStep | None = None) -> str:
+    """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know.
+
+    Args:
+        fact: what to tell.
+        step: the step of the circuit that the flux was at, when it is known.
+    """
     match fact:
         case flux.FluxImported():
             on_request = ", à envoyer sur demande" if fact.send == "on_request" else ""
@@ -46,14 +52,14 @@ def what(fact: Fact) -> str:
         case flux.FluxAcknowledged():
             return "Acquitté par la DGFiP"
         case flux.FluxPartiallyRejected():
-            return f"Acquitté en partie par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
+            return f"Acquitté partiellement par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
         case flux.FluxRejected():
             return f"Rejeté par la DGFiP : {count(len(fact.errors), 'motif', 'motifs')}"
         case flux.ReplyUnmatched():
             return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
         case _:
             return (
-                _about_signature(fact)
+                _about_signature(fact, step)
                 or _about_collectivite(fact)
                 or _about_mandates(fact)
                 or _about_platform(fact)
@@ -110,7 +116,7 @@ def count(number: int, one: str, several: str) -> str:
     return f"{number} {several if number > 1 else one}"
 
 
-def _about_signature(fact: Fact) -> str:
+def _about_signature(fact: Fact, step: CircuitStep | None) -> str:
     """Say what a fact about signatures means; nothing for another fact."""
     match fact:
         case flux.SignatureRequested():
@@ -120,9 +126,10 @@ def _about_signature(fact: Fact) -> str:
             return f"Visa donné (étape {fact.step}){_for(fact)}{f' : {fact.comment}' if fact.comment else ''}"
         case flux.BordereauxSigned():
             made = count(len(fact.signatures), "signature apposée", "signatures apposées")
-            return f"Signé (étape {fact.step}){_for(fact)} : {made}, par {_signers(fact.signatures)}"
+            return f"Signé par {_signers(fact.signatures)} (étape {fact.step}){_for(fact)} : {made}"
         case flux.SignatureRefused():
-            return f"Signature refusée (étape {fact.step}){_for(fact)} : {fact.reason}"
+            refused = "Visa refusé" if step and step.kind == "visa" else "Signature refusée"
+            return f"{refused} (étape {fact.step}){_for(fact)} : {fact.reason}"
         case flux.SignatureRestarted():
             return f"Circuit de signature relancé : {fact.reason}"
         case flux.SignaturesRejected():
@@ -131,7 +138,7 @@ def _about_signature(fact: Fact) -> str:
             return "Prêt à partir : aucune signature n’est nécessaire"
         case flux.FluxSigned():
             verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
-            return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
+            return f"Signé par {_signers(fact.signatures)} : {verified}{_warnings(len(fact.warnings))}"
         case _:
             return ""
 
@@ -194,9 +201,7 @@ def _step(step: collectivite.StepSet) -> str:
 
 
 def _flux_kind(fact: collectivite.CircuitSet) -> str:
-    return {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}[
-        fact.flux_kind
-    ]
+    return _FLUX_KINDS[fact.flux_kind]
 
 
 def _applies(fact: platform.PackInstalled | platform.PackChanged) -> str:

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from shared.facts.collectivite import FluxKind
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import StepKind
 
-StepKind = Literal["visa", "signature", "seal"]
 Domain = Literal["", "depense", "recette"]
 
 

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import BaseModel, Field
 
 from pes.text import in_paris
-from services.signature.circuits import Domain, Step, StepKind
+from services.signature.circuits import Domain, Step
 from shared.errors import RequestRefusedError, Why
 from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
-from shared.facts.values import Siren
+from shared.facts.values import Siren, StepKind
 from shared.web.texts import Comment, Name, Person, Reason
 from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 

@@ -164,14 +164,14 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         return []  # asked twice
     if flux.state is State.INVALID and codes and DUPLICATES.issuperset(codes):
         return [DuplicateAccepted(reason=reason)]
-    where = flux.state.on_screen if flux.state else ""
     others = sorted(set(codes) - DUPLICATES)
     because = f" ; ses anomalies sont à corriger d’abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
         Why.AS_THINGS_STAND,
         "not-a-duplicate",
         "Rien à accepter",
-        f"Le flux est dans l’état « {where} »{because}. Seul un flux en erreur pour doublon peut être accepté ainsi.",
+        f"Le flux est dans l’état « {flux.on_screen} »{because}. Seul un flux en erreur pour doublon peut être "
+        "accepté ainsi.",
     )
 
 

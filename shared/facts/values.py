@@ -55,6 +55,9 @@ class Signature(Value):
     mandate: MandateHeld | None = None
 
 
+StepKind = Literal["visa", "signature", "seal"]
+
+
 class CircuitStep(Value):
     """One step between a valid flux and its sending.
 
@@ -62,7 +65,7 @@ class CircuitStep(Value):
     the XML Ids that a signing step signs; a visa has none. A seal signs by itself.
     """
 
-    kind: Literal["visa", "signature", "seal"]
+    kind: StepKind
     any_of: tuple[str, ...] = ()
     name: str = ""
     elements: tuple[str, ...] = ()

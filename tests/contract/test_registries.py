@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.signature.adapters.registries import PostgresRegistries
-from services.signature.circuits import Circuit, Delegation, SealChoice, Step, StepKind
+from services.signature.circuits import Circuit, Delegation, SealChoice, Step
 from services.signature.mandates import Mandate, NamedCertificate
 from services.signature.ports import Registries
 from shared.errors import NameTakenError
 from shared.facts.collectivite import DelegationEnded, FluxKind, MandateEnded
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import StepKind
 from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an

@@ -380,7 +380,7 @@ def _signatures(flux: Mapping[str, object]) -> Iterator[str]:
 
 def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:
     state = waited.path.current
-    where = f"{state.on_screen} ({state})" if state else "inconnu"
+    where = f"{waited.path.on_screen} ({state})" if state else "inconnu"
     match waited.outlook:
         case Outlook.REACHED:
             return f"Le flux est : {where}."
