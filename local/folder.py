@@ -133,8 +133,8 @@ class DataFolder:
         except OSError as error:
             raise PlatformError(
                 "Dossier de données inutilisable",
-                f"{error.strerror or error} : {error.filename}. Corrigez les droits, ou choisissez un autre dossier "
-                "(--data).",
+                f"Le système répond « {error.strerror or error} » : {error.filename}. Corrigez les droits, "
+                "ou choisissez un autre dossier (--data).",
             ) from error
 
     def write(self, path: Path, text: str, *, mode: int = 0o644) -> None:

@@ -99,10 +99,10 @@ def duration(time: timedelta) -> str:
 
 
 def size(octets: int) -> str:
-    """Write a size in the unit that suits it."""
+    """Write a size in the unit that suits it: as bounds are written, in units of 1024."""
     for unit, name in _UNITS:
         if octets >= unit:
-            return f"{octets / unit:.1f} {name}".replace(".", ",")
+            return f"{octets / unit:.1f} {name}".replace(".", ",").replace(",0 ", " ")
     return f"{octets} o"
 
 
@@ -217,7 +217,7 @@ def _about_platform(fact: Fact) -> str:
         case platform.PackChanged():
             return f"Pack de schémas modifié : {fact.pack_id} {_applies(fact)}"
         case platform.MessageReleased():
-            return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
+            return f"Message retenu, rendu à {who(fact.group)} : {fact.reason}"
         case reply.ReplyLinked():
             return f"Réponse rattachée au flux {fact.flux_id} : {fact.reason}"
         case reply.ReplyDismissed():

@@ -122,7 +122,7 @@ def _targets(document: bytes, root: etree._Element) -> list[Target]:
         _check_id(root.get("Id", ""))
         return [Target(root.get("Id", ""), _end_of_root(document, root), is_signed=False, is_global=True)]
     raise UnsignableError(
-        f"{without_id} bordereau(x) sur {len(bordereaux)} sans attribut Id, et la racine PES_Aller n’en "
+        f"Bordereaux sans attribut Id, {without_id} sur {len(bordereaux)} ; la racine PES_Aller n’en "
         "a pas non plus : la signature ne saurait désigner ce qu’elle signe. Demandez à l’éditeur du "
         "logiciel financier d’ajouter un Id à chaque bordereau, puis déposez le nouveau fichier."
     )

@@ -117,5 +117,5 @@ def _classify(root: etree._Element) -> tuple[Classification, tuple[Finding, ...]
         return Classification.BORDEREAUX, ()
     ids = [one.get("Id", "") or f"ligne {one.sourceline}" for one in unsigned]
     named = ", ".join(ids[:10]) + ("…" if len(ids) > 10 else "")
-    message = f"{len(unsigned)} bordereau(x) sur {len(bordereaux)} ne sont pas signés : {named}."
+    message = f"Bordereaux non signés, {len(unsigned)} sur {len(bordereaux)} : {named}."
     return Classification.INCOMPLETE, (checks.COVERAGE.finding("", message),)

@@ -104,7 +104,7 @@ def reason_of(error: OSError) -> str:
         case PermissionError():
             return "vos droits ne le permettent pas"
         case _:
-            return error.strerror or str(error)
+            return f"le système répond « {error.strerror or error} »"
 
 
 @contextmanager

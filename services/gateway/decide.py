@@ -37,7 +37,7 @@ IN_DOUBT = (
 NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n’est pas arrivé, il est envoyé de nouveau."
 OTHER_CHANNEL = (
     "La collectivité envoie par le canal « {chosen} », que cette plateforme n’a pas (le sien est « {ours} ») : rien "
-    "ne part. L’envoi reprend de lui-même quand l’exploitant change ce choix (heliotrope collectivites channel)."
+    "ne part. L’envoi reprend de lui-même quand l’hébergeur change ce choix (heliotrope collectivites channel)."
 )
 OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
 REASON_REQUIRED = (

@@ -132,7 +132,7 @@ class Identities:
         return _answer(done[0], siren, done[1])
 
     async def choose_channel(self, siren: str, asked: ChannelChoice, who: Caller) -> dict[str, object]:
-        """Have the flux of a collectivité leave by a channel: the exploitant knows which there are."""
+        """Have the flux of a collectivité leave by a channel: the operator knows which there are."""
         who.require(Right.OPERATE, siren, "choisir le canal d’envoi")
         done = await self._decide(
             siren, lambda now: identity.choose_channel(now, siren, asked.channel, asked.reason), who
@@ -227,7 +227,7 @@ class Identities:
             raise await self._taken(taken, who) from taken
 
     async def _taken(self, taken: NameTakenError, who: Caller) -> RequestRefusedError:
-        """Return the refusal of what another collectivité has: only the exploitant is told which."""
+        """Return the refusal of what another collectivité has: only the operator is told which."""
         whose = "d’une autre collectivité"
         if who.may(Right.OPERATE, EVERY_COLLECTIVITE):
             holder = (await self.history.load(taken.stream_id))[0].collectivite
@@ -237,7 +237,7 @@ class Identities:
             "identifier-taken",
             "Budget déjà enregistré",
             f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n’est enregistré. "
-            "Vérifiez-le auprès de votre comptable ; s’il est bien le vôtre, l’exploitant de la plateforme tranche.",
+            "Vérifiez-le auprès de votre comptable ; s’il est bien le vôtre, votre hébergeur tranche.",
         )
 
 
@@ -269,7 +269,7 @@ def collectivite_routes(identities: Identities, *, caller: WhoDependency) -> API
     ) -> dict[str, object]:
         return await identities.withdraw(siren, asked, who)
 
-    @router.put("/{siren}/channel", summary="Choisir le canal d’envoi (exploitant)")
+    @router.put("/{siren}/channel", summary="Choisir le canal d’envoi (hébergeur)")
     async def choose_channel(
         siren: SirenInPath, asked: ChannelChoice, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:

@@ -58,6 +58,9 @@ ROLES_WITH: Final[Mapping[Right, frozenset[Role]]] = {
     Right.ADMINISTER: frozenset({Role.ADMINISTRATEUR, Role.OPERATOR}),
     Right.OPERATE: frozenset({Role.OPERATOR}),
 }
+_WORDS: Final[Mapping[Role, str]] = {
+    Role.OPERATOR: f"hébergeur (rôle {Role.OPERATOR})"
+}  # where the role is not the word
 _NO_ROLE: Final[frozenset[Role]] = frozenset()
 _SUBJECT = TypeAdapter(Person)  # it becomes the actor of facts, which are kept for ever
 _ROLES_CLAIM = TypeAdapter(dict[SirenOrAll, frozenset[Role]])
@@ -144,9 +147,10 @@ def _forbidden(detail: str) -> RequestRefusedError:
 
 
 def _not_permitted(right: Right, action: str) -> RequestRefusedError:
+    roles = sorted(_WORDS.get(role, role) for role in ROLES_WITH[right])
     return _forbidden(
         f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
-        f"celui de : {', '.join(sorted(ROLES_WITH[right]))}. Qui gère les comptes peut vous le donner."
+        f"celui de : {', '.join(roles)}. Qui gère les comptes peut vous le donner."
     )
 
 

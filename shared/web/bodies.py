@@ -12,7 +12,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from pes.units import MEBIBYTE
+from shared import wording
 from shared.errors import RequestRefusedError, Why
 from shared.web.faults import faults_of
 from shared.web.problems import invalid_request
@@ -95,7 +95,7 @@ async def read_json(request: Request, wanted: type[Wanted], bytes_max: int) -> W
         request,
         bytes_max,
         title="Demande trop volumineuse",
-        detail=f"Une demande fait {bytes_max // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
+        detail=f"Une demande fait {wording.size(bytes_max)} au plus. Répartissez les flux en plusieurs demandes.",
     )
     try:
         return wanted.model_validate_json(body)

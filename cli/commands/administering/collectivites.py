@@ -68,7 +68,7 @@ def choose_channel(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Choisit le canal par où partent les flux d’une collectivité (exploitant)."""
+    """Choisit le canal par où partent les flux d’une collectivité (hébergeur)."""
     with reporting(as_json=as_json), _api() as api:
         siren = _siren(collectivite)
         url = f"{api.url(SERVICE)}/v1/collectivites/{siren}/channel"
@@ -88,7 +88,10 @@ def list_identifiers(collectivite: SirenOption = "", *, as_json: AsJson = False)
 def add(
     reason: Reason,
     flux_id: Annotated[
-        str, typer.Argument(metavar="FLUX", help="Un flux refusé : ce qu’il nomme est enregistré, et il est rejugé.")
+        str,
+        typer.Argument(
+            metavar="FLUX", help="Un flux refusé : ce qu’il nomme est enregistré, et il est contrôlé de nouveau."
+        ),
     ] = "",
     siret: SiretOption = None,
     budget: BudgetOption = None,

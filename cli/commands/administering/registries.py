@@ -16,6 +16,7 @@ from cli.options import AsJson, Reason, checked_reason, environ, moment_of
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from cli.showing.timeline import time_of
+from shared import wording
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
 
@@ -37,7 +38,7 @@ SirenOrNone = Annotated[
     str, typer.Option("--collectivite", metavar="SIREN", help="La collectivité (sinon HELIOTROPE_COLLECTIVITE).")
 ]
 SirenOrAll = Annotated[
-    str, typer.Option("--collectivite", metavar="SIREN", help="Une collectivité ; * pour toutes (opérateurs).")
+    str, typer.Option("--collectivite", metavar="SIREN", help="Une collectivité ; * pour toutes (hébergeur).")
 ]
 FluxKind = Annotated[
     str, typer.Option("--kind", metavar="SORTE", help="Pour quels flux : depense, recette, mixte, ou * pour tous.")
@@ -76,7 +77,7 @@ def add_mandate(
         Path | None,
         typer.Option(metavar="FICHIER", help="Seul certificat pour signer, PEM ou DER (sinon n’importe lequel)."),
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi ; un opérateur doit le dire.")] = "",
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi ; l’hébergeur doit le dire.")] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -134,7 +135,8 @@ def set_circuit(
     """
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [step_of(text) for text in step], reason)
-        emit_or_say(answer, f"Circuit réglé pour {_whom(collectivite)}, en {len(step)} étape(s).", as_json=as_json)
+        steps = wording.count(len(step), "étape", "étapes")
+        emit_or_say(answer, f"Circuit réglé pour {_whom(collectivite)}, en {steps}.", as_json=as_json)
 
 
 @circuits.command("reset", cls=FrenchCommand)

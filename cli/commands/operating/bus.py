@@ -24,19 +24,19 @@ from shared.journal.decisions import decide_in
 from shared.journal.history import History
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
-parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")
+parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, retenus.")
 app.add_typer(parked, name="parked")
 
 
 @parked.command("list", cls=FrenchCommand)
 def list_parked(*, data: DataOption = None, as_json: AsJson = False) -> None:
-    """Liste les messages mis de côté, du plus ancien au plus récent."""
+    """Liste les messages retenus, du plus ancien au plus récent."""
     with reporting(as_json=as_json):
         messages = asyncio.run(_all(find_infrastructure(environ(), data)))
         if as_json:
             emit({"parked": [asdict(message) for message in messages]})
         elif not messages:
-            say("Aucun message mis de côté.")
+            say("Aucun message retenu.")
         else:
             show(_table_of(messages))
 
@@ -74,7 +74,7 @@ def release_parked(
         if unknown:
             raise CommandRefusedError(
                 "Messages inconnus",
-                f"Rien n’est mis de côté sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
+                f"Aucun message n’est retenu sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
             )
 
 

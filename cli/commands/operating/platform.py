@@ -115,7 +115,7 @@ def demo(
     data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Montre un flux de bout en bout : import, contrôle, signature, envoi, acquit."""
+    """Montre un flux de bout en bout : import, contrôle, signature, envoi, réponse."""
     with reporting(as_json=as_json):
         if file is not None:
             demonstration.check_readable(file)

@@ -43,7 +43,7 @@ def list_trust(folder: Folder, *, as_json: AsJson = False) -> None:
                 table.add_row(str(row["kind"]), str(row["name"]), str(row["until"]), state)
             show(table)
             for one in loaded.ignored:
-                say(f"Laissé de côté : {one}")
+                say(f"Ignoré : {one}")
         if any(row["is_stale"] for row in rows):
             raise typer.Exit(ExitCode.REFUSED)
 

@@ -24,7 +24,7 @@ _STEPS = {"done": "fait", "next": "à faire", "declined": "refusé", "later": "e
 _DONE = {
     "signed": "signé",
     "visa": "visé",
-    "declined": "signature refusée, le flux retourne à qui l’a importé",
+    "declined": "refusé, le flux retourne à qui l’a importé",
 }
 
 

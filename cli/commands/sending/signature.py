@@ -207,7 +207,7 @@ def _signed(document: bytes, key: SigningKey, at: datetime, stated: Stated) -> t
         raise CommandRefusedError("Clé inutilisable", str(error)) from error
     report = verify(signed)
     if report.verdict != "valid":
-        title, detail = "Signature refusée à la vérification", "Le fichier signé n’est pas valide : rien n’est écrit."
+        title, detail = "Signature non valable", "Le fichier signé n’est pas valide : rien n’est écrit."
         findings = [one.model_dump(mode="json") for one in report.all_findings if one.severity == "blocking"]
         raise CommandRefusedError(title, detail, problem("signature-invalid", title, detail, findings=findings))
     return signed, chosen

@@ -90,8 +90,8 @@ def _report(document: bytes, trust: TrustList | None) -> Report:
         except VerifiersDisagreeError as error:
             raise CommandRefusedError(
                 "Les deux vérifications se contredisent",
-                f"Nous tenons les signatures pour valides, signxml non ({error}). Ne vous fiez pas à ce fichier, et "
-                "signalez-le à votre hébergeur.",
+                f"Nous tenons les signatures pour valides, signxml non (message technique : {error}). "
+                "Ne vous fiez pas à ce fichier, et signalez-le à votre hébergeur.",
             ) from error
     return report
 
@@ -104,7 +104,7 @@ def _trust(folder: Path | None) -> TrustList | None:
     except TrustFolderError as error:
         raise UsageProblemError("Liste de confiance illisible", str(error)) from error
     for one in loaded.ignored:
-        say(f"Laissé de côté : {one}")
+        say(f"Ignoré : {one}")
     if not loaded.trust.authorities:
         say(f"La liste de confiance {folder} ne contient aucune autorité : aucun certificat ne sera reconnu.")
     return loaded.trust

@@ -77,7 +77,14 @@ def test_a_duration_is_written_with_the_units_that_matter(seconds: float, text: 
 
 @pytest.mark.parametrize(
     ("octets", "text"),
-    [(0, "0 o"), (999, "999 o"), (1_023, "1023 o"), (13_312, "13,0 Kio"), (134_217_728, "128,0 Mio")],
+    [
+        (0, "0 o"),
+        (999, "999 o"),
+        (1_023, "1023 o"),
+        (13_312, "13 Kio"),
+        (1_572_864, "1,5 Mio"),
+        (134_217_728, "128 Mio"),
+    ],
 )
 def test_a_size_is_written_in_the_unit_that_suits_it(octets: int, text: str) -> None:
     assert wording.size(octets) == text

@@ -222,7 +222,7 @@ def test_a_certificate_that_is_no_authority_is_left_aside_and_said(pes: Path, tr
     (trust / "maire.pem").write_bytes(signer().certificate.public_bytes(Encoding.PEM))
     done = run(pes, "--trust", trust, "--json")
     assert done.exit_code == 0
-    assert f"Laissé de côté : maire.pem : « {SIGNER} » n’est pas une autorité." in done.stderr
+    assert f"Ignoré : maire.pem : « {SIGNER} » n’est pas une autorité." in done.stderr
     assert json.loads(done.stdout)["verdict"] == "valid"
 
 

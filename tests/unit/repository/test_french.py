@@ -1,6 +1,7 @@
 """What people read is in French, with one word for each thing; the words are those of docs/glossary.md."""
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -8,7 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+
+from cli.main import app
 
 ROOT = Path(__file__).parents[3]
 CODE = ("pes", "signing", "shared", "services", "agent", "local", "cli")
@@ -16,10 +20,33 @@ DOCUMENTS = ("docs/operations.md", "docs/controls.md", "docs/signature.md")
 QUOTED = re.compile(r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
 ELISION = r"(?<![\w'])(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|quelqu|presqu|aujourd)'(?=[\wÀ-ÿ«{\"…])"
 IN_LATIN_1 = {"pes/sample.py"}  # a PES is ISO-8859-1, which has no typographic apostrophe
+REFUSED = {
+    "a straight apostrophe": f"(?i:{ELISION})",
+    "a plural between brackets": r"\w\((?:s|e|es|x)\)",
+    "exploitant, opérateur: hébergeur": r"(?i:\bexploitants?\b|\bopérateurs?\b)",
+    "acquit: réponse, or PES_ACQUIT": r"\b[Aa]cquits?\b",
+    "AR elsewhere than in its state: réponse": r"(?<!En attente d’)\bAR\b",
+    "en partie: partiellement": r"[Aa]cquitté en partie",
+    "units of 1000: Kio, Mio, Gio": r"\d (?:[kKMG]o|octets? k)\b",
+    "a message mis de côté: retenu": r"[Mm]essages? mis de côté",
+    "a file laissé de côté: ignoré": r"[Ll]aissée?s? de côté",
+    "vérifié, par: signé par": r"signatures? vérifiées?, par",
+    "genre de flux: sorte de flux": r"genres? de flux",
+    "rejugé: contrôlé de nouveau": r"\brejugée?s?\b",
+}
+ENGLISH = re.compile(r"\b(?:the|is|are|was|must|should|not|with|cannot|from|this|which|its|of)\b")
+ERRORS_THAT_PEOPLE_READ = {
+    "RequestRefusedError",
+    "CommandRefusedError",
+    "UsageProblemError",
+    "PlatformError",
+    "Control",
+}
+BUGS = {"options must be checked first"}  # nobody reads it, unless the code is wrong
 HOLE = "{…}"  # where an f-string is filled in
 
 
-def texts_of(source: str, *, with_docstrings: bool) -> Iterator[tuple[int, str]]:
+def texts_of(source: str, *, with_docstrings: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the strings of a module, whole, with their lines."""
     tree = ast.parse(source)
     inner: set[int] = set()
@@ -61,11 +88,64 @@ def shown() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-@pytest.mark.parametrize("refused", [ELISION])
-def test_what_people_read_holds_no_form_that_was_given_up(refused: str) -> None:
-    assert [place for place, text in shown() if re.search(refused, text, re.IGNORECASE)] == []
+@pytest.mark.parametrize("form", REFUSED)
+def test_what_people_read_holds_no_form_that_was_given_up(form: str) -> None:
+    assert [(place, text) for place, text in shown() if re.search(REFUSED[form], text)] == []
 
 
-@pytest.mark.parametrize("text", ["l'envoi", "Jusqu'au soir", "d'{…}", "aujourd'hui", "qu'« un »"])
-def test_a_straight_apostrophe_would_be_found(text: str) -> None:
-    assert re.search(ELISION, text, re.IGNORECASE)
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("a straight apostrophe", "l'envoi"),
+        ("a straight apostrophe", "Jusqu'au soir"),
+        ("a straight apostrophe", "d'{…}"),
+        ("a straight apostrophe", "aujourd'hui"),
+        ("a plural between brackets", "3 étape(s)"),
+        ("exploitant, opérateur: hébergeur", "prévenez l’exploitant"),
+        ("exploitant, opérateur: hébergeur", "les opérateurs"),
+        ("acquit: réponse, or PES_ACQUIT", "l’acquit est là"),
+        ("AR elsewhere than in its state: réponse", "un AR est reçu"),
+        ("en partie: partiellement", "Acquitté en partie"),
+        ("units of 1000: Kio, Mio, Gio", "128 Mo"),
+        ("a message mis de côté: retenu", "Messages mis de côté"),
+        ("a file laissé de côté: ignoré", "Laissé de côté : x"),
+        ("vérifié, par: signé par", "1 signature vérifiée, par X"),
+        ("genre de flux: sorte de flux", "par genre de flux"),
+        ("rejugé: contrôlé de nouveau", "il est rejugé"),
+    ],
+)
+def test_a_form_that_was_given_up_would_be_found(form: str, text: str) -> None:
+    assert re.search(REFUSED[form], text)
+
+
+@pytest.mark.parametrize("text", ["En attente d’AR", "PES_ACQUIT", "Acquitté", "Le flux est mis de côté", "128 Mio"])
+def test_the_words_of_the_glossary_are_let_through(text: str) -> None:
+    assert not any(re.search(refused, text) for refused in REFUSED.values())
+
+
+def helps(group: typer.Typer) -> Iterator[str]:
+    """Yield what the help says of every command."""
+    for command in group.registered_commands:
+        yield inspect.getdoc(command.callback) or ""
+    for inner in group.registered_groups:
+        yield str(inner.typer_instance.info.help if inner.typer_instance else "")
+        yield from helps(inner.typer_instance or typer.Typer())
+
+
+def test_commands_and_what_they_answer_are_in_french() -> None:
+    modules = [
+        path for path in (ROOT / "cli").rglob("*.py") if path.name != "french.py"
+    ]  # which knows Typer's English
+    said = {text for path in modules for _, text in texts_of(path.read_text("utf-8"))} - BUGS
+    assert [text for text in [*said, *helps(app)] if " " in text and ENGLISH.search(text)] == []
+
+
+def test_refusals_are_in_french() -> None:
+    """Whatever is given to a refusal, or to an error that a command shows, in its own place."""
+    said = []
+    for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS_THAT_PEOPLE_READ:
+                said += [(path.name, text) for one in node.args for _, text in texts_of(ast.unparse(one))]
+    assert len(said) > 100
+    assert [(name, text) for name, text in said if " " in text and ENGLISH.search(text)] == []

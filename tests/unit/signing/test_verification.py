@@ -230,7 +230,7 @@ def test_a_bordereau_without_signature_beside_others_is_refused() -> None:
     report = verify(missing)
     assert (report.verdict, report.classification) == ("invalid", Classification.INCOMPLETE)
     assert [one.holds for one in report.signatures] == [True] * 4
-    assert "1 bordereau(x) sur 5" in report.findings[0].message
+    assert "Bordereaux non signés, 1 sur 5" in report.findings[0].message
     assert "BORD3" in report.findings[0].message
 
 
