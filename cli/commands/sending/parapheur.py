@@ -16,8 +16,6 @@ from cli.showing.timeline import members_of, time_of
 from shared import wording
 
 FluxIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Identifiants des flux.")]
-SomeFluxIds = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Identifiants des flux.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Tout ce qui vous attend.")]
 
 _KINDS = {"visa": "visa", "signature": "signature", "seal": "cachet"}
 _STEPS = {"done": "fait", "next": "à faire", "declined": "refusé", "later": "ensuite"}
