@@ -69,13 +69,13 @@ class Guard:
                 Why.MEANT_FOR_ANOTHER,
                 "wrong-host",
                 "Adresse refusée",
-                "L'agent de signature ne répond qu'à son adresse sur ce poste (127.0.0.1 ou localhost, et son port).",
+                "L’agent de signature ne répond qu’à son adresse sur ce poste (127.0.0.1 ou localhost, et son port).",
             )
         if scope["path"].startswith(API):
             if len(origins) != 1 or origins[0] not in self._origins:
                 raise _wrong_origin(
-                    "Cette page n'est pas de celles que l'agent de signature sert. Si c'est celle de votre portail, "
-                    "arrêtez l'agent, puis démarrez-le avec --origin et l'adresse du portail."
+                    "Cette page n’est pas de celles que l’agent de signature sert. Si c’est celle de votre portail, "
+                    "arrêtez l’agent, puis démarrez-le avec --origin et l’adresse du portail."
                 )
             return
         is_foreign = any(one not in self._own for one in origins)
@@ -84,8 +84,8 @@ class Guard:
             is_foreign |= len(origins) != 1 or headers.get("sec-fetch-site", "same-origin") != "same-origin"
         if is_foreign:
             raise _wrong_origin(
-                "Cette action ne vient pas d'une page de l'agent de signature : elle n'est pas suivie. "
-                "Répondez dans la page que l'agent ouvre lui-même."
+                "Cette action ne vient pas d’une page de l’agent de signature : elle n’est pas suivie. "
+                "Répondez dans la page que l’agent ouvre lui-même."
             )
 
     def _allowed_origin(self, scope: Scope, headers: Headers) -> str | None:

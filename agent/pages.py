@@ -71,7 +71,7 @@ def confirmation(request: SigningRequest, certificate: x509.Certificate, *, unti
     body = (
         f"<h1>Signer {_text(flux)} ?</h1>"
         f"<p>Le portail <strong>{_text(request.origin)}</strong> demande votre signature. "
-        f"Répondez avant {until.astimezone(PARIS):%H:%M} ; ensuite la demande expire, et rien n'est signé.</p>"
+        f"Répondez avant {until.astimezone(PARIS):%H:%M} ; ensuite la demande expire, et rien n’est signé.</p>"
         f"{_notice(notice)}{_certificate(certificate)}{_totals(request.prepared, lines)}"
         '<p><a href="#decision">Aller à la décision</a></p>'
         '<form method="post">'
@@ -94,7 +94,7 @@ def progress(request: SigningRequest) -> str:
     body = (
         "<h1>Signature en cours</h1>"
         f'<p role="status">{done} sur {_text(count(total, "flux signé", "flux signés"))}. '
-        "Laissez votre carte en place et l'agent ouvert.</p>"
+        "Laissez votre carte en place et l’agent ouvert.</p>"
         '<p><a href="">Actualiser</a></p>'
     )
     return _page("Signature en cours", body, head=f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">')
@@ -104,7 +104,7 @@ def ended(request: SigningRequest) -> str:
     """Return the page of a request that nobody needs to answer any more."""
     signed = [item for item in request.items if item.status == "signed"]
     refused = [item for item in request.items if item.status == "refused"]
-    title = count(len(signed), "flux signé", "flux signés") if signed else "Rien n'a été signé"
+    title = count(len(signed), "flux signé", "flux signés") if signed else "Rien n’a été signé"
     names = "".join(f"<li>{_text(_plain(item.filename))}</li>" for item in signed)
     body = (
         f"<h1>{_text(title)}</h1>"
@@ -118,7 +118,7 @@ def ended(request: SigningRequest) -> str:
 def unknown() -> str:
     """Return the page of an address that leads to no request."""
     body = (
-        "<h1>Aucune demande ici</h1><p>Cette demande de signature n'existe pas, ou plus. "
+        "<h1>Aucune demande ici</h1><p>Cette demande de signature n’existe pas, ou plus. "
         "Revenez au portail, et demandez à nouveau la signature.</p>"
     )
     return _page("Aucune demande ici", body)
@@ -146,7 +146,7 @@ def _certificate(certificate: x509.Certificate) -> str:
                 ("Titulaire", name_of(certificate)),
                 ("Identité complète", whole_name(certificate.subject)),
                 ("Délivré par", whole_name(certificate.issuer)),
-                ("Valable jusqu'au", f"{until:%d/%m/%Y}"),
+                ("Valable jusqu’au", f"{until:%d/%m/%Y}"),
             )
         )
         + "</section>"

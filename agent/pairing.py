@@ -68,8 +68,8 @@ class Pairing:
             raise RequestRefusedError(
                 Why.NOT_ALLOWED,
                 "pairing-refused",
-                "Code d'appairage faux",
-                "Ce n'est pas le code que l'agent de signature affiche sur votre poste, dans son terminal. "
+                "Code d’appairage faux",
+                "Ce n’est pas le code que l’agent de signature affiche sur votre poste, dans son terminal. "
                 "Recopiez-le.",
                 extra={"tries_left": TRIES_MAX - self._wrong},
             )
@@ -109,7 +109,7 @@ def _digest(token: str) -> bytes:
 
 
 def _too_many(seconds: int) -> RequestRefusedError:
-    received = f"L'agent de signature a reçu {TRIES_MAX} codes faux. Il en affiche un nouveau dans son terminal"
+    received = f"L’agent de signature a reçu {TRIES_MAX} codes faux. Il en affiche un nouveau dans son terminal"
     detail = f"{received} : attendez {seconds} s, puis recopiez-le."
     return RequestRefusedError(
         Why.TOO_OFTEN, "pairing-paused", "Trop de codes faux", detail, again_in_seconds=seconds

@@ -122,7 +122,7 @@ def _decoded(text: str) -> bytes:
         return b64decode(text, validate=True)
     except ValueError as error:
         raise UnsignableError(
-            "Le portail n'a pas transmis le fichier entier (base64 illisible). Recommencez depuis le portail."
+            "Le portail n’a pas transmis le fichier entier (base64 illisible). Recommencez depuis le portail."
         ) from error
 
 
@@ -130,14 +130,14 @@ def _signing_time(text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UnsignableError(f"La date de signature « {text} » que donne le portail n'est pas lisible.") from error
+        raise UnsignableError(f"La date de signature « {text} » que donne le portail n’est pas lisible.") from error
     if at.utcoffset() != timedelta(0):
-        raise UnsignableError(f"La date de signature « {text} » que donne le portail n'est pas en temps universel.")
+        raise UnsignableError(f"La date de signature « {text} » que donne le portail n’est pas en temps universel.")
     if abs(at - now) > CLOCK_SLACK:
         raise UnsignableError(
-            f"La date de signature que donne le portail, {at:%d/%m/%Y}, n'est pas celle de ce poste, "
-            f"{now:%d/%m/%Y} : on ne signe ni à l'avance, ni après coup. "
-            "Vérifiez l'horloge du poste, puis recommencez."
+            f"La date de signature que donne le portail, {at:%d/%m/%Y}, n’est pas celle de ce poste, "
+            f"{now:%d/%m/%Y} : on ne signe ni à l’avance, ni après coup. "
+            "Vérifiez l’horloge du poste, puis recommencez."
         )
     return at.astimezone(UTC)
 

@@ -89,8 +89,8 @@ class Requests:
                 Why.AS_THINGS_STAND,
                 "request-waits",
                 "Une demande attend déjà",
-                "Le signataire n'a pas encore répondu à votre demande précédente. Attendez sa réponse dans la page "
-                "de l'agent de signature, ou l'expiration de la demande, puis recommencez.",
+                "Le signataire n’a pas encore répondu à votre demande précédente. Attendez sa réponse dans la page "
+                "de l’agent de signature, ou l’expiration de la demande, puis recommencez.",
             )
         self._being_read.add(session.session_id)
         try:
@@ -135,7 +135,7 @@ class Requests:
         """Keep the flux that the signatory chose, by their position; `sign` comes next."""
         for position, item in enumerate(request.items):
             if item.status == "prepared" and position not in chosen:
-                item.refuse("Le signataire n'a pas retenu ce flux.")
+                item.refuse("Le signataire n’a pas retenu ce flux.")
         request.is_signing = True
 
     def sign(self, request: SigningRequest) -> None:
@@ -144,7 +144,7 @@ class Requests:
             self._sign_chosen(request)
         finally:  # whatever a driver does, the page is answered and the next request may come
             for item in request.prepared:
-                item.refuse("La signature s'est interrompue. Recommencez ; si cela dure, prévenez votre hébergeur.")
+                item.refuse("La signature s’est interrompue. Recommencez ; si cela dure, prévenez votre hébergeur.")
             self._end(request, "signed" if any(item.status == "signed" for item in request.items) else "refused")
 
     def _sign_chosen(self, request: SigningRequest) -> None:
@@ -164,7 +164,7 @@ class Requests:
 
     def _sign(self, to_sign: bytes) -> bytes:
         if self._stopped.is_set():
-            raise KeyUnusableError("L'agent de signature a été arrêté avant d'avoir signé ce flux.")
+            raise KeyUnusableError("L’agent de signature a été arrêté avant d’avoir signé ce flux.")
         return self._key.sign(to_sign)
 
     def _end(self, request: SigningRequest, status: Status) -> None:
@@ -180,7 +180,7 @@ class Requests:
                 continue
             if request.status == "waiting":
                 minutes = round(WAITING_SECONDS / 60)
-                self.refuse(request, f"Le signataire n'a pas répondu en {minutes} minutes : la demande a expiré.")
+                self.refuse(request, f"Le signataire n’a pas répondu en {minutes} minutes : la demande a expiré.")
             else:
                 del self._requests[request.request_id]
         ended = [one.request_id for one in self._requests.values() if one.status != "waiting"]

@@ -149,7 +149,7 @@ class Agent:
                 Why.NOT_FOUND,
                 "signature-request-not-found",
                 "Demande introuvable",
-                "L'agent de signature n'a pas, ou n'a plus, cette demande. Demandez à nouveau la signature.",
+                "L’agent de signature n’a pas, ou n’a plus, cette demande. Demandez à nouveau la signature.",
             )
         items = [_told(item) for item in found.items]
         return JSONResponse({"request_id": found.request_id, "status": found.status, "items": items})
@@ -238,7 +238,7 @@ class Agent:
                 Why.UNIDENTIFIED,
                 "not-paired",
                 "Page non appairée",
-                "Cette page n'est pas appairée avec l'agent de signature. Donnez-lui le code que l'agent affiche "
+                "Cette page n’est pas appairée avec l’agent de signature. Donnez-lui le code que l’agent affiche "
                 "dans son terminal.",
             )
         return session
@@ -284,7 +284,7 @@ def _parsed(model: type[_Asked], body: bytes) -> _Asked:
             Why.UNUSABLE,
             "invalid-request",
             "Demande invalide",
-            f"La demande n'a pas la forme attendue : {', '.join(faults[:10])}. Prévenez l'hébergeur du portail.",
+            f"La demande n’a pas la forme attendue : {', '.join(faults[:10])}. Prévenez l’hébergeur du portail.",
         ) from None
 
 
@@ -309,7 +309,7 @@ async def _body(request: Request, bytes_max: int) -> bytes:
                     raise too_large
     except TimeoutError as error:
         raise RequestRefusedError(
-            Why.TOO_SLOW, "too-slow", "Demande trop lente", "La demande n'est pas arrivée à temps. Recommencez."
+            Why.TOO_SLOW, "too-slow", "Demande trop lente", "La demande n’est pas arrivée à temps. Recommencez."
         ) from error
     return bytes(body)
 
@@ -323,5 +323,5 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    detail = f"{request.method} {request.url.path} n'existe pas dans l'agent de signature."
+    detail = f"{request.method} {request.url.path} n’existe pas dans l’agent de signature."
     return http_problem(error, "not-found", "Introuvable", detail)

@@ -140,7 +140,7 @@ def _document(answer: httpx.Response) -> dict[str, object]:
     return problem(
         "not-ours",
         "Réponse inattendue",
-        f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n'est sans doute pas la "
+        f"{answer.request.url} a répondu {answer.status_code} sans document JSON : ce n’est sans doute pas la "
         "plateforme. Vérifiez son adresse (HELIOTROPE_URL).",
     )
 

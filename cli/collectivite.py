@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.client_config import COLLECTIVITE_VARIABLE
+from shared.facts.values import SIREN_SHAPE
 
 HEAD_BYTES = 64 * 1024
 _VALUE = rb"""<(?:[A-Za-z_][\w.-]*:)?%s\s[^>]{0,200}?\bV\s*=\s*["']\s*([0-9A-Z]{1,100})\s*["']"""
-_SIRET = re.compile(r"([0-9]{9})[0-9]{0,5}")
+_SIRET = re.compile(rf"({SIREN_SHAPE})[0-9]{{0,5}}")
 
 
 def collectivite_of(head: bytes) -> str:

@@ -79,7 +79,7 @@ def _import(api: Api, path: Path, collectivite: str) -> str:
             first = refused.document.get("flux_id") if refused.document.get("status") == 409 else None
             if not first:
                 raise
-            say("Ce fichier a déjà été importé pour cette collectivité : voici ce qu'il est devenu.")
+            say("Ce fichier a déjà été importé pour cette collectivité : voici ce qu’il est devenu.")
             return str(first)
     return str(answer["flux_id"])
 
@@ -89,7 +89,7 @@ def _next_sample(folder: DataFolder) -> Path:
     made = [int(found[1]) for path in folder.samples.iterdir() if (found := _SAMPLE_NAME.match(path.name))]
     number = max(made, default=0) + 1
     if number > _SAMPLES_MAX:
-        raise CommandRefusedError("Plus d'exemple disponible", f"Videz {folder.samples}, puis recommencez.")
+        raise CommandRefusedError("Plus d’exemple disponible", f"Videz {folder.samples}, puis recommencez.")
     path = folder.samples / f"exemple-{number:05}.xml"
     write_sample(path, SampleSpec(number=number))
     return path

@@ -46,7 +46,7 @@ def find_infrastructure(environ: Mapping[str, str], asked: Path | None = None) -
         raise UnreachableError(
             "Aucune plateforme lancée",
             f"Rien ne tourne pour {folder.root} : `make up`, ou donnez {DATABASE_VARIABLE}, {BUS_VARIABLE} et "
-            f"{KAFKA_VARIABLE} d'une plateforme distante.",
+            f"{KAFKA_VARIABLE} d’une plateforme distante.",
         )
     local = f"127.0.0.1:{running.ports.of(KAFKA)}" if running.bus == "kafka" else ""
     return Infrastructure(LocalPostgres(folder.postgres).dsn(DATABASE), running.bus, local)

@@ -13,11 +13,15 @@ from cli.errors import CommandRefusedError, UsageProblemError
 from local.folder import DataFolder, choose_folder
 from local.programs import BusKind
 from pes.text import PARIS
+from shared.facts.values import REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN
 
 DEFAULT_BUS: BusKind = "postgres"
 
+REASON_BOUNDS = f"en {REASON_CHARACTERS_MIN} à {REASON_CHARACTERS_MAX} caractères"
+
 AsJson = Annotated[bool, typer.Option("--json", help="Écrit un document JSON sur la sortie standard.")]
 FluxId = Annotated[str, typer.Argument(metavar="ID", help="Identifiant du flux.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="MOTIF", help=f"Pourquoi, {REASON_BOUNDS}.")]
 BusOption = Annotated[
     BusKind | None,
     typer.Option("--bus", metavar="BUS", help="Bus des faits : postgres (intégré, par défaut) ou kafka."),
@@ -39,9 +43,20 @@ def ids_of(given: Iterable[str]) -> list[str]:
             UUID(one)
         except ValueError as error:
             raise UsageProblemError(
-                "Identifiant illisible", f"« {one} » n'est pas l'identifiant d'un flux : copiez-le d'un seul tenant."
+                "Identifiant illisible", f"« {one} » n’est pas l’identifiant d’un flux : copiez-le d’un seul tenant."
             ) from error
     return list(dict.fromkeys(given))
+
+
+def checked_reason(reason: str) -> str:
+    """Return a reason that the platform will take.
+
+    Raises:
+        UsageProblemError: it is too short, or too long.
+    """
+    if not REASON_CHARACTERS_MIN <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
+        raise UsageProblemError("Motif à préciser", f"Dites pourquoi, {REASON_BOUNDS} (--reason).")
+    return reason
 
 
 def environ() -> Mapping[str, str]:
@@ -80,5 +95,5 @@ def check_bus(asked: BusKind | None, runs_on: str) -> None:
     if asked is not None and asked != runs_on:
         raise CommandRefusedError(
             "La plateforme tourne sur un autre bus",
-            f"Elle tourne sur {runs_on}, et {asked} est demandé. Arrêtez-la d'abord : `make down`.",
+            f"Elle tourne sur {runs_on}, et {asked} est demandé. Arrêtez-la d’abord : `make down`.",
         )

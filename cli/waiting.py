@@ -29,9 +29,10 @@ class Outlook(Enum):
 
 @dataclass(frozen=True)
 class Path:
-    """The states that a flux has been in, in order; the last is where it is."""
+    """The states that a flux has been in, in order; the last is where it is, `on_screen` in the words of screens."""
 
     states: tuple[State, ...]
+    on_screen: str = ""
 
     @property
     def current(self) -> State | None:
@@ -58,7 +59,7 @@ def path_of(events: Iterable[Event]) -> Path:
             continue  # a fact between two was written by a newer platform
         if flux.state is not None and states[-1:] != [flux.state]:
             states.append(flux.state)
-    return Path(tuple(states))
+    return Path(tuple(states), flux.on_screen)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from shared.wording import identifier
 DEFAULT_COLLECTIVITE = SampleSpec().siret[:9]
 ACTOR = "heliotrope up"
 REASON = "Collectivité inventée de la plateforme locale : ce que nomment les exemples (heliotrope sample)"
-SEAL_REASON = "Plateforme locale : son cachet d'essai signe ce qu'aucun circuit ne donne à des personnes"
+SEAL_REASON = "Plateforme locale : son cachet d’essai signe ce qu’aucun circuit ne donne à des personnes"
 
 
 def record_first_decisions(folder: DataFolder, ports: Ports, say: Say) -> None:
@@ -43,9 +43,9 @@ def _open_collectivite(folder: DataFolder, ports: Ports, say: Say) -> None:
         if client.get(url).status_code != httpx.codes.NOT_FOUND:
             return
         body = {"identifiers": [one.model_dump() for one in identifiers], "reason": REASON}
-        _check("La collectivité d'essai", client.post(f"{url}/identifiers", json=body))
+        _check("La collectivité d’essai", client.post(f"{url}/identifiers", json=body))
     written = " ; ".join(map(identifier, identifiers))
-    say(f"Collectivité d'essai {DEFAULT_COLLECTIVITE} ouverte, avec : {written}.")
+    say(f"Collectivité d’essai {DEFAULT_COLLECTIVITE} ouverte, avec : {written}.")
 
 
 def _choose_seal(folder: DataFolder, ports: Ports) -> None:
@@ -66,4 +66,4 @@ def _client(folder: DataFolder, roles: Roles) -> httpx.Client:
 
 def _check(what: str, answer: httpx.Response) -> None:
     if not answer.is_success:
-        raise PlatformError("La plateforme n'a pas démarré", f"{what} : {answer.text}")
+        raise PlatformError("La plateforme n’a pas démarré", f"{what} : {answer.text}")

@@ -133,8 +133,8 @@ class DataFolder:
         except OSError as error:
             raise PlatformError(
                 "Dossier de données inutilisable",
-                f"{error.strerror or error} : {error.filename}. Corrigez les droits, ou choisissez un autre dossier "
-                "(--data).",
+                f"Le système répond « {error.strerror or error} » : {error.filename}. Corrigez les droits, "
+                "ou choisissez un autre dossier (--data).",
             ) from error
 
     def write(self, path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -164,5 +164,5 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise OSError(0, "ce dossier appartient à quelqu'un d'autre", str(folder))
+        raise OSError(0, "ce dossier appartient à quelqu’un d’autre", str(folder))
     folder.chmod(0o700)

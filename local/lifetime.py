@@ -73,8 +73,8 @@ def hold_until_interrupted(platform: Platform) -> None:
     except KeyboardInterrupt:
         return
     raise PlatformError(
-        "La plateforme s'est arrêtée",
-        f"Le superviseur n'est plus là ; son journal dit pourquoi : {platform.folder.logs}/supervisord.log.",
+        "La plateforme s’est arrêtée",
+        f"Le superviseur n’est plus là ; son journal dit pourquoi : {platform.folder.logs}/supervisord.log.",
     )
 
 

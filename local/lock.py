@@ -24,7 +24,7 @@ class HeldElsewhereError(PlatformError):
         super().__init__(
             "Une plateforme est déjà lancée dans ce dossier",
             f"Le processus {pid or 'inconnu'} tient {folder.root}. Arrêtez-la (`heliotrope down`), ou choisissez un "
-            "autre dossier (--data) et d'autres ports (HELIOTROPE_PORT_BASE).",
+            "autre dossier (--data) et d’autres ports (HELIOTROPE_PORT_BASE).",
         )
         self.pid = pid
 

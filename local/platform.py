@@ -74,7 +74,7 @@ class Platform:
         """
         forget_running(self.folder)
         if stop_everything(self.folder, self.supervisor):
-            self._say("Une plateforme précédente s'était mal arrêtée : ce qui en restait a été arrêté.")
+            self._say("Une plateforme précédente s’était mal arrêtée : ce qui en restait a été arrêté.")
         self._check_ports()
         kind = "Kafka" if self._bus == "kafka" else "bus intégré"
         self._say(f"Démarrage de la plateforme ({kind}), données dans {self.folder.root}")
@@ -101,7 +101,7 @@ class Platform:
             title, place = ("Ports occupés", "les ports") if len(found) > 1 else ("Port occupé", "le port")
             raise PlatformError(
                 title,
-                f"Un autre programme écoute déjà sur {place} {listed} : arrêtez-le, ou choisissez d'autres ports, "
+                f"Un autre programme écoute déjà sur {place} {listed} : arrêtez-le, ou choisissez d’autres ports, "
                 f"par exemple HELIOTROPE_PORT_BASE={self._ports.base + 200}.",
             )
 
@@ -162,8 +162,8 @@ class Platform:
         log = self.folder.logs / f"{answer.service}.log"
         why = f"il ne joint pas {', '.join(answer.away)}" if answer.away else "il ne répond pas"
         return PlatformError(
-            "La plateforme n'a pas démarré",
-            f"Le service {answer.service} n'est pas prêt : {why}. Fin de son journal ({log}) :\n{_tail(log)}",
+            "La plateforme n’a pas démarré",
+            f"Le service {answer.service} n’est pas prêt : {why}. Fin de son journal ({log}) :\n{_tail(log)}",
         )
 
 
@@ -173,7 +173,7 @@ def _in_french() -> Iterator[None]:
     try:
         yield
     except (PesError, asyncpg.PostgresError, OSError, TimeoutError) as error:
-        raise PlatformError("La plateforme n'a pas démarré", str(error) or type(error).__name__) from error
+        raise PlatformError("La plateforme n’a pas démarré", str(error) or type(error).__name__) from error
 
 
 async def _prepare_broker(node: Node) -> None:

@@ -199,7 +199,7 @@ def _by_shadows(root: etree._Element, shadows: Sequence[CompiledPack]) -> Iterat
         if refused:
             first, others = refused[0], len(refused) - 1 + left_out
             message = (
-                f"Le pack à l'essai « {shadow.pack.pack_id} » refuserait ce flux : {first.message}"
+                f"Le pack à l’essai « {shadow.pack.pack_id} » refuserait ce flux : {first.message}"
                 f"{f' Et {others} autres anomalies.' if others else ''}"
             )
             finding = _schema_finding(first).model_copy(

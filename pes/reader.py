@@ -13,19 +13,19 @@ from pes.vocabulary import Finding, Where
 TECHNICAL_CHARACTERS_MAX = 1000
 
 _NEXT_NAMESPACE = (
-    "Transmettez ce message à l'éditeur du logiciel financier : l'espace de noms n'est pas celui du PES."
+    "Transmettez ce message à l’éditeur du logiciel financier : l’espace de noms n’est pas celui du PES."
 )
 # What libxml2 says of XML that is not well formed, and what it means to a person.
-_WRONG_BYTES = "Le fichier contient des octets qui n'existent pas dans l'encodage qu'il annonce."
+_WRONG_BYTES = "Le fichier contient des octets qui n’existent pas dans l’encodage qu’il annonce."
 _CAUSES = {
     "Invalid bytes in character encoding": _WRONG_BYTES,
     "not proper UTF-8": _WRONG_BYTES,
-    "xmlParseEntityRef: no name": "Un « & » n'est pas écrit « &amp; » à l'endroit indiqué : le XML est mal formé.",
+    "xmlParseEntityRef: no name": "Un « & » n’est pas écrit « &amp; » à l’endroit indiqué : le XML est mal formé.",
     "not defined": "Le fichier emploie une entité que le XML ne connaît pas (« &eacute; » par exemple).",
-    "tag mismatch": "Une balise n'est pas refermée comme elle a été ouverte, à l'endroit indiqué.",
-    "attributes construct error": "Un attribut est mal écrit à l'endroit indiqué (guillemets, signe =).",
-    "invalid xmlChar": "Le fichier contient, à l'endroit indiqué, un caractère que le XML interdit.",
-    "PCDATA invalid Char": "Le fichier contient, à l'endroit indiqué, un caractère que le XML interdit.",
+    "tag mismatch": "Une balise n’est pas refermée comme elle a été ouverte, à l’endroit indiqué.",
+    "attributes construct error": "Un attribut est mal écrit à l’endroit indiqué (guillemets, signe =).",
+    "invalid xmlChar": "Le fichier contient, à l’endroit indiqué, un caractère que le XML interdit.",
+    "PCDATA invalid Char": "Le fichier contient, à l’endroit indiqué, un caractère que le XML interdit.",
     "Extra content at the end": "Le fichier contient encore quelque chose après la fin du document.",
 }
 
@@ -67,7 +67,7 @@ def too_large(size: int) -> Finding:
 
 def too_costly(reason: str) -> Finding:
     """Return the finding of a file whose reading takes more than a worker has; `reason` is technical."""
-    message = "Le contrôle de ce fichier demande plus de temps ou de mémoire que la plateforme n'en donne à un flux."
+    message = "Le contrôle de ce fichier demande plus de temps ou de mémoire que la plateforme n’en donne à un flux."
     return _found("reader.too-costly", message, technical=reason)
 
 
@@ -78,7 +78,7 @@ def wrong_root(root: etree._Element) -> Finding:
     found = name.localname[:VALUE_CHARACTERS_MAX]
     if is_by_namespace:
         found += f", dans un espace de noms inconnu ({(name.namespace or 'aucun')[:VALUE_CHARACTERS_MAX]})"
-    message = f"Ce document n'est pas un PES Aller : sa racine est {found}."
+    message = f"Ce document n’est pas un PES Aller : sa racine est {found}."
     where = Where(element=name.localname[:VALUE_CHARACTERS_MAX], line=root.sourceline)
     finding = _found("pes.root", message, source="control", where=where)
     if not is_by_namespace:

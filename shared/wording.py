@@ -6,10 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from pes.text import in_paris
+from pes.units import MEBIBYTE
 from pes.vocabulary import Bordereau
 from shared.facts import collectivite, flux, platform, reply
 from shared.facts.fact import Fact
-from shared.facts.values import Signature
+from shared.facts.values import CircuitStep, Signature
 
 _ACTORS = {
     "ingest": "Heliotrope (réception)",
@@ -19,14 +20,19 @@ _ACTORS = {
     "ack": "Heliotrope (réponses)",
     "dgfip": "DGFiP",
 }
-_USES = {"active": "en service", "shadow": "à l'essai", "inactive": "hors service"}
 _FLUX_KINDS = {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}
-_UNITS = ((1_000_000_000, "Go"), (1_000_000, "Mo"), (1_000, "ko"))
+_USES = {"active": "en service", "shadow": "à l’essai", "inactive": "hors service"}
+_UNITS = ((1024**3, "Gio"), (MEBIBYTE, "Mio"), (1024, "Kio"))
 _ESCAPED = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)  # RFC 4514, 2.4
 
 
-def what(fact: Fact) -> str:
-    """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know."""
+def what(fact: Fact, step: CircuitStep | None = None) -> str:
+    """Say what a fact means to someone who keeps accounts; its kind, for a fact that this version does not know.
+
+    Args:
+        fact: what to tell.
+        step: the step of the circuit that the flux was at, when it is known.
+    """
     match fact:
         case flux.FluxImported():
             on_request = ", à envoyer sur demande" if fact.send == "on_request" else ""
@@ -46,14 +52,14 @@ def what(fact: Fact) -> str:
         case flux.FluxAcknowledged():
             return "Acquitté par la DGFiP"
         case flux.FluxPartiallyRejected():
-            return f"Acquitté en partie par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
+            return f"Acquitté partiellement par la DGFiP : {count(len(fact.errors), 'rejet', 'rejets')}"
         case flux.FluxRejected():
             return f"Rejeté par la DGFiP : {count(len(fact.errors), 'motif', 'motifs')}"
         case flux.ReplyUnmatched():
             return f"Réponse qui ne correspond à aucun flux : {fact.reason}"
         case _:
             return (
-                _about_signature(fact)
+                _about_signature(fact, step)
                 or _about_collectivite(fact)
                 or _about_mandates(fact)
                 or _about_platform(fact)
@@ -65,8 +71,8 @@ def set_aside(kind: str, *, is_known: bool) -> str:
     """Say why a stream is left alone: a fact of this kind, that this version does not know or cannot place."""
     said = "que celle-ci ne peut pas lire à cette place" if is_known else "que celle-ci ne connaît pas"
     return (
-        f"Une version plus récente de la plateforme a écrit un fait {said} ({kind}). Rien n'est perdu : tout est "
-        "conservé, et la suite se fera d'elle-même dès que cette version sera en service."
+        f"Une version plus récente de la plateforme a écrit un fait {said} ({kind}). Rien n’est perdu : tout est "
+        "conservé, et la suite se fera d’elle-même dès que cette version sera en service."
     )
 
 
@@ -93,10 +99,10 @@ def duration(time: timedelta) -> str:
 
 
 def size(octets: int) -> str:
-    """Write a size in the unit that suits it."""
+    """Write a size in the unit that suits it: as bounds are written, in units of 1024."""
     for unit, name in _UNITS:
         if octets >= unit:
-            return f"{octets / unit:.1f} {name}".replace(".", ",")
+            return f"{octets / unit:.1f} {name}".replace(".", ",").replace(",0 ", " ")
     return f"{octets} o"
 
 
@@ -110,7 +116,7 @@ def count(number: int, one: str, several: str) -> str:
     return f"{number} {several if number > 1 else one}"
 
 
-def _about_signature(fact: Fact) -> str:
+def _about_signature(fact: Fact, step: CircuitStep | None) -> str:
     """Say what a fact about signatures means; nothing for another fact."""
     match fact:
         case flux.SignatureRequested():
@@ -120,18 +126,19 @@ def _about_signature(fact: Fact) -> str:
             return f"Visa donné (étape {fact.step}){_for(fact)}{f' : {fact.comment}' if fact.comment else ''}"
         case flux.BordereauxSigned():
             made = count(len(fact.signatures), "signature apposée", "signatures apposées")
-            return f"Signé (étape {fact.step}){_for(fact)} : {made}, par {_signers(fact.signatures)}"
+            return f"Signé par {_signers(fact.signatures)} (étape {fact.step}){_for(fact)} : {made}"
         case flux.SignatureRefused():
-            return f"Signature refusée (étape {fact.step}){_for(fact)} : {fact.reason}"
+            refused = "Visa refusé" if step and step.kind == "visa" else "Signature refusée"
+            return f"{refused} (étape {fact.step}){_for(fact)} : {fact.reason}"
         case flux.SignatureRestarted():
             return f"Circuit de signature relancé : {fact.reason}"
         case flux.SignaturesRejected():
             return f"Signature impossible : {count(len(fact.findings), 'anomalie', 'anomalies')}"
         case flux.FluxSigned() if not fact.signatures:
-            return "Prêt à partir : aucune signature n'est nécessaire"
+            return "Prêt à partir : aucune signature n’est nécessaire"
         case flux.FluxSigned():
             verified = count(len(fact.signatures), "signature vérifiée", "signatures vérifiées")
-            return f"Signé : {verified}, par {_signers(fact.signatures)}{_warnings(len(fact.warnings))}"
+            return f"Signé par {_signers(fact.signatures)} : {verified}{_warnings(len(fact.warnings))}"
         case _:
             return ""
 
@@ -146,7 +153,7 @@ def _about_collectivite(fact: Fact) -> str:
         case collectivite.IdentifierWithdrawn():
             return f"Identifiant retiré : {identifier(fact.identifier)}. {fact.reason}"
         case collectivite.ChannelChosen():
-            return f"Canal d'envoi choisi : {fact.channel}. {fact.reason}"
+            return f"Canal d’envoi choisi : {fact.channel}. {fact.reason}"
         case collectivite.PolicySet():
             severities = {"blocking": "bloquant", "warning": "avertissement", None: "gravité par défaut"}
             return f"Contrôle {fact.code} : {severities[fact.severity]}. {fact.reason}"
@@ -194,13 +201,11 @@ def _step(step: collectivite.StepSet) -> str:
 
 
 def _flux_kind(fact: collectivite.CircuitSet) -> str:
-    return {"*": "tous les flux", "depense": "dépenses", "recette": "recettes", "mixte": "flux mixtes"}[
-        fact.flux_kind
-    ]
+    return _FLUX_KINDS[fact.flux_kind]
 
 
 def _applies(fact: platform.PackInstalled | platform.PackChanged) -> str:
-    until = f", jusqu'au {fact.effective_until}" if fact.effective_until else ""
+    until = f", jusqu’au {fact.effective_until}" if fact.effective_until else ""
     return f"({_USES[fact.use]}, dès le {fact.effective_from}{until}){' : ' * bool(fact.reason)}{fact.reason}"
 
 
@@ -212,7 +217,7 @@ def _about_platform(fact: Fact) -> str:
         case platform.PackChanged():
             return f"Pack de schémas modifié : {fact.pack_id} {_applies(fact)}"
         case platform.MessageReleased():
-            return f"Message mis de côté rendu à {who(fact.group)} : {fact.reason}"
+            return f"Message retenu, rendu à {who(fact.group)} : {fact.reason}"
         case platform.SettingsApplied():
             chosen = ", ".join(f"{name}={value}" for name, value in sorted(fact.settings.items()))
             return f"Réglages de {who(fact.service)} : {chosen}"

@@ -103,12 +103,12 @@ def key_fault(certificate: x509.Certificate) -> str:
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         is_weak = key.key_size < RSA_BITS_MIN
-        weak = f"La clé RSA du certificat n'a que {key.key_size} bits : {RSA_BITS_MIN} au moins sont exigés."
+        weak = f"La clé RSA du certificat n’a que {key.key_size} bits : {RSA_BITS_MIN} au moins sont exigés."
         return weak if is_weak else ""
     if isinstance(key, ec.EllipticCurvePublicKey):
         is_usual = isinstance(key.curve, CURVES)
-        return "" if is_usual else f"La courbe « {key.curve.name} » de la clé du certificat n'est pas admise."
-    return "La clé du certificat n'est ni une clé RSA ni une clé ECDSA."
+        return "" if is_usual else f"La courbe « {key.curve.name} » de la clé du certificat n’est pas admise."
+    return "La clé du certificat n’est ni une clé RSA ni une clé ECDSA."
 
 
 def rfc2253(name: x509.Name) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from pes.vocabulary import Finding, Severity, Where, Who
 
 _SIGN_AGAIN: Final = (
-    "Repartez du fichier d'origine, faites-le signer de nouveau, puis déposez-le : rien n'est transmis."
+    "Repartez du fichier d’origine, faites-le signer de nouveau, puis déposez-le : rien n’est transmis."
 )
 _ASK_HOST: Final = (
     "Votre hébergeur tient la liste des autorités admises et des révocations ; hors ligne, donnez-la avec --trust."
@@ -67,7 +67,7 @@ PLACEMENT = Check(
     1,
     "signature.placement",
     "blocking",
-    "Chaque signature est seule dans un bordereau d'un domaine, ou à la racine",
+    "Chaque signature est seule dans un bordereau d’un domaine, ou à la racine",
     "helios.md 5.2 ; schéma PES (PESSignatureType)",
 )
 IDENTIFIERS = Check(
@@ -81,21 +81,21 @@ STRUCTURE = Check(
     3,
     "signature.structure",
     "blocking",
-    "Elle contient ce que prévoit le PES et rien d'autre, sans commentaire",
+    "Elle contient ce que prévoit le PES et rien d’autre, sans commentaire",
     "helios.md 5.3, 5.4 ; schéma PES (Class_Signature)",
 )
 ALGORITHM = Check(
     4,
     "signature.algorithm",
     "blocking",
-    "Canonicalisation exclusive, RSA ou ECDSA, SHA-2 (ou la forme SHA-1 d'avant 2018)",
+    "Canonicalisation exclusive, RSA ou ECDSA, SHA-2 (ou la forme SHA-1 d’avant 2018)",
     "helios.md 5.3, 5.4, 5.7",
 )
 REFERENCE = Check(
     5,
     "signature.reference",
     "blocking",
-    "Elle couvre l'élément qui la contient et ses propres propriétés, et rien d'autre",
+    "Elle couvre l’élément qui la contient et ses propres propriétés, et rien d’autre",
     "helios.md 5.3, 5.7 (XML signature wrapping)",
 )
 TRANSFORMS = Check(
@@ -109,29 +109,29 @@ TIME = Check(
     7,
     "signature.time",
     "blocking",
-    "La date de signature est donnée en temps universel, et n'est pas à venir",
+    "La date de signature est donnée en temps universel, et n’est pas à venir",
     "helios.md 5.3, 5.7",
 )
 CERTIFICATE = Check(
     8,
     "signature.certificate",
     "blocking",
-    "Le certificat joint est lisible, et c'est celui que désignent les propriétés signées",
+    "Le certificat joint est lisible, et c’est celui que désignent les propriétés signées",
     "helios.md 5.3, 5.7 ; XAdES 7.2.2",
 )
 KEY = Check(
     9,
     "signature.key",
     "blocking",
-    "La clé est une clé RSA d'au moins 2048 bits, ou ECDSA sur une courbe P-256, P-384 ou P-521",
+    "La clé est une clé RSA d’au moins 2048 bits, ou ECDSA sur une courbe P-256, P-384 ou P-521",
     "RGS, annexe B1",
     next=_OTHER_CERTIFICATE,
 )
 CONTENT = Check(
-    10, "signature.content", "blocking", "Le contenu signé n'a pas changé depuis la signature", "XMLDSig 3.2.1"
+    10, "signature.content", "blocking", "Le contenu signé n’a pas changé depuis la signature", "XMLDSig 3.2.1"
 )
 PROPERTIES = Check(
-    11, "signature.properties", "blocking", "Les propriétés signées n'ont pas changé depuis", "XMLDSig 3.2.1"
+    11, "signature.properties", "blocking", "Les propriétés signées n’ont pas changé depuis", "XMLDSig 3.2.1"
 )
 VALUE = Check(
     12, "signature.value", "blocking", "La valeur est celle que calcule la clé du certificat", "XMLDSig 3.2.2"
@@ -144,7 +144,7 @@ COMMENT = Check(
     "XML-EXC-C14N 1.1",
 )
 SHA1_ERA = Check(
-    14, "signature.sha1-era", "warning", "La signature n'est pas de la forme SHA-1 d'avant 2018", "helios.md 5.4"
+    14, "signature.sha1-era", "warning", "La signature n’est pas de la forme SHA-1 d’avant 2018", "helios.md 5.4"
 )
 POLICY = Check(
     15,
@@ -158,7 +158,7 @@ ISSUER_NAME = Check(
     17,
     "signature.issuer-name",
     "warning",
-    "Elle nomme l'autorité du certificat comme le certificat la nomme",
+    "Elle nomme l’autorité du certificat comme le certificat la nomme",
     "helios.md 5.3, 5.7",
 )
 VALIDITY = Check(
@@ -182,7 +182,7 @@ USAGE = Check(
     20,
     "signature.usage",
     "blocking",
-    "Le certificat sert à signer : nonRepudiation attendu, et ce n'est pas celui d'une autorité",
+    "Le certificat sert à signer : nonRepudiation attendu, et ce n’est pas celui d’une autorité",
     "helios.md 5.7 ; RFC 5280 4.2.1.3",
     next=_OTHER_CERTIFICATE,
 )
@@ -190,7 +190,7 @@ REVOCATION = Check(
     21,
     "signature.revocation",
     "blocking",
-    "Ni le certificat ni ceux de ses autorités n'étaient révoqués",
+    "Ni le certificat ni ceux de ses autorités n’étaient révoqués",
     "RFC 5280 5 ; RFC 6960",
     next=_ASK_HOST,
 )
@@ -200,7 +200,7 @@ COVERAGE = Check(
     "blocking",
     "À défaut de signature globale, chaque bordereau est signé",
     "helios.md 5.7",
-    next="Faites signer les bordereaux qui manquent : la DGFiP refuserait le fichier en l'état.",
+    next="Faites signer les bordereaux qui manquent : la DGFiP refuserait le fichier en l’état.",
 )
 MANDATE = Check(
     23,
@@ -208,7 +208,7 @@ MANDATE = Check(
     "blocking",
     "Le signataire avait un mandat pour cette collectivité à la date de signature",
     "registre des mandats de la plateforme",
-    next="L'administrateur de la collectivité enregistre le mandat avec ce certificat ; puis annulez ce flux, et "
+    next="L’administrateur de la collectivité enregistre le mandat avec ce certificat ; puis annulez ce flux, et "
     "importez de nouveau le fichier.",
 )
 

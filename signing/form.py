@@ -150,12 +150,12 @@ def _check_placement(reading: Reading, siblings: int) -> None:
     if not reading.is_global and not _is_bordereau(parent):
         raise FormError(
             checks.PLACEMENT,
-            f"La signature est placée dans « {etree.QName(parent).localname} » : elle n'est admise qu'à la racine, "
+            f"La signature est placée dans « {etree.QName(parent).localname} » : elle n’est admise qu’à la racine, "
             "ou dans un bordereau de dépense ou de recette.",
         )
     # PESSignatureType allows one; "enveloped" removes only itself, so a second one breaks the first.
     if siblings != 1:
-        raise FormError(checks.PLACEMENT, "L'élément porte plusieurs signatures ; une seule est admise.")
+        raise FormError(checks.PLACEMENT, "L’élément porte plusieurs signatures ; une seule est admise.")
 
 
 def _is_bordereau(element: etree._Element) -> bool:
@@ -221,7 +221,7 @@ def _structure(reading: Reading) -> tuple[etree._Element, etree._Element, etree.
         if element_id := element.get("Id"):
             reading.ids.append(element_id)
     if not reading.known.signature_id:
-        raise FormError(checks.IDENTIFIERS, "La signature n'a pas d'Id : ses propriétés ne peuvent la désigner.")
+        raise FormError(checks.IDENTIFIERS, "La signature n’a pas d’Id : ses propriétés ne peuvent la désigner.")
     return signature[0], signature[1], _signed_properties(signature)
 
 
@@ -245,7 +245,7 @@ def _check_written(element: etree._Element) -> None:
     is_named_well = PLAIN_ID.fullmatch(element.get("Id", "_")) is not None
     if not is_good or not is_named_well or not attributes.issuperset(element.attrib):
         raise FormError(
-            checks.STRUCTURE, f"L'élément « {name[:100]} » de la signature n'est pas écrit comme le veut XMLDSig."
+            checks.STRUCTURE, f"L’élément « {name[:100]} » de la signature n’est pas écrit comme le veut XMLDSig."
         )
 
 
@@ -277,7 +277,7 @@ def _signed_properties(signature: etree._Element) -> etree._Element:
         raise FormError(checks.STRUCTURE, "Un texte se trouve entre les propriétés XAdES : rien ne le protège.")
     # STELA's Target lacks the "#" (5.6).
     if held[0].get("Target", "").removeprefix("#") != signature.get("Id"):
-        raise FormError(checks.STRUCTURE, "Les propriétés XAdES jointes sont celles d'une autre signature.")
+        raise FormError(checks.STRUCTURE, "Les propriétés XAdES jointes sont celles d’une autre signature.")
     return found[0]
 
 
@@ -299,12 +299,12 @@ def _signed_signature_properties(properties: etree._Element) -> etree._Element:
     first = f"{{{namespace}}}SignedSignatureProperties"
     names = [child.tag for child in properties]
     if names[:1] != [first] or names[1:] not in ([], [f"{{{namespace}}}SignedDataObjectProperties"]):
-        raise FormError(checks.STRUCTURE, "Les propriétés signées n'ont pas la forme prévue par XAdES.")
+        raise FormError(checks.STRUCTURE, "Les propriétés signées n’ont pas la forme prévue par XAdES.")
     known = {f"{{{namespace}}}{name}" for name in _STATED}
     stated = [child.tag for child in properties[0]]
     if len(set(stated)) < len(stated) or not known.issuperset(stated):
         raise FormError(
-            checks.STRUCTURE, "Une propriété signée est donnée deux fois, ou n'est pas de celles que prévoit XAdES."
+            checks.STRUCTURE, "Une propriété signée est donnée deux fois, ou n’est pas de celles que prévoit XAdES."
         )
     return properties[0]
 
@@ -317,26 +317,26 @@ def _check_algorithms(reading: Reading, info: etree._Element, properties: etree.
     if canonicalisation not in CANONICALISATIONS:
         raise FormError(
             checks.ALGORITHM,
-            f"La canonicalisation « {canonicalisation[:200]} » n'est pas admise : seule l'exclusive l'est.",
+            f"La canonicalisation « {canonicalisation[:200]} » n’est pas admise : seule l’exclusive l’est.",
         )
     name = info[1].get("Algorithm", "")
     reading.method = SIGNATURE_METHODS.get(name)
     if reading.method is None:
         raise FormError(
             checks.ALGORITHM,
-            f"L'algorithme de signature « {name[:200]} » n'est pas admis : RSA ou ECDSA, avec SHA-2.",
+            f"L’algorithme de signature « {name[:200]} » n’est pas admis : RSA ou ECDSA, avec SHA-2.",
         )
     digests = [_digest_method(reference) for reference in info.iterchildren(f"{_DS}Reference")]
     for digest in digests:
         if digest not in DIGESTS:
-            raise FormError(checks.ALGORITHM, f"L'algorithme d'empreinte « {digest[:200]} » n'est pas admis : SHA-2.")
+            raise FormError(checks.ALGORITHM, f"L’algorithme d’empreinte « {digest[:200]} » n’est pas admis : SHA-2.")
     is_weak = "sha1" in {reading.method.digest, *(DIGESTS[digest] for digest in digests)}
     version = XADES_VERSIONS[etree.QName(properties).namespace or ""]
     reading.know(form=f"xades-env-{version}-{'sha1' if is_weak else reading.method.digest}")
     if is_weak:
         reading.say(
             checks.SHA1_ERA,
-            "La signature est de la forme SHA-1 d'avant 2018 : recevable, mais SHA-1 ne protège plus d'un faux fait "
+            "La signature est de la forme SHA-1 d’avant 2018 : recevable, mais SHA-1 ne protège plus d’un faux fait "
             "exprès. Signez en SHA-256 dès que possible.",
         )
 
@@ -354,7 +354,7 @@ def _check_references(reading: Reading, info: etree._Element, properties: etree.
     on_content = [reference for reference in references if reference.get("Type") not in PROPERTIES_TYPES]
     if len(on_properties) != 1 or len(on_content) != 1:
         raise FormError(
-            checks.REFERENCE, "La signature doit couvrir le contenu et ses propres propriétés, et rien d'autre."
+            checks.REFERENCE, "La signature doit couvrir le contenu et ses propres propriétés, et rien d’autre."
         )
     _check_target(reading, on_content[0].get("URI"))
     properties_id = properties.get("Id", "")
@@ -373,8 +373,8 @@ def _check_target(reading: Reading, uri: str | None) -> None:
     elif not (reading.is_global and uri == ""):  # 5.7.2: an empty reference means the root
         raise FormError(
             checks.REFERENCE,
-            f"La signature désigne « {'' if uri is None else uri[:200]} » et non l'élément qui la contient"
-            f"{f' (« #{element_id} »)' if element_id else ''} : ce qui est signé n'est pas ce qui serait lu.",
+            f"La signature désigne « {'' if uri is None else uri[:200]} » et non l’élément qui la contient"
+            f"{f' (« #{element_id} »)' if element_id else ''} : ce qui est signé n’est pas ce qui serait lu.",
         )
 
 
@@ -387,7 +387,7 @@ def _expected(reference: etree._Element, check: Check, *, is_enveloped: bool) ->
         strange = next((name for name in names if name != ENVELOPED and name not in CANONICALISATIONS), "")
         raise FormError(
             checks.TRANSFORMS,
-            "Les transformations d'une référence ne sont pas celles d'un PES"
+            "Les transformations d’une référence ne sont pas celles d’un PES"
             f"{f' : « {strange[:200]} » n’est pas admise' if strange else ''}.",
         )
     value = _base64(reference[-1].text, check, "une empreinte")
@@ -404,12 +404,12 @@ def _read_stated(reading: Reading, stated: etree._Element) -> None:
     if not _UTC_TIME.fullmatch(text):
         raise FormError(
             checks.TIME,
-            f"La date de signature « {text[:50]} » n'est pas écrite en temps universel (AAAA-MM-JJThh:mm:ssZ).",
+            f"La date de signature « {text[:50]} » n’est pas écrite en temps universel (AAAA-MM-JJThh:mm:ssZ).",
         )
     try:
         signing_time = datetime.fromisoformat(text)
     except ValueError:
-        raise FormError(checks.TIME, f"La date de signature « {text[:50]} » n'existe pas.") from None
+        raise FormError(checks.TIME, f"La date de signature « {text[:50]} » n’existe pas.") from None
     role = " ".join((_text(stated, "SignerRole", "ClaimedRoles", "ClaimedRole") or "").split())
     reading.know(signing_time=signing_time.astimezone(UTC), claimed_role=role[:200])
     if not role:
@@ -427,11 +427,11 @@ def _read_policy(reading: Reading, stated: etree._Element) -> None:
     digest = (policy.findtext("{*}SigPolicyHash/{*}DigestValue") or "").strip().rstrip("=")
     reading.know(policy=identifier[:200])
     if identifier not in KNOWN_POLICIES:
-        reading.say(checks.POLICY, f"La politique de signature « {identifier[:100]} » n'est pas connue.")
+        reading.say(checks.POLICY, f"La politique de signature « {identifier[:100]} » n’est pas connue.")
     elif digest not in KNOWN_POLICIES[identifier]:
         reading.say(
             checks.POLICY,
-            f"L'empreinte de la politique de signature « {identifier} » n'est aucune de celles que l'on connaît.",
+            f"L’empreinte de la politique de signature « {identifier} » n’est aucune de celles que l’on connaît.",
         )
 
 
@@ -448,7 +448,7 @@ def _certificate(reading: Reading, stated: etree._Element) -> x509.Certificate:
     if not named_by:
         if len(held) != 1:
             raise FormError(
-                checks.CERTIFICATE, f"La signature contient {len(held)} certificats et n'en désigne aucun."
+                checks.CERTIFICATE, f"La signature contient {len(held)} certificats et n’en désigne aucun."
             )
         reading.say(checks.CERTIFICATE, "Les propriétés signées ne désignent pas le certificat.", "warning")
         return held[0]
@@ -469,7 +469,7 @@ def _is_named(certificate: x509.Certificate, cert: etree._Element) -> bool:
     digest = DIGESTS.get("" if method is None else method.get("Algorithm", ""))
     if digest is None:
         return False
-    expected = _base64(cert.findtext("{*}CertDigest/{*}DigestValue"), checks.CERTIFICATE, "l'empreinte du certificat")
+    expected = _base64(cert.findtext("{*}CertDigest/{*}DigestValue"), checks.CERTIFICATE, "l’empreinte du certificat")
     serial = (cert.findtext("{*}IssuerSerial/{*}X509SerialNumber") or "").strip()
     actual = hashlib.new(digest, certificate.public_bytes(Encoding.DER), usedforsecurity=False).digest()
     return actual == expected and serial == str(certificate.serial_number)
@@ -482,8 +482,8 @@ def _check_issuer_name(reading: Reading, certificate: x509.Certificate, cert: et
     if _without_spaces(written) not in map(_without_spaces, ways):
         reading.say(
             checks.ISSUER_NAME,
-            f"La signature nomme l'autorité « {written.strip()[:200]} », le certificat « {whole_name(issuer)[:200]} »"
-            " : l'empreinte et le numéro du certificat concordent.",
+            f"La signature nomme l’autorité « {written.strip()[:200]} », le certificat « {whole_name(issuer)[:200]} »"
+            " : l’empreinte et le numéro du certificat concordent.",
         )
 
 
@@ -499,7 +499,7 @@ def _check_key(reading: Reading, certificate: x509.Certificate) -> None:
     if reading.method is not None and not isinstance(key, expected[reading.method.family]):
         raise FormError(
             checks.KEY,
-            f"La signature se dit {reading.method.family.upper()}, et la clé du certificat n'en est pas une.",
+            f"La signature se dit {reading.method.family.upper()}, et la clé du certificat n’en est pas une.",
         )
 
 
@@ -530,8 +530,8 @@ def _text(element: etree._Element, *names: str) -> str | None:
 def _base64(text: str | None, check: Check, what: str) -> bytes:
     """Decode base64, however it is cut into lines (a stray newline has broken verifiers: section 12, #714)."""
     if text is None or not _BASE64.fullmatch(text):
-        raise FormError(check, f"La signature est illisible : {what} n'est pas du base64.")
+        raise FormError(check, f"La signature est illisible : {what} n’est pas du base64.")
     try:
         return b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise FormError(check, f"La signature est illisible : {what} n'est pas du base64.") from None
+        raise FormError(check, f"La signature est illisible : {what} n’est pas du base64.") from None

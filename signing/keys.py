@@ -107,7 +107,7 @@ class P12Key(_FileKey):
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # What the library says of a password is not repeated.
             raise KeyUnusableError(
-                f"Le fichier {path} ne s'ouvre pas : le mot de passe n'est pas le bon, ou ce n'est pas un fichier "
+                f"Le fichier {path} ne s’ouvre pas : le mot de passe n’est pas le bon, ou ce n’est pas un fichier "
                 "PKCS#12 (.p12, .pfx) en bon état. Vérifiez le mot de passe auprès de qui vous a remis le certificat."
             ) from None
         return cls(*_matched(key, certificate, path))
@@ -161,7 +161,7 @@ class _Pair:
     def __str__(self) -> str:
         until = f"{self.certificate.not_valid_after_utc:%d/%m/%Y}"
         name = name_of(self.certificate)
-        return f"« {self.label} » ({name}, valable jusqu'au {until}, empreinte SHA-256 {self.fingerprint})"
+        return f"« {self.label} » ({name}, valable jusqu’au {until}, empreinte SHA-256 {self.fingerprint})"
 
 
 class Pkcs11Key:
@@ -301,17 +301,17 @@ def _choose(contents: _Contents, token: str, label: str) -> _Pair:
         )
         raise KeyUnusableError(
             f"La carte « {token} » ne contient {lack} : elle ne peut pas signer. "
-            "Vérifiez que c'est la bonne carte, ou adressez-vous à qui vous l'a remise."
+            "Vérifiez que c’est la bonne carte, ou adressez-vous à qui vous l’a remise."
         )
     chosen = _called(contents.pairs, label) if label else _able(contents.pairs)
     if not chosen:
         raise KeyUnusableError(
-            f"La carte « {token} » n'a pas de certificat « {label} ». Elle a : {_listed(contents.pairs)}."
+            f"La carte « {token} » n’a pas de certificat « {label} ». Elle a : {_listed(contents.pairs)}."
         )
     if len(chosen) > 1:
         raise KeyUnusableError(
             f"Plusieurs certificats de la carte « {token} » peuvent signer : {_listed(chosen)}. "
-            "Désignez l'un d'eux par son nom ou par son empreinte (--certificate)."
+            "Désignez l’un d’eux par son nom ou par son empreinte (--certificate)."
         )
     _check_certificate(chosen[0].certificate, f"la carte « {token} »")
     return chosen[0]
@@ -347,7 +347,7 @@ def _matched(
     _check_certificate(certificate, f"le fichier {path}")
     if not isinstance(key, rsa.RSAPrivateKey) or key.public_key() != certificate.public_key():
         raise KeyUnusableError(
-            f"La clé du fichier {path} n'est pas celle du certificat « {name_of(certificate)} ». "
+            f"La clé du fichier {path} n’est pas celle du certificat « {name_of(certificate)} ». "
             "Donnez la clé et le certificat qui vont ensemble."
         )
     return key, certificate
@@ -370,13 +370,13 @@ def _unfitness(certificate: x509.Certificate) -> str | None:
     except x509.ExtensionNotFound:
         usage = None
     except CertificateUnreadableError:
-        return "une partie en est illisible, ou sa clé est d'une sorte inconnue"
+        return "une partie en est illisible, ou sa clé est d’une sorte inconnue"
     if not isinstance(key, rsa.RSAPublicKey):
-        return "sa clé n'est pas une clé RSA, seule admise par Hélios"
+        return "sa clé n’est pas une clé RSA, seule admise par Hélios"
     if key.key_size < RSA_BITS_MIN:
-        return f"sa clé RSA n'a que {key.key_size} bits, et il en faut {RSA_BITS_MIN} au moins"
+        return f"sa clé RSA n’a que {key.key_size} bits, et il en faut {RSA_BITS_MIN} au moins"
     if usage is not None and not (usage.content_commitment or usage.digital_signature):
-        return "il n'est pas fait pour signer (usage de la clé)"
+        return "il n’est pas fait pour signer (usage de la clé)"
     return None
 
 
@@ -388,18 +388,18 @@ def _find_token(module: Path, token: str) -> pkcs11.Token:
         library = pkcs11.lib(str(module))
     except pkcs11.PKCS11Error:
         raise KeyUnusableError(
-            f"Le module PKCS#11 {module} ne se charge pas : il n'existe pas, ou n'est pas une bibliothèque de carte "
+            f"Le module PKCS#11 {module} ne se charge pas : il n’existe pas, ou n’est pas une bibliothèque de carte "
             "pour cet ordinateur. Installez le logiciel de la carte, puis donnez le chemin de son module."
         ) from None
     with _speaking_of(token):
         found = list(library.get_tokens())
     named = [one for one in found if one.label == token]
     if len(named) > 1:
-        raise KeyUnusableError(f"Plusieurs cartes s'appellent « {token} ». Ne laissez que celle qui doit signer.")
+        raise KeyUnusableError(f"Plusieurs cartes s’appellent « {token} ». Ne laissez que celle qui doit signer.")
     if not named:
         present = ", ".join(f"« {one.label} »" for one in found if one.label)
         raise KeyUnusableError(
-            f"La carte « {token} » n'est pas là"
+            f"La carte « {token} » n’est pas là"
             f"{f' : il y a {present}' if present else ', ni aucune autre'}. "
             "Insérez-la, ou vérifiez son nom, puis recommencez."
         )
@@ -412,15 +412,15 @@ def _refuse_last_try(flags: pkcs11.TokenFlag, token: str) -> None:
         raise KeyUnusableError(_locked(token))
     if flags & pkcs11.TokenFlag.USER_PIN_FINAL_TRY:
         raise KeyUnusableError(
-            f"Il ne reste qu'un essai avant que la carte « {token} » se bloque : le code PIN n'a pas été présenté. "
-            "Présentez-le d'abord avec le logiciel de la carte ; s'il est juste, les essais vous sont rendus."
+            f"Il ne reste qu’un essai avant que la carte « {token} » se bloque : le code PIN n’a pas été présenté. "
+            "Présentez-le d’abord avec le logiciel de la carte ; s’il est juste, les essais vous sont rendus."
         )
 
 
 def _locked(token: str) -> str:
     return (
         f"La carte « {token} » est bloquée : trop de codes PIN faux lui ont été présentés. "
-        "Débloquez-la avec le logiciel de la carte, ou adressez-vous à qui vous l'a remise."
+        "Débloquez-la avec le logiciel de la carte, ou adressez-vous à qui vous l’a remise."
     )
 
 
@@ -469,7 +469,7 @@ def _sentence(error: pkcs11.PKCS11Error, token: str) -> str:
         return _locked(token)
     if isinstance(error, pkcs11.PinExpired | pkcs11.UserPinNotInitialized):
         return (
-            f"Le code PIN de la carte « {token} » n'a pas été choisi, ou a expiré. "
+            f"Le code PIN de la carte « {token} » n’a pas été choisi, ou a expiré. "
             "Choisissez-en un avec le logiciel de la carte."
         )
     if isinstance(error, pkcs11.UserAlreadyLoggedIn):
@@ -478,7 +478,7 @@ def _sentence(error: pkcs11.PKCS11Error, token: str) -> str:
         return f"La carte « {token} » ne répond plus : elle a été retirée. Insérez-la à nouveau, puis recommencez."
     return (
         f"La carte « {token} » refuse de travailler ({type(error).__name__}). Retirez-la, insérez-la à nouveau, "
-        "puis recommencez ; si cela dure, adressez-vous à qui vous l'a remise."
+        "puis recommencez ; si cela dure, adressez-vous à qui vous l’a remise."
     )
 
 
@@ -487,7 +487,7 @@ def _read(path: Path, bytes_max: int, what: str) -> bytes:
         with path.open("rb") as file:
             content = file.read(bytes_max + 1)
     except FileNotFoundError:
-        raise KeyUnusableError(f"{what} {path} n'existe pas. Vérifiez son chemin.") from None
+        raise KeyUnusableError(f"{what} {path} n’existe pas. Vérifiez son chemin.") from None
     except OSError as error:
         raise KeyUnusableError(f"{what} {path} ne peut pas être lu ({error.strerror}).") from error
     if len(content) > bytes_max:

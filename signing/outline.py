@@ -84,7 +84,7 @@ def read_outline(document: bytes) -> Outline:
         raise unreadable(error) from error
     if root.tag != PES_ALLER:
         raise UnsignableError(
-            "Ce fichier n'est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
+            "Ce fichier n’est pas un PES Aller : seuls les PES Aller se signent ici. Vérifiez le fichier déposé."
         )
     ids = _ids(root)
     return Outline(root, ids, tuple(_targets(document, root)))
@@ -99,7 +99,7 @@ def unsigned_of(found: Sequence[Target]) -> list[Target]:
     unsigned = [target for target in found if not target.is_signed]
     if not unsigned:
         raise UnsignableError(
-            "Tout est déjà signé dans ce fichier : il n'y a rien à signer. Vérifiez-le : heliotrope signature verify."
+            "Tout est déjà signé dans ce fichier : il n’y a rien à signer. Vérifiez-le : heliotrope signature verify."
         )
     return unsigned
 
@@ -108,7 +108,7 @@ def _targets(document: bytes, root: etree._Element) -> list[Target]:
     domains = [one for one in root if one.tag in DOMAINS]
     if not domains:
         raise UnsignableError(
-            "Le fichier ne contient ni dépense ni recette : il n'y a rien à signer. "
+            "Le fichier ne contient ni dépense ni recette : il n’y a rien à signer. "
             "Déposez le fichier sans demander de signature."
         )
     if _is_signed(root):
@@ -122,9 +122,9 @@ def _targets(document: bytes, root: etree._Element) -> list[Target]:
         _check_id(root.get("Id", ""))
         return [Target(root.get("Id", ""), _end_of_root(document, root), is_signed=False, is_global=True)]
     raise UnsignableError(
-        f"{without_id} bordereau(x) sur {len(bordereaux)} sans attribut Id, et la racine PES_Aller n'en "
-        "a pas non plus : la signature ne saurait désigner ce qu'elle signe. Demandez à l'éditeur du "
-        "logiciel financier d'ajouter un Id à chaque bordereau, puis déposez le nouveau fichier."
+        f"Bordereaux sans attribut Id, {without_id} sur {len(bordereaux)} ; la racine PES_Aller n’en "
+        "a pas non plus : la signature ne saurait désigner ce qu’elle signe. Demandez à l’éditeur du "
+        "logiciel financier d’ajouter un Id à chaque bordereau, puis déposez le nouveau fichier."
     )
 
 
@@ -146,8 +146,8 @@ def _ids(root: etree._Element) -> frozenset[str]:
     if len(ids) < len(values):
         element_id = Counter(values).most_common(1)[0][0]
         raise UnsignableError(
-            f"L'Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
-            "lequel elle signe. Demandez à l'éditeur du logiciel financier des Id uniques, "
+            f"L’Id « {element_id} » est porté par plusieurs éléments : une signature ne saurait dire "
+            "lequel elle signe. Demandez à l’éditeur du logiciel financier des Id uniques, "
             "puis déposez le nouveau fichier."
         )
     return ids
@@ -156,8 +156,8 @@ def _ids(root: etree._Element) -> frozenset[str]:
 def _check_id(element_id: str) -> None:
     if not PLAIN_ID.fullmatch(element_id):
         raise UnsignableError(
-            f"L'Id « {element_id} » n'est pas un identifiant XML : une lettre ou « _ », puis des lettres, "
-            "chiffres, « . », « - » ou « _ ». Demandez la correction à l'éditeur du logiciel financier, "
+            f"L’Id « {element_id} » n’est pas un identifiant XML : une lettre ou « _ », puis des lettres, "
+            "chiffres, « . », « - » ou « _ ». Demandez la correction à l’éditeur du logiciel financier, "
             "puis déposez le nouveau fichier."
         )
 
@@ -189,7 +189,7 @@ def _end_of_root(document: bytes, root: etree._Element) -> int:
     tags = re.compile(_NO_TAG + rb"|(?P<end></" + re.escape(name.encode()) + rb"\s*+>)", re.DOTALL)
     ends = [tag.start() for tag in tags.finditer(document) if tag["end"]]
     if not ends:
-        raise UnsignableError("Le fichier se termine par un élément vide : il n'y a rien à signer.")
+        raise UnsignableError("Le fichier se termine par un élément vide : il n’y a rien à signer.")
     return ends[-1]
 
 

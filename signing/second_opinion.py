@@ -4,7 +4,6 @@ Nothing is sent on the word of one program. Before FluxSigned is appended, every
 shown to signxml too. If the two disagree, one of them is wrong: the flux stops, whoever runs the platform is told.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +17,6 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from pes.reading import xml
 from signing.algorithms import DIGESTS, DS, SIGNATURE_METHODS
 from signing.report import Report
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def require_agreement(document: bytes, report: Report) -> None:
 
 def _told(against: Sequence[Opinion]) -> str:
     said = "; ".join(f"{one.element_id}: {one.reason or 'it holds'}" for one in against[:5])
-    return f"signxml disagrees on {len(against)} signature(s): {said}"
+    return f"signxml disagrees on {said}"
 
 
 def _opinion(

@@ -115,7 +115,7 @@ def judge(
         found.append((checks.KEY, fault, "blocking"))
     found += [*_validity(certificate, at), *_usage(certificate)]
     if trust is None:
-        text = "Aucune liste de confiance n'est donnée : personne ne répond du certificat du signataire."
+        text = "Aucune liste de confiance n’est donnée : personne ne répond du certificat du signataire."
         return [*found, (checks.CHAIN, text, "warning")]
     if any(check is checks.VALIDITY for check, _, _ in found):
         return found  # a chain at a time when the certificate was not valid would say the same again
@@ -138,7 +138,7 @@ def _validity(certificate: x509.Certificate, at: datetime) -> list[Said]:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if begin <= at <= end:
         return []
-    how = f"n'était pas encore valable (il l'est depuis le {begin:%d/%m/%Y})" if at < begin else "avait expiré"
+    how = f"n’était pas encore valable (il l’est depuis le {begin:%d/%m/%Y})" if at < begin else "avait expiré"
     when = f" le {end:%d/%m/%Y}" if at > end else ""
     text = f"Le certificat {how}{when} à la date de signature, {in_paris(at)}."
     return [(checks.VALIDITY, text, "blocking")]
@@ -148,7 +148,7 @@ def _usage(certificate: x509.Certificate) -> list[Said]:
     usage = _extension(certificate, x509.KeyUsage)
     if _is_authority(certificate):
         return [
-            (checks.USAGE, "Le certificat est celui d'une autorité : il ne sert pas à signer un flux.", "blocking")
+            (checks.USAGE, "Le certificat est celui d’une autorité : il ne sert pas à signer un flux.", "blocking")
         ]
     if usage is None:
         return [(checks.USAGE, "Le certificat ne dit pas à quoi il sert (keyUsage absent).", "warning")]
@@ -156,28 +156,28 @@ def _usage(certificate: x509.Certificate) -> list[Said]:
         return []
     if usage.digital_signature:
         text = (
-            "Le certificat permet de s'authentifier (digitalSignature) ; nonRepudiation, attendu pour signer, manque."
+            "Le certificat permet de s’authentifier (digitalSignature) ; nonRepudiation, attendu pour signer, manque."
         )
         return [(checks.USAGE, text, "warning")]
-    return [(checks.USAGE, "Le certificat n'est pas fait pour signer (keyUsage).", "blocking")]
+    return [(checks.USAGE, "Le certificat n’est pas fait pour signer (keyUsage).", "blocking")]
 
 
 # --- Check 19: the chain -----------------------------------------------------------------------------------------
 
 # What OpenSSL says (x509_vfy.h), in French.
 _REASONS: Final = {
-    2: "l'autorité qui l'a émis n'est pas dans la liste de confiance",
-    7: "la signature d'un certificat de la chaîne est fausse",
-    9: "un certificat de la chaîne n'était pas encore valable",
+    2: "l’autorité qui l’a émis n’est pas dans la liste de confiance",
+    7: "la signature d’un certificat de la chaîne est fausse",
+    9: "un certificat de la chaîne n’était pas encore valable",
     10: "un certificat de la chaîne avait expiré",
     18: "il ne se recommande que de lui-même",
-    19: "l'autorité racine n'est pas dans la liste de confiance",
-    20: "l'autorité qui l'a émis n'est pas dans la liste de confiance",
-    21: "l'autorité qui l'a émis n'est pas dans la liste de confiance",
-    24: "un certificat de la chaîne n'est pas celui d'une autorité",
-    25: "la chaîne est plus longue qu'une autorité ne le permet",
-    34: "un certificat exige une règle que l'on ne connaît pas",
-    79: "un certificat de la chaîne n'est pas celui d'une autorité",
+    19: "l’autorité racine n’est pas dans la liste de confiance",
+    20: "l’autorité qui l’a émis n’est pas dans la liste de confiance",
+    21: "l’autorité qui l’a émis n’est pas dans la liste de confiance",
+    24: "un certificat de la chaîne n’est pas celui d’une autorité",
+    25: "la chaîne est plus longue qu’une autorité ne le permet",
+    34: "un certificat exige une règle que l’on ne connaît pas",
+    79: "un certificat de la chaîne n’est pas celui d’une autorité",
 }
 
 
@@ -203,7 +203,7 @@ def _chain(
         number = int(error.errors[0])
         reason = _REASONS.get(number, str(error))
         issuer = whole_name(certificate.issuer)
-        return f"Le certificat n'est pas digne de confiance : {reason} (émis par « {issuer} »)."
+        return f"Le certificat n’est pas digne de confiance : {reason} (émis par « {issuer} »)."
 
 
 # --- Check 21: revocation ----------------------------------------------------------------------------------------

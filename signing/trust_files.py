@@ -59,7 +59,7 @@ def load_trust(folder: Path, *, is_proof_required: bool = False) -> Loaded:
             elif _is_authority(held):
                 authorities.append(held)
             else:
-                ignored.append(f"{path.name} : « {whole_name(held.subject)} » n'est pas une autorité.")
+                ignored.append(f"{path.name} : « {whole_name(held.subject)} » n’est pas une autorité.")
     return Loaded(TrustList(tuple(authorities), tuple(crls), tuple(answers), is_proof_required), ignored)
 
 
@@ -70,7 +70,7 @@ def trust_files(folder: Path) -> list[Path]:
         TrustFolderError: there is no such folder.
     """
     if not folder.is_dir():
-        raise TrustFolderError(f"Le dossier de la liste de confiance n'existe pas : {folder}.")
+        raise TrustFolderError(f"Le dossier de la liste de confiance n’existe pas : {folder}.")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
@@ -81,7 +81,7 @@ def _parsed(path: Path) -> list[Held]:
         raise TrustFolderError(f"{path} est illisible ({error.strerror}).") from error
     except ValueError as error:
         raise TrustFolderError(
-            f"{path} n'est ni un certificat, ni une CRL, ni une réponse OCSP lisible, de 64 Mio au plus."
+            f"{path} n’est ni un certificat, ni une CRL, ni une réponse OCSP lisible, de 64 Mio au plus."
         ) from error
 
 

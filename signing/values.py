@@ -40,7 +40,7 @@ def check_values(reading: Reading, *, has_comments: bool) -> None:
     if not _is_value_right(reading):
         reading.say(
             checks.VALUE,
-            "La valeur de la signature n'est pas celle du certificat joint : elle a été altérée, ou faite avec une "
+            "La valeur de la signature n’est pas celle du certificat joint : elle a été altérée, ou faite avec une "
             "autre clé.",
         )
 

@@ -53,7 +53,7 @@ def verify(document: bytes) -> Report:
     _refuse_ambiguous_ids(document, root, readings)
     classification, as_a_whole = _classify(root)
     if root.tag != PES_ALLER:
-        message = f"Ce fichier n'est pas un PES Aller : sa racine est « {etree.QName(root).localname[:100]} »."
+        message = f"Ce fichier n’est pas un PES Aller : sa racine est « {etree.QName(root).localname[:100]} »."
         as_a_whole = (checks.READABLE.finding("", message, severity="warning"), *as_a_whole)
     # A signature of the whole covers the others: its digest comes first, while they are all in their places.
     has_comments = b"<!--" in document
@@ -76,7 +76,7 @@ def _refuse_ambiguous_ids(document: bytes, root: etree._Element, readings: list[
             if counts[one] > 1:
                 reading.say(
                     checks.IDENTIFIERS,
-                    f"{counts[one]} éléments portent l'Id « {one} » : la signature ne désigne pas un seul contenu.",
+                    f"{counts[one]} éléments portent l’Id « {one} » : la signature ne désigne pas un seul contenu.",
                 )
 
 
@@ -117,5 +117,5 @@ def _classify(root: etree._Element) -> tuple[Classification, tuple[Finding, ...]
         return Classification.BORDEREAUX, ()
     ids = [one.get("Id", "") or f"ligne {one.sourceline}" for one in unsigned]
     named = ", ".join(ids[:10]) + ("…" if len(ids) > 10 else "")
-    message = f"{len(unsigned)} bordereau(x) sur {len(bordereaux)} ne sont pas signés : {named}."
+    message = f"Bordereaux non signés, {len(unsigned)} sur {len(bordereaux)} : {named}."
     return Classification.INCOMPLETE, (checks.COVERAGE.finding("", message),)

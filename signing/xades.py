@@ -179,8 +179,8 @@ def canonical(element: etree._Element, *, with_comments: bool = False) -> bytes:
         return _canonical(element, with_comments=with_comments)
     except etree.C14NError as error:
         raise UnsignableError(
-            "Le fichier déclare un espace de noms relatif, que la canonicalisation n'admet pas. "
-            "Demandez la correction à l'éditeur du logiciel financier."
+            "Le fichier déclare un espace de noms relatif, que la canonicalisation n’admet pas. "
+            "Demandez la correction à l’éditeur du logiciel financier."
         ) from error
 
 
@@ -202,7 +202,7 @@ def _check_certificate(certificate: x509.Certificate, signing_time: datetime) ->
         )
     if not isinstance(certificate.public_key(), rsa.RSAPublicKey):
         raise UnsignableError(
-            "La clé du certificat de signature n'est pas une clé RSA, seule admise par Hélios. "
+            "La clé du certificat de signature n’est pas une clé RSA, seule admise par Hélios. "
             "Choisissez un autre certificat."
         )
 
@@ -215,8 +215,8 @@ def _check_target(target: Target, ids: frozenset[str]) -> None:
     taken = ids & {_signature_id(target) + suffix for suffix in ("", "_SV", "_SP")}
     if taken:
         raise UnsignableError(
-            f"L'Id « {min(taken)} », que doit porter la signature de « {target.element_id} », est déjà pris "
-            "dans le fichier. Demandez à l'éditeur du logiciel financier de le changer."
+            f"L’Id « {min(taken)} », que doit porter la signature de « {target.element_id} », est déjà pris "
+            "dans le fichier. Demandez à l’éditeur du logiciel financier de le changer."
         )
 
 

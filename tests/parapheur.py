@@ -155,7 +155,7 @@ class Bench:
             "collectivite": COLLECTIVITE,
             "person": person,
             "name": f"{person.title()} Exemple, maire",
-            "act": "Procès-verbal d'élection",
+            "act": "Procès-verbal d’élection",
             "valid_from": NOW - timedelta(days=30),
             "valid_until": NOW + timedelta(days=30),
             "recorded_at": NOW,

@@ -63,6 +63,11 @@ def rejection_lines(error: Mapping[str, object]) -> Iterator[str]:
         yield f"  Où : {where}"
 
 
+def fault_lines(fault: Mapping[str, object]) -> Iterator[str]:
+    """Yield the line that tells what of a request has not the expected shape."""
+    yield f"{fault.get('where') or 'demande'} : {fault.get('what', '')}"
+
+
 def show_findings(console: Console, findings: object) -> None:
     """Show a list of findings, as the API gives it."""
     _show(console, (finding_lines(finding) for finding in _mappings(findings)))
@@ -81,6 +86,7 @@ def show_problem(console: Console, document: Mapping[str, object]) -> None:
     _show(console, [iter(lines)])
     show_findings(console, document.get("findings"))
     show_rejections(console, document.get("rejections"))
+    _show(console, (fault_lines(fault) for fault in _mappings(document.get("errors"))))
 
 
 def _mappings(value: object) -> list[Mapping[str, object]]:

@@ -1,5 +1,6 @@
 """Makes Typer speak French: its help, and what it says of a command that is badly written."""
 
+import re
 import sys
 from typing import Any, cast
 
@@ -7,6 +8,23 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cli.errors import ExitCode
+
+# What Typer and pydantic say in English, and what we say.
+_SAYINGS = tuple(
+    (re.compile(english), french)
+    for english, french in (
+        (r"No such command '(.*)'\.", "la commande « {} » n’existe pas."),
+        (r"Missing command\.", "il manque une commande."),
+        (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", "« {} » est de trop."),
+        (r"Option '(.*)' requires .*", "l’option {} demande une valeur."),
+        (r"Option '(.*)' does not take a value\.", "l’option {} ne prend pas de valeur."),
+        (r".*valid integer.*", "un nombre entier est attendu."),
+        (r".*valid number.*", "un nombre est attendu."),
+        (r".*greater than or equal to (\S+)", "le minimum est {}."),
+        (r".*less than or equal to (\S+)", "le maximum est {}."),
+        (r".*'(.*)' is not one of (.*)\.", "« {} » n’est pas de : {}."),
+    )
+)
 
 
 class FrenchCommand(TyperCommand):
@@ -43,7 +61,8 @@ class FrenchGroup(TyperGroup):
         try:
             result = super().main(args, prog_name, standalone_mode=False, **named)
         except typer.TyperException as mistake:
-            sys.stderr.write(f"Erreur : {sentence_of(mistake)}\n")
+            if sentence := sentence_of(mistake):
+                sys.stderr.write(f"Erreur : {sentence}\n")
             sys.exit(ExitCode.USAGE)
         except typer.Abort:
             sys.stderr.write("Interrompu.\n")
@@ -52,24 +71,30 @@ class FrenchGroup(TyperGroup):
 
 
 def sentence_of(mistake: typer.TyperException) -> str:
-    """Say in French what is wrong with a command, and where its help is."""
+    """Say in French what is wrong with a command, and where its help is; nothing, when that was shown."""
     ctx = getattr(mistake, "ctx", None)
     said = getattr(mistake, "message", "")
     match type(mistake).__name__:  # Typer keeps these classes private
         case "NoSuchOption":
-            sentence = f"l'option {getattr(mistake, 'option_name', '?')} n'existe pas."
+            sentence = f"l’option {getattr(mistake, 'option_name', '?')} n’existe pas."
         case "MissingParameter":
             sentence = f"il manque {_name_of(mistake)}."
-        case "BadParameter":
-            sentence = f"la valeur de {_name_of(mistake)} ne convient pas : {said}"
-        case "BadOptionUsage":
-            sentence = f"l'option {getattr(mistake, 'option_name', '?')} est mal employée : {said}"
         case "NoArgsIsHelpError":
-            return said
+            return ""  # the help has been shown
+        case "BadParameter":
+            sentence = f"la valeur de {_name_of(mistake)} ne convient pas : {_in_our_words(said)}"
         case _:
-            sentence = f"commande mal écrite : {said}"
+            sentence = _in_our_words(said)
     path = getattr(ctx, "command_path", "heliotrope")
     return f"{sentence}\nVoir : {path} --help"
+
+
+def _in_our_words(said: str) -> str:
+    """Return what Typer says in English in French; what nobody foresaw is quoted."""
+    for english, french in _SAYINGS:
+        if found := english.fullmatch(said):
+            return french.format(*found.groups())
+    return f"commande mal écrite (message technique : {said})."
 
 
 def _name_of(mistake: typer.TyperException) -> str:

@@ -98,13 +98,13 @@ def reason_of(error: OSError) -> str:
     """Say in French why a file cannot be read or written."""
     match error:
         case FileNotFoundError():
-            return "il n'existe pas"
+            return "il n’existe pas"
         case IsADirectoryError():
-            return "c'est un dossier"
+            return "c’est un dossier"
         case PermissionError():
             return "vos droits ne le permettent pas"
         case _:
-            return error.strerror or str(error)
+            return f"le système répond « {error.strerror or error} »"
 
 
 @contextmanager

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cli.showing.output import Table
 from pes.text import PARIS
 from shared import wording
-from shared.errors import MalformedMessageError
+from shared.errors import MalformedMessageError, UnexpectedFactError
 from shared.facts.envelope import Event, read_event
+from shared.facts.lifecycles.flux import Flux
 from shared.facts.streams import BY_KIND
 
 
@@ -52,11 +54,14 @@ def steps_of(members: Sequence[Mapping[str, object]]) -> list[Step]:
     """Return the timeline of a flux from its events, in order. No event is left out, known or not."""
     steps: list[Step] = []
     previous: datetime | None = None
+    flux = Flux()
     for member in members:
         at = datetime.fromisoformat(str(member["occurred_at"]))
         since = None if previous is None else max(at - previous, timedelta())  # clocks of several machines
         event = next(known_events([member]), None)
-        what = wording.what(event.data) if event else str(member.get("kind", "?"))
+        what = wording.what(event.data, flux.step) if event else str(member.get("kind", "?"))
+        with suppress(UnexpectedFactError):  # of another stream, or after a fact that a newer platform wrote
+            flux = flux.evolve(event.data) if event else flux
         steps.append(Step(what=what, who=wording.who(str(member.get("actor", ""))), at=at, since=since))
         previous = at
     return steps

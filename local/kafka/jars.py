@@ -42,7 +42,7 @@ def ensure_jars(folder: Path = DEFAULT_LIB, *, say: Say = quiet) -> Path:
         _wait_for(file)
         if _fetched(folder) != pinned:
             maven = find_command("mvn")
-            say("Téléchargement d'Apache Kafka (44 Mo, une seule fois)…")
+            say("Téléchargement d’Apache Kafka (42 Mio, une seule fois)…")
             _fetch(maven, folder, pinned)
     return folder
 

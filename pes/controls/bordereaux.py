@@ -84,7 +84,7 @@ def vat(aller: Aller) -> Iterator[Hit]:
         parts = any((amount(one) or 0) > 0 for one in column(bordereau, f"{_LIGNES}/{block.domain.ligne}/MtTVA/@V"))
         if whole and not parts:
             yield _hit(
-                bordereau, "MtBordTVA", "MtBordTVA est servi, mais aucune ligne n'a de MtTVA supérieur à zéro."
+                bordereau, "MtBordTVA", "MtBordTVA est servi, mais aucune ligne n’a de MtTVA supérieur à zéro."
             )
         if parts and not whole:
             yield _hit(bordereau, "MtBordTVA", "Une ligne a un MtTVA, mais MtBordTVA est absent ou nul.")
@@ -98,7 +98,7 @@ def emitted_in_exercice(aller: Aller) -> Iterator[Hit]:
         if emitted_on is None or not (exercice.isascii() and exercice.isdigit() and 1 <= int(exercice) <= 9998):
             continue
         if not date(int(exercice), 1, 1) <= emitted_on <= date(int(exercice) + 1, 1, 31):
-            message = f"DteBordEm vaut {emitted_on.isoformat()}, hors de l'exercice {exercice}."
+            message = f"DteBordEm vaut {emitted_on.isoformat()}, hors de l’exercice {exercice}."
             yield _hit(bordereau, "DteBordEm", message)
 
 
@@ -122,7 +122,7 @@ def only_in_replies(aller: Aller) -> Iterator[Hit]:
     for block in aller.blocks:
         kind = block.domain.only_in_replies
         for element in block.elements(f"{{piece}}/TypPce[@V='{kind}']"):
-            yield Hit(element, f"TypPce vaut {kind} : ce type ne sert qu'à la DGFiP, pour demander une pièce.")
+            yield Hit(element, f"TypPce vaut {kind} : ce type ne sert qu’à la DGFiP, pour demander une pièce.")
 
 
 def no_account(aller: Aller) -> Iterator[Hit]:
@@ -131,7 +131,7 @@ def no_account(aller: Aller) -> Iterator[Hit]:
     for block in aller.blocks:
         without = "Bordereau/Piece/LigneDePiece[not(Tiers/CpteBancaire)]"
         for element in block.elements(f"{without}/{block.domain.ligne}/ModRegl[{kinds}]"):
-            message = f"ModRegl vaut {element.get('V', '')[:2]} (virement), mais le tiers n'a pas de CpteBancaire."
+            message = f"ModRegl vaut {element.get('V', '')[:2]} (virement), mais le tiers n’a pas de CpteBancaire."
             yield Hit(element, message)
 
 

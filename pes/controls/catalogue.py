@@ -15,7 +15,7 @@ from pes.controls import bordereaux, document, pj, tiers
 from pes.controls.control import Control
 
 _EXPORT = "Exportez de nouveau le flux depuis le logiciel financier."
-_EDITOR = "Transmettez ce message à l'éditeur du logiciel financier."
+_EDITOR = "Transmettez ce message à l’éditeur du logiciel financier."
 _CORRECT = "Corrigez cette valeur dans le logiciel financier, puis exportez de nouveau le flux."
 _TIERS = "Corrigez la fiche du tiers dans le logiciel financier, puis exportez de nouveau le flux."
 _SETTINGS = "Corrigez le paramétrage du logiciel financier, puis exportez de nouveau le flux."
@@ -61,19 +61,19 @@ READER = (
     Control(
         "reader.doctype",
         "blocking",
-        "Le fichier n'a pas de DOCTYPE",
+        "Le fichier n’a pas de DOCTYPE",
         "helios.md 12",
         "éditeur",
-        "Demandez à l'éditeur du logiciel financier un export sans DOCTYPE.",
+        "Demandez à l’éditeur du logiciel financier un export sans DOCTYPE.",
         is_fixed=True,
     ),
     Control(
         "reader.encoding",
         "blocking",
-        "L'encodage du fichier laisse voir ses balises",
+        "L’encodage du fichier laisse voir ses balises",
         "helios.md 2.1",
         "éditeur",
-        "Demandez à l'éditeur du logiciel financier un export en ISO-8859-1.",
+        "Demandez à l’éditeur du logiciel financier un export en ISO-8859-1.",
         is_fixed=True,
     ),
     Control(
@@ -82,7 +82,7 @@ READER = (
         "Le XML est bien formé et complet",
         "A6",
         "ordonnateur",
-        "Exportez de nouveau le flux ; si l'erreur revient, transmettez ce message à l'éditeur.",
+        "Exportez de nouveau le flux ; si l’erreur revient, transmettez ce message à l’éditeur.",
         is_fixed=True,
     ),
     Control(
@@ -91,14 +91,14 @@ READER = (
         "Le contrôle du fichier tient dans le temps et la mémoire prévus",
         "conception",
         "éditeur",
-        "Vérifiez le fichier : il contient sans doute un très grand nombre d'anomalies. Sinon, répartissez ses "
+        "Vérifiez le fichier : il contient sans doute un très grand nombre d’anomalies. Sinon, répartissez ses "
         "pièces sur plusieurs flux.",
         is_fixed=True,
     ),
     Control(
         "antivirus.infected",
         "blocking",
-        "L'antivirus ne trouve rien dans le fichier",
+        "L’antivirus ne trouve rien dans le fichier",
         "A3",
         "ordonnateur",
         "Ne transmettez pas ce fichier. Prévenez votre service informatique, qui vérifiera le poste dont il vient.",
@@ -119,7 +119,7 @@ READER = (
         "Les anomalies sont assez peu nombreuses pour être toutes détaillées",
         "conception",
         "éditeur",
-        "Corrigez d'abord celles qui sont détaillées, puis contrôlez de nouveau.",
+        "Corrigez d’abord celles qui sont détaillées, puis contrôlez de nouveau.",
         is_fixed=True,
     ),
 )
@@ -132,7 +132,7 @@ CONTROLS = (
         "Le fichier annonce et emploie ISO-8859-1",
         "A5, helios.md 2.1",
         "éditeur",
-        "Demandez à l'éditeur du logiciel financier un export en ISO-8859-1.",
+        "Demandez à l’éditeur du logiciel financier un export en ISO-8859-1.",
         document.not_latin,
     ),
     Control(
@@ -141,16 +141,16 @@ CONTROLS = (
         "Un fichier sans accents annonce aussi ISO-8859-1",
         "A5, docs/divergences.md",
         "éditeur",
-        "Demandez à l'éditeur du logiciel financier un export en ISO-8859-1.",
+        "Demandez à l’éditeur du logiciel financier un export en ISO-8859-1.",
         document.not_said_latin,
     ),
     Control(
         "pes.encoding-lying",
         "warning",
-        "Les octets du fichier sont ceux de l'ISO-8859-1 qu'il annonce",
+        "Les octets du fichier sont ceux de l’ISO-8859-1 qu’il annonce",
         "A5, helios.md 2.1, 12",
         "éditeur",
-        "Demandez à l'éditeur du logiciel financier un export réellement encodé en ISO-8859-1.",
+        "Demandez à l’éditeur du logiciel financier un export réellement encodé en ISO-8859-1.",
         document.lying,
     ),
     Control(
@@ -181,7 +181,7 @@ CONTROLS = (
         "IdColl est un SIRET de la collectivité qui importe",
         "A13, helios.md 7.5",
         "ordonnateur",
-        "Importez ce flux pour la collectivité dont il porte le SIRET ; si c'est la vôtre, corrigez IdColl dans le "
+        "Importez ce flux pour la collectivité dont il porte le SIRET ; si c’est la vôtre, corrigez IdColl dans le "
         "paramétrage du logiciel financier, puis exportez de nouveau le flux.",
         document.siren,
         is_fixed=True,
@@ -193,7 +193,7 @@ CONTROLS = (
     Control(
         "pes.date",
         "warning",
-        "DteStr n'est pas à venir",
+        "DteStr n’est pas à venir",
         "helios.md 2.2",
         "ordonnateur",
         "Vérifiez la date du poste qui a exporté le flux.",
@@ -211,7 +211,7 @@ CONTROLS = (
     Control(
         "pes.signature-unexpected",
         "blocking",
-        "Il n'y a de signature que si InfoDematerialisee vaut 1",
+        "Il n’y a de signature que si InfoDematerialisee vaut 1",
         "helios.md 2.3 (flux rejeté)",
         "éditeur",
         "Exportez de nouveau avec InfoDematerialisee à 1, ou sans signature.",
@@ -223,7 +223,7 @@ CONTROLS = (
         "Chaque Id est unique dans le fichier",
         "helios.md 3.2",
         "éditeur",
-        "Demandez à l'éditeur un export où chaque bordereau a son propre Id.",
+        "Demandez à l’éditeur un export où chaque bordereau a son propre Id.",
         document.duplicate_ids,
         is_fixed=True,
     ),
@@ -233,7 +233,7 @@ CONTROLS = (
         "Les Id sont assez courts pour être signés",
         "helios.md 5.2",
         "éditeur",
-        "Demandez à l'éditeur un export avec des Id courts.",
+        "Demandez à l’éditeur un export avec des Id courts.",
         document.long_ids,
         is_fixed=True,
     ),
@@ -243,13 +243,13 @@ CONTROLS = (
         "Ce qui doit être signé porte un Id",
         "helios.md 5.2",
         "éditeur",
-        "Demandez à l'éditeur un export où chaque bordereau a un Id.",
+        "Demandez à l’éditeur un export où chaque bordereau a un Id.",
         document.missing_ids,
     ),
     Control(
         "pes.too-many-bordereaux",
         "blocking",
-        "Le flux n'a pas plus de bordereaux que la plateforme n'en porte",
+        "Le flux n’a pas plus de bordereaux que la plateforme n’en porte",
         "conception",
         "ordonnateur",
         "Répartissez les bordereaux sur plusieurs flux.",
@@ -259,7 +259,7 @@ CONTROLS = (
     Control(
         "bordereau.duplicate",
         "blocking",
-        "Un bordereau n'est qu'une fois dans le fichier",
+        "Un bordereau n’est qu’une fois dans le fichier",
         "helios.md 2.3, 3.2 (bordereau rejeté)",
         "ordonnateur",
         _CORRECT,
@@ -268,7 +268,7 @@ CONTROLS = (
     Control(
         "bordereau.type",
         "blocking",
-        "TypBord est un type qui s'envoie à la DGFiP",
+        "TypBord est un type qui s’envoie à la DGFiP",
         "helios.md 2.3, 2.4 (flux ou bordereau rejeté)",
         "éditeur",
         _EDITOR,
@@ -289,7 +289,7 @@ CONTROLS = (
         "Le total du bordereau est la somme de ses lignes",
         "helios.md 2.3, 4.5 (ERREUR_CUMUL_MONTANTS)",
         "éditeur",
-        "Vérifiez les montants du bordereau ; s'ils sont justes, transmettez ce message à l'éditeur.",
+        "Vérifiez les montants du bordereau ; s’ils sont justes, transmettez ce message à l’éditeur.",
         bordereaux.total,
     ),
     Control(
@@ -313,7 +313,7 @@ CONTROLS = (
     Control(
         "bordereau.date",
         "warning",
-        "DteBordEm est dans l'exercice, ou dans le mois de janvier qui le suit",
+        "DteBordEm est dans l’exercice, ou dans le mois de janvier qui le suit",
         "helios.md 2.3, 11",
         "ordonnateur",
         _CORRECT,
@@ -322,7 +322,7 @@ CONTROLS = (
     Control(
         "piece.duplicate",
         "blocking",
-        "Une pièce n'est qu'une fois dans un bordereau",
+        "Une pièce n’est qu’une fois dans un bordereau",
         "helios.md 4.5 (ERREUR_DOUBLON_PIECE)",
         "éditeur",
         _EDITOR,
@@ -331,7 +331,7 @@ CONTROLS = (
     Control(
         "piece.type",
         "warning",
-        "TypPce est un type qu'un ordonnateur émet",
+        "TypPce est un type qu’un ordonnateur émet",
         "helios.md 2.3, 7.3",
         "éditeur",
         _EDITOR,
@@ -340,7 +340,7 @@ CONTROLS = (
     Control(
         "ligne.duplicate",
         "blocking",
-        "Une ligne n'est qu'une fois dans une pièce",
+        "Une ligne n’est qu’une fois dans une pièce",
         "helios.md 4.5 (ERREUR_DOUBLON_LIGNE)",
         "éditeur",
         _EDITOR,
@@ -358,7 +358,7 @@ CONTROLS = (
     Control(
         "tiers.identifier",
         "blocking",
-        "La clé de l'identifiant d'un tiers (SIRET, SIREN, NIR) est juste",
+        "La clé de l’identifiant d’un tiers (SIRET, SIREN, NIR) est juste",
         "helios.md 2.3 (bordereau rejeté)",
         "ordonnateur",
         _TIERS,
@@ -424,7 +424,7 @@ CONTROLS = (
         "Le contenu de chaque PJ peut être lu",
         "helios.md 2.6 (PJ rejetée)",
         "éditeur",
-        "Exportez de nouveau ; si l'erreur revient, transmettez ce message à l'éditeur.",
+        "Exportez de nouveau ; si l’erreur revient, transmettez ce message à l’éditeur.",
         pj.unreadable,
     ),
     Control(
@@ -484,7 +484,7 @@ CONTROLS = (
     Control(
         "pj.paper",
         "blocking",
-        "Ce qui est transmis sur papier ou sur disque n'est pas aussi dans le fichier",
+        "Ce qui est transmis sur papier ou sur disque n’est pas aussi dans le fichier",
         "helios.md 2.6",
         "éditeur",
         _EDITOR,
@@ -496,10 +496,10 @@ CONTROLS = (
 NOMFIC_USED = Control(
     "pes.nomfic-used",
     "blocking",
-    "Aucun autre flux n'a ce NomFic et ce CodCol",
+    "Aucun autre flux n’a ce NomFic et ce CodCol",
     "A12, helios.md 3.2",
     "ordonnateur",
-    "Exportez de nouveau le flux : le logiciel financier doit lui donner un nouveau NomFic. Si c'est voulu, "
+    "Exportez de nouveau le flux : le logiciel financier doit lui donner un nouveau NomFic. Si c’est voulu, "
     "acceptez le doublon en disant pourquoi.",
     is_fixed=True,
 )
@@ -509,7 +509,7 @@ ALREADY_SENT = Control(
     "Aucun autre flux ne porte déjà ce bordereau",
     "helios.md 3.2 (ERREUR_DOUBLON_BORDEREAU)",
     "ordonnateur",
-    "Vérifiez s'il faut vraiment l'envoyer de nouveau. Si oui, acceptez le doublon en disant pourquoi ; sinon, "
+    "Vérifiez s’il faut vraiment l’envoyer de nouveau. Si oui, acceptez le doublon en disant pourquoi ; sinon, "
     "annulez ce flux.",
     is_fixed=True,
 )
@@ -520,7 +520,7 @@ NOT_REGISTERED = Control(
     "Le SIRET et le budget (poste, CodCol, CodBud) du flux sont enregistrés pour la collectivité",
     "conception",
     "ordonnateur",
-    "L'administrateur de la collectivité les enregistre ; le flux est alors contrôlé de nouveau.",
+    "L’administrateur de la collectivité les enregistre ; le flux est alors contrôlé de nouveau.",
     is_fixed=True,
 )
 CONTEXT = (NOMFIC_USED, ALREADY_SENT, NOT_REGISTERED)

@@ -57,7 +57,7 @@ def not_said_latin(aller: Aller) -> Iterator[Hit]:
     if _says_latin(aller):
         if b"iso-8859-1" not in aller.document[:HEAD_BYTES].lower():
             told = "pas « ISO-8859-1 » dans ses 50 premiers caractères, où des plateformes le cherchent"
-            yield Hit(aller.root, f"Le fichier n'annonce {told}.")
+            yield Hit(aller.root, f"Le fichier n’annonce {told}.")
         return
     if not aller.document.isascii():
         return
@@ -74,9 +74,9 @@ def lying(aller: Aller) -> Iterator[Hit]:
     if not _says_latin(aller) or document.isascii():
         return
     if _has_c1(document):
-        told = "des octets qui n'existent pas en ISO-8859-1 (sans doute du Windows-1252 ou de l'UTF-8)"
+        told = "des octets qui n’existent pas en ISO-8859-1 (sans doute du Windows-1252 ou de l’UTF-8)"
     elif _is_utf8(document):
-        told = "de l'UTF-8 : ses accents seraient lus de travers"
+        told = "de l’UTF-8 : ses accents seraient lus de travers"
     else:
         return
     yield Hit(aller.root, f"Le fichier annonce ISO-8859-1, mais contient {told}.")
@@ -110,7 +110,7 @@ def empty(aller: Aller) -> Iterator[Hit]:
     if not any(isinstance(child.tag, str) and child.tag not in around for child in aller.root):
         yield Hit(
             aller.root,
-            "Le flux ne contient ni dépense, ni recette, ni facture, ni marché, ni pièce jointe : Hélios n'y "
+            "Le flux ne contient ni dépense, ni recette, ni facture, ni marché, ni pièce jointe : Hélios n’y "
             "répondrait jamais.",
         )
 
@@ -132,7 +132,7 @@ def siret(aller: Aller) -> Iterator[Hit]:
     """IdColl is a SIRET, when it is given."""
     value = value_at(aller.root, "EnTetePES/IdColl")
     if value and not is_siret(value):
-        message = f"IdColl vaut {shown(value)}, qui n'est pas un SIRET : 14 chiffres, dont une clé de contrôle."
+        message = f"IdColl vaut {shown(value)}, qui n’est pas un SIRET : 14 chiffres, dont une clé de contrôle."
         yield Hit(nearest(aller.root, "EnTetePES/IdColl"), message)
 
 
@@ -226,7 +226,7 @@ def missing_ids(aller: Aller) -> Iterator[Hit]:
         return
     for _, bordereau in aller.bordereaux():
         if bordereau.get("Id") is None:
-            yield Hit(bordereau, "Ce bordereau n'a pas d'Id, ni la racine du fichier : il ne peut pas être signé.")
+            yield Hit(bordereau, "Ce bordereau n’a pas d’Id, ni la racine du fichier : il ne peut pas être signé.")
 
 
 def too_many(aller: Aller) -> Iterator[Hit]:

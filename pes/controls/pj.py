@@ -15,9 +15,9 @@ _NEED_REFERENCE = frozenset({"012", "013"})  # CFU
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,4}$")
 _FAULTS = {
     "empty": "est vide",
-    "base64": "n'est pas encodé en base64",
-    "gzip": "n'est pas compressé au format gzip",
-    "truncated": "est tronqué : sa décompression s'arrête avant la fin",
+    "base64": "n’est pas encodé en base64",
+    "gzip": "n’est pas compressé au format gzip",
+    "truncated": "est tronqué : sa décompression s’arrête avant la fin",
 }
 
 
@@ -28,7 +28,7 @@ def unreadable(aller: Aller) -> Iterator[Hit]:
             bound = aller.attachment_bytes_max // MEBIBYTE
             yield Hit(file, f"Le contenu de la PJ dépasse {bound} Mio une fois décompressé.")
         elif found.fault:
-            fault = _FAULTS.get(found.fault, "n'est pas lisible")
+            fault = _FAULTS.get(found.fault, "n’est pas lisible")
             yield Hit(file, f"Le contenu de la PJ {fault} : elle ne pourrait pas être ouverte.")
 
 
@@ -40,7 +40,7 @@ def another_kind(aller: Aller) -> Iterator[Hit]:
         mime = file.get("MIMEType", "")
         name = names[position] if has_one_each else value_at(file, "../../NomPJ")
         if not found.fault and found.kind not in kinds_for(mime, name):
-            message = f"La PJ {shown(name)} s'annonce {shown(mime)}, mais son contenu est de type {found.kind}."
+            message = f"La PJ {shown(name)} s’annonce {shown(mime)}, mais son contenu est de type {found.kind}."
             yield Hit(file, message)
 
 
@@ -57,7 +57,7 @@ def same_attachment(aller: Aller) -> Iterator[Hit]:
     seen: set[str] = set()
     for one in aller.attachments:
         if one.id_unique and one.id_unique in seen:
-            message = f"Plusieurs PJ du fichier portent l'IdUnique {shown(one.id_unique)}."
+            message = f"Plusieurs PJ du fichier portent l’IdUnique {shown(one.id_unique)}."
             yield Hit(nearest(aller.attachment(one), "IdUnique"), message)
         seen.add(one.id_unique)
 
@@ -67,7 +67,7 @@ def not_referenced(aller: Aller) -> Iterator[Hit]:
     referred = {reference.id_unique for reference in aller.references}
     for one in aller.attachments:
         if one.id_unique not in referred and aller.attachment(one).find("RefCompta") is None:
-            message = f"Aucune pièce ne fait référence à la PJ {shown(one.id_unique)}, et elle n'a pas de RefCompta."
+            message = f"Aucune pièce ne fait référence à la PJ {shown(one.id_unique)}, et elle n’a pas de RefCompta."
             yield Hit(aller.attachment(one), message)
 
 
@@ -84,7 +84,7 @@ def not_enclosed(aller: Aller) -> Iterator[Hit]:
     for one in aller.references:
         if one.support == _ELECTRONIC and one.id_unique not in known:
             known.add(one.id_unique)  # said once, where it is first referred to
-            message = f"La PJ {shown(one.id_unique)} n'est pas dans le fichier : elle doit déjà être dans Hélios."
+            message = f"La PJ {shown(one.id_unique)} n’est pas dans le fichier : elle doit déjà être dans Hélios."
             yield Hit(aller.reference(one), message)
 
 

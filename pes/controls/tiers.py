@@ -42,7 +42,7 @@ def _is_right(kind: str, value: str) -> bool:
 def _wrong_identifier(kind: str, value: str) -> str:
     # A NIR is not repeated: the message is read by more people than the file (helios.md 2.3).
     found = "est faux" if kind == NIR else f"vaut {shown(value)}"
-    return f"IdTiers {found} : NatIdTiers dit {kind}, et ce n'est pas {_KINDS[kind][0]} valide."
+    return f"IdTiers {found} : NatIdTiers dit {kind}, et ce n’est pas {_KINDS[kind][0]} valide."
 
 
 def person(aller: Aller) -> Iterator[Hit]:
@@ -61,7 +61,7 @@ def country(aller: Aller) -> Iterator[Hit]:
             value = value_at(element, "CodPays")
             lives_abroad = value_at(element, "CodRes") in _TRUE
             if lives_abroad and not value:
-                yield Hit(element, "Le tiers n'est pas résident (CodRes 1) : CodPays est obligatoire.")
+                yield Hit(element, "Le tiers n’est pas résident (CodRes 1) : CodPays est obligatoire.")
             elif not lives_abroad and value not in ("", _FRANCE):
                 yield Hit(element, f"Le tiers est résident (CodRes 0), mais CodPays vaut {shown(value)}.")
 
@@ -73,7 +73,7 @@ def iban(aller: Aller) -> Iterator[Hit]:
             value = element.get("V", "")
             is_badly_written = is_iban("".join(value.upper().split()))
             why = "écrivez-le en majuscules, sans blanc" if is_badly_written else "sa clé de contrôle est fausse"
-            yield Hit(element, f"L'IBAN {masked_iban(value)} n'est pas valide : {why}.")
+            yield Hit(element, f"L’IBAN {masked_iban(value)} n’est pas valide : {why}.")
 
 
 def bic(aller: Aller) -> Iterator[Hit]:
@@ -81,7 +81,7 @@ def bic(aller: Aller) -> Iterator[Hit]:
     for block in aller.blocks:
         for element in _wrong(block, f"{_TIERS}/CpteBancaire/BIC", is_bic):
             yield Hit(
-                element, f"Le BIC {shown(element.get('V', ''))} n'est pas valide : 8 ou 11 caractères, en majuscules."
+                element, f"Le BIC {shown(element.get('V', ''))} n’est pas valide : 8 ou 11 caractères, en majuscules."
             )
 
 
@@ -95,7 +95,7 @@ def rib(aller: Aller) -> Iterator[Hit]:
             if missing:
                 yield Hit(element, f"Le RIB est incomplet : il manque {', '.join(missing)}.")
             elif not is_rib(*parts.values()):
-                yield Hit(element, "Le RIB n'est pas valide : sa clé (CleRib) ne correspond pas aux autres valeurs.")
+                yield Hit(element, "Le RIB n’est pas valide : sa clé (CleRib) ne correspond pas aux autres valeurs.")
 
 
 def _wrong(block: Block, path: str, is_right: Callable[[str], bool]) -> Iterator[etree._Element]:

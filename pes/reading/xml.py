@@ -39,11 +39,11 @@ _MISC = re.compile(rb"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 # Why a document is not read, for whoever deposited it (French).
 UNREADABLE = {
     "empty": "Le fichier est vide.",
-    "not-xml": "Le fichier n'est pas un document XML.",
+    "not-xml": "Le fichier n’est pas un document XML.",
     "doctype": "Le fichier contient une déclaration DOCTYPE, interdite dans un PES : elle peut cacher du contenu "
     "externe.",
-    "encoding": "L'encodage du fichier n'est pas accepté : un PES est encodé en ISO-8859-1.",
-    "malformed": "Le fichier est tronqué ou mal formé : sa lecture s'arrête à l'endroit indiqué.",
+    "encoding": "L’encodage du fichier n’est pas accepté : un PES est encodé en ISO-8859-1.",
+    "malformed": "Le fichier est tronqué ou mal formé : sa lecture s’arrête à l’endroit indiqué.",
 }
 
 

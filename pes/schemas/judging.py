@@ -16,8 +16,8 @@ from pes.reading.privacy import is_private, masked
 from pes.vocabulary import Who
 
 TECHNICAL_CHARACTERS_MAX = 1000
-_NEXT = "Transmettez ce message à l'éditeur du logiciel financier : l'export ne respecte pas le schéma du PES v2."
-_NEXT_VALUE = "Corrigez cette valeur dans le logiciel financier, puis exportez de nouveau ; sinon, voyez l'éditeur."
+_NEXT = "Transmettez ce message à l’éditeur du logiciel financier : l’export ne respecte pas le schéma du PES v2."
+_NEXT_VALUE = "Corrigez cette valeur dans le logiciel financier, puis exportez de nouveau ; sinon, voyez l’éditeur."
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ _FORMS = (
     _form(
         "unexpected-element",
         r"^This element is not expected\.(?P<expected>.*)$",
-        "{subject} n'est pas à sa place{expected}.",
+        "{subject} n’est pas à sa place{expected}.",
     ),
     _form(
         "missing-attribute",
         r"^The attribute '(?P<name>[^']*)' is required but missing\.",
-        "{subject} n'a pas d'attribut {name}.",
+        "{subject} n’a pas d’attribut {name}.",
     ),
     _form(
         "unexpected-attribute",
         r"^The attribute '(?P<name>[^']*)' is not allowed\.",
-        "{subject} a un attribut {name}, que le schéma n'admet pas.",
+        "{subject} a un attribut {name}, que le schéma n’admet pas.",
     ),
     _facet(
         "too-long",
@@ -96,7 +96,7 @@ _FORMS = (
         "pattern",
         "pattern",
         r"is not accepted by the pattern '(?P<bound>.*)'\.",
-        ", qui n'a pas la forme attendue ({bound}).",
+        ", qui n’a pas la forme attendue ({bound}).",
     ),
     _facet(
         "enumeration",
@@ -139,7 +139,7 @@ _FORMS = (
         "type",
         r"^'(?P<value>.*)' is not a valid value of the (?:local )?(?:atomic|union|list) type"
         r"(?: '(?P<bound>[^']*)')?\.",
-        "{subject} vaut « {value} », qui n'est pas {bound}.",
+        "{subject} vaut « {value} », qui n’est pas {bound}.",
         is_value=True,
     ),
     _form(
@@ -155,21 +155,21 @@ _FORMS = (
     _form(
         "unknown-root",
         r"^No matching global (?:element )?declaration available for the validation root\.",
-        "{subject} n'est pas une racine que ce pack de schémas connaît.",
+        "{subject} n’est pas une racine que ce pack de schémas connaît.",
     ),
     _form(
         "undeclared",
         r"^No matching global (?:element|attribute) declaration available",
-        "{subject} n'est pas connu du schéma.",
+        "{subject} n’est pas connu du schéma.",
     ),
     # libxml2 cuts its sentence when the value is enormous: what it would have said next is lost.
     _form(
         "too-long",
         r"^\[facet 'maxLength'\] The value '(?P<value>.*)$",
-        "{subject} vaut « {value} » : c'est trop long.",
+        "{subject} vaut « {value} » : c’est trop long.",
     ),
-    _form("value", r"^\[facet '\w+'\] The value '(?P<value>.*)$", "{subject} vaut « {value} », qui n'est pas admis."),
-    _form("type", r"^'(?P<value>.*)$", "{subject} vaut « {value} », qui n'est pas admis."),
+    _form("value", r"^\[facet '\w+'\] The value '(?P<value>.*)$", "{subject} vaut « {value} », qui n’est pas admis."),
+    _form("type", r"^'(?P<value>.*)$", "{subject} vaut « {value} », qui n’est pas admis."),
 )
 
 _UNKNOWN_TYPE = "une valeur du type attendu"
@@ -247,7 +247,7 @@ def in_french(message: str) -> tuple[str, str, bool]:
         rest = parts["rest"]
         # PES keeps its values in V: people know the element by its name, not its attribute.
         is_about_element = attribute in (None, "V") or rest.startswith("The attribute")
-        subject = name if is_about_element else f"L'attribut {_plain(attribute)} de {name}"
+        subject = name if is_about_element else f"L’attribut {_plain(attribute)} de {name}"
     for form in _FORMS:
         if found := form.pattern.match(rest):
             said = {name: _said(name, text or "") for name, text in found.groupdict().items()}
@@ -296,7 +296,7 @@ def _expected(text: str) -> str:
     names = [_plain(name) for name in re.findall(r"[^\s(),]+", text.partition("(")[2].rpartition(")")[0])]
     if not names:
         return ""
-    return f" : il est attendu {names[0]}" if len(names) == 1 else f" : il est attendu l'un de {', '.join(names)}"
+    return f" : il est attendu {names[0]}" if len(names) == 1 else f" : il est attendu l’un de {', '.join(names)}"
 
 
 def _plain(name: str) -> str:

@@ -96,7 +96,7 @@ def read_pack(path: Path, pack_id: str = "") -> PackFiles:
         return PackFiles(name, _checked(_in_folder(path)))
     size = path.stat().st_size
     if size > ARCHIVE_BYTES_MAX:
-        raise PackError(f"L'archive fait {size} octets ; un pack en fait {ARCHIVE_BYTES_MAX} au plus.")
+        raise PackError(f"L’archive fait {size} octets ; un pack en fait {ARCHIVE_BYTES_MAX} au plus.")
     return read_archive(path.read_bytes(), name)
 
 
@@ -110,7 +110,7 @@ def read_archive(content: bytes, pack_id: str) -> PackFiles:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return PackFiles(pack_id, _checked(_in_archive(archive)))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
-        raise PackError(f"L'archive n'est pas un ZIP lisible ({error}).") from error
+        raise PackError(f"L’archive n’est pas un ZIP lisible ({error}).") from error
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -127,18 +127,18 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _in_archive(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
     entries = archive.infolist()
     if len(entries) > 10 * FILES_MAX:
-        raise PackError(f"L'archive contient {len(entries)} entrées : ce n'est pas un pack de schémas.")
+        raise PackError(f"L’archive contient {len(entries)} entrées : ce n’est pas un pack de schémas.")
     for entry in entries:
         path = entry.filename.replace("\\", "/")
         if path.startswith("/") or ":" in path or ".." in path.split("/") or not path.isprintable():
-            raise PackError(f"L'archive contient un chemin interdit : {ascii(entry.filename)[:200]}.")
+            raise PackError(f"L’archive contient un chemin interdit : {ascii(entry.filename)[:200]}.")
         mode = entry.external_attr >> 16
         if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise PackError(f"« {path} » est un lien ou un fichier spécial : un pack ne contient que des fichiers.")
         if entry.is_dir() or not path.lower().endswith(".xsd"):
             continue
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise PackError(f"« {path} » est compressé d'une manière inhabituelle : refaites l'archive.")
+            raise PackError(f"« {path} » est compressé d’une manière inhabituelle : refaites l’archive.")
         with archive.open(entry) as file:
             yield posixpath.normpath(path), _bounded(file.read(FILE_BYTES_MAX + 1), path)
 
@@ -150,7 +150,7 @@ def _bounded(content: bytes, path: str) -> bytes:
 
 
 def _file_too_large(path: str) -> PackError:
-    return PackError(f"« {path} » dépasse {FILE_BYTES_MAX} octets : ce n'est pas un schéma.")
+    return PackError(f"« {path} » dépasse {FILE_BYTES_MAX} octets : ce n’est pas un schéma.")
 
 
 def _checked(found: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
@@ -161,10 +161,10 @@ def _checked(found: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
         if path in kept:
             raise PackError(f"« {path} » y est deux fois.")
         if len(kept) == FILES_MAX or total > PACK_BYTES_MAX:
-            raise PackError(f"Plus de {FILES_MAX} schémas ou de {PACK_BYTES_MAX} octets : ce n'est pas un pack.")
+            raise PackError(f"Plus de {FILES_MAX} schémas ou de {PACK_BYTES_MAX} octets : ce n’est pas un pack.")
         kept[path] = content
     if not kept:
-        raise PackError("Aucun fichier .xsd : ce n'est pas un pack de schémas.")
+        raise PackError("Aucun fichier .xsd : ce n’est pas un pack de schémas.")
     return kept
 
 
@@ -236,10 +236,10 @@ def _entries(found: Mapping[str, bytes]) -> dict[str, str]:
         try:
             schema = etree.fromstring(found[path], _parser())
         except etree.XMLSyntaxError as error:
-            raise PackError(f"« {path} » n'est pas un schéma lisible : {error}") from error
+            raise PackError(f"« {path} » n’est pas un schéma lisible : {error}") from error
         _refuse_external(schema, path)
         if schema.tag != f"{_XSD}schema":
-            raise PackError(f"« {path} » n'est pas un schéma XML.")
+            raise PackError(f"« {path} » n’est pas un schéma XML.")
         namespace = schema.get("targetNamespace", "")
         for element in schema.iterchildren(f"{_XSD}element"):
             root = f"{{{namespace}}}{element.get('name', '')}"

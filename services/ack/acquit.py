@@ -34,14 +34,14 @@ _NON_ACQUIT = "PES_NonAcquit"
 _TECHNICAL = frozenset({"0", "1", "2", "3", "99"})  # technique, the three of signature, paramétrage (7.1)
 _BORDEREAUX: dict[str, Literal["depense", "recette"]] = {"5": "depense", "6": "recette"}  # 7.1
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}  # xs:boolean
-_NO_REASON_GIVEN = "Hélios n'a pas indiqué de motif."
+_NO_REASON_GIVEN = "Hélios n’a pas indiqué de motif."
 
 _UNREADABLE = {
     "empty": "Le fichier ne contient que des blancs.",
-    "not-xml": "Le fichier n'est pas un document XML : ce n'est pas une réponse d'Hélios à un flux.",
-    "doctype": "Le fichier contient une déclaration DOCTYPE, que les réponses d'Hélios n'ont jamais : "
-    "il n'a pas été lu, par sécurité.",
-    "encoding": "L'encodage du fichier n'est pas accepté : les réponses d'Hélios sont en ISO-8859-1.",
+    "not-xml": "Le fichier n’est pas un document XML : ce n’est pas une réponse d’Hélios à un flux.",
+    "doctype": "Le fichier contient une déclaration DOCTYPE, que les réponses d’Hélios n’ont jamais : "
+    "il n’a pas été lu, par sécurité.",
+    "encoding": "L’encodage du fichier n’est pas accepté : les réponses d’Hélios sont en ISO-8859-1.",
     "malformed": "Le fichier est tronqué ou mal formé.",
 }
 _OCRE = frozenset({".ocr", ".ocre"})
@@ -129,7 +129,7 @@ def _verdict(root: etree._Element) -> tuple[Verdict | None, str]:
         states.append(state)
         is_refused_whole |= not state and value_at(element, "DomaineAck") in _TECHNICAL
     if not states:
-        return None, "La réponse ne contient aucun ElementACQUIT : elle n'accepte ni ne refuse rien."
+        return None, "La réponse ne contient aucun ElementACQUIT : elle n’accepte ni ne refuse rien."
     if is_refused_whole or not any(states):
         return "rejected", ""
     return ("acknowledged" if all(states) else "partially_rejected"), ""
@@ -223,14 +223,14 @@ def _unknown_state(said: str, element: etree._Element) -> str:
 def _wrong_root(tag: str) -> str:
     name = etree.QName(tag).localname
     if name == "PES_Retour":
-        return "C'est un PES Retour : il est conservé tel quel, et n'est pas encore lu par la plateforme."
+        return "C’est un PES Retour : il est conservé tel quel, et n’est pas encore lu par la plateforme."
     if name == "PES_ACQUIT":
-        return f"C'est un PES_ACQUIT d'une version inconnue (racine {tag[:200]}) : il est conservé tel quel."
-    return f"Ce n'est pas une réponse d'Hélios à un flux : la racine du document est {tag[:200]}."
+        return f"C’est un PES_ACQUIT d’une version inconnue (racine {tag[:200]}) : il est conservé tel quel."
+    return f"Ce n’est pas une réponse d’Hélios à un flux : la racine du document est {tag[:200]}."
 
 
 def _unreadable(error: UnreadableError, remote_name: str) -> str:
     if PurePosixPath(remote_name).suffix.lower() in _OCRE:
-        return "C'est un fichier OCRE (ancien format) : il est conservé tel quel, et n'est pas lu par la plateforme."
+        return "C’est un fichier OCRE (ancien format) : il est conservé tel quel, et n’est pas lu par la plateforme."
     where = f" (ligne {error.line})" if error.line and error.code == "malformed" else ""
     return f"{_UNREADABLE[error.code]}{where}"

@@ -49,7 +49,7 @@ def routes(replies: Replies, *, caller: Callable[..., Awaitable[Caller]]) -> API
     async def link_reply(reply_id: UUID, link: Link, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await replies.link(reply_id, link.flux_id, link.reason, who)
 
-    @router.post("/{reply_id}/dismissal", summary="Écarter une réponse qui n'est pas pour la plateforme")
+    @router.post("/{reply_id}/dismissal", summary="Écarter une réponse qui n’est pas pour la plateforme")
     async def dismiss_reply(
         reply_id: UUID, dismissal: Dismissal, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:

@@ -108,13 +108,13 @@ def link(known: lifecycle.Reply, reading: Reading, flux_id: UUID, flux: Flux, re
             Why.UNUSABLE, "no-verdict", f"Aucun verdict ne peut être tiré de cette réponse. {reading.reason}"
         )
     if different := _differences(reading, flux, is_any_nomfic=True):
-        detail = f"La réponse n'est pas pour le budget de ce flux : {', '.join(different)}."
+        detail = f"La réponse n’est pas pour le budget de ce flux : {', '.join(different)}."
         raise _no_link(Why.AS_THINGS_STAND, "another-budget", detail)
     if _is_answered(flux):
         detail = f"Le flux a déjà sa réponse : il est « {flux.on_screen} ». Écartez celle-ci en disant pourquoi."
         raise _no_link(Why.AS_THINGS_STAND, "already-answered", detail)
     if not _is_waiting(flux):
-        detail = f"Le flux n'a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
+        detail = f"Le flux n’a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
         raise _no_link(Why.AS_THINGS_STAND, "not-transmitted", detail)
     return [ReplyLinked(flux_id=flux_id, reason=reason)]
 
@@ -146,7 +146,7 @@ def _settled(known: lifecycle.Reply) -> RequestRefusedError:
 
 
 def _no_link(why: Why, slug: str, detail: str) -> RequestRefusedError:
-    return RequestRefusedError(why, slug, "Rien n'est fait de cette réponse", detail)
+    return RequestRefusedError(why, slug, "Rien n’est fait de cette réponse", detail)
 
 
 def _key_of(reading: Reading) -> tuple[tuple[str, str], ...]:
@@ -225,13 +225,13 @@ def _why(
             f"même IdPost que la réponse : rien ne dit auquel elle répond. {_listed(str(c.flux_id) for c in several)}"
         )
     if same:
-        states = (f"{c.flux_id}, qui n'a pas été transmis (« {c.flux.on_screen} »)" for c in same)
-        return f"La réponse désigne un flux dont Hélios n'a pu recevoir le fichier de nous. {_listed(states)}"
+        states = (f"{c.flux_id}, qui n’a pas été transmis (« {c.flux.on_screen} »)" for c in same)
+        return f"La réponse désigne un flux dont Hélios n’a pu recevoir le fichier de nous. {_listed(states)}"
     if candidates:
         differing = (f"{c.flux_id} : {', '.join(_differences(reading, c.flux))}" for c in candidates)
         return f"Aucun flux ne correspond exactement à la réponse. {_listed(differing)}"
     return (
-        f"Aucun flux de la plateforme n'a le NomFic {_quoted(reading.nomfic)} de la réponse. "
+        f"Aucun flux de la plateforme n’a le NomFic {_quoted(reading.nomfic)} de la réponse. "
         "Il a pu être transmis par un autre moyen."
     )
 

@@ -100,5 +100,5 @@ class Replies:
 
 
 def _reply_not_found(reply_id: UUID) -> RequestRefusedError:
-    detail = f"Aucune réponse {reply_id} n'est venue sans flux. Listez-les : heliotrope replies list."
+    detail = f"Aucune réponse {reply_id} n’est venue sans flux. Listez-les : heliotrope replies list."
     return RequestRefusedError(Why.NOT_FOUND, "reply-not-found", "Réponse introuvable", detail)

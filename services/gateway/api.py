@@ -23,7 +23,7 @@ def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) 
     """Return the routes of `gateway`."""
     router = APIRouter(prefix="/v1/flux", tags=["transmission"])
 
-    @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l'envoyer de nouveau")
+    @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l’envoyer de nouveau")
     async def transmit(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], request: SendRequest | None = None
     ) -> JSONResponse:

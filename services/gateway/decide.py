@@ -26,33 +26,33 @@ from shared.errors import RequestRefusedError, Why
 from shared.facts import flux as facts
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.flux import Flux, State, fold
+from shared.facts.values import REASON_CHARACTERS_MIN
 
 InDoubtPolicy = Literal["hold", "resend"]
-REASON_CHARACTERS_MIN = 3
 
 IN_DOUBT = (
-    "La liaison avec la DGFiP a été coupée pendant l'envoi, et le fichier n'est pas dans son répertoire d'entrée : "
-    "il a pu être pris en charge, ou n'être jamais arrivé. Rien n'est renvoyé tant que ce doute n'est pas levé."
+    "La liaison avec la DGFiP a été coupée pendant l’envoi, et le fichier n’est pas dans son répertoire d’entrée : "
+    "il a pu être pris en charge, ou n’être jamais arrivé. Rien n’est renvoyé tant que ce doute n’est pas levé."
 )
-NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n'est pas arrivé, il est envoyé de nouveau."
+NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n’est pas arrivé, il est envoyé de nouveau."
 OTHER_CHANNEL = (
-    "La collectivité envoie par le canal « {chosen} », que cette plateforme n'a pas (le sien est « {ours} ») : rien "
-    "ne part. L'envoi reprend de lui-même quand l'exploitant change ce choix (heliotrope collectivites channel)."
+    "La collectivité envoie par le canal « {chosen} », que cette plateforme n’a pas (le sien est « {ours} ») : rien "
+    "ne part. L’envoi reprend de lui-même quand l’hébergeur change ce choix (heliotrope collectivites channel)."
 )
 OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
 REASON_REQUIRED = (
-    "L'envoi est suspendu. {cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau l'envoi "
-    'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l\'historique du flux.'
+    "L’envoi est suspendu. {cause} Si vous savez que la DGFiP n’a pas reçu ce fichier, demandez de nouveau l’envoi "
+    'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l’historique du flux.'
 )
 TOO_EARLY = (
-    "Le flux est dans l'état « {state} » : il ne peut être envoyé qu'une fois contrôlé et, s'il le faut, signé. "
-    "Attendez qu'il soit « À envoyer », puis recommencez."
+    "Le flux est dans l’état « {state} » : il ne peut être envoyé qu’une fois contrôlé et, s’il le faut, signé. "
+    "Attendez qu’il soit « À envoyer », puis recommencez."
 )
 NEVER = (
-    "Le flux est dans l'état « {state} » et ne sera plus envoyé. Corrigez-le dans le logiciel financier, puis "
+    "Le flux est dans l’état « {state} » et ne sera plus envoyé. Corrigez-le dans le logiciel financier, puis "
     "importez-le comme un nouveau flux."
 )
-TRY_AGAIN = "La DGFiP n'a pas le fichier (son serveur l'avait refusé) : nouvel essai."
+TRY_AGAIN = "La DGFiP n’a pas le fichier (son serveur l’avait refusé) : nouvel essai."
 
 _TOO_EARLY = frozenset({State.IMPORTED, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED})
 _SENT = frozenset({State.AWAITING_ACK, State.ACKNOWLEDGED})
@@ -160,7 +160,7 @@ def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Ru
         return []  # settled meanwhile; or another process attempts it again, and its attempt is not ours to end
     refusals = _refusals(past) + 1
     failed = facts.TransmissionFailed(attempt=attempt.attempt, cause=outcome.refusal)
-    cause = f"Le serveur de la DGFiP a refusé le fichier, qu'il n'a donc pas reçu : {outcome.refusal}"
+    cause = f"Le serveur de la DGFiP a refusé le fichier, qu’il n’a donc pas reçu : {outcome.refusal}"
     if refusals >= rules.refusals_max:
         return [failed, facts.TransmissionHeld(attempt=attempt.attempt, cause=f"{cause} (refus n° {refusals}).")]
     again = now + timedelta(seconds=rules.refused_retry_seconds * 2 ** (refusals - 1))

@@ -35,14 +35,14 @@ class SendRequests:
             history=self._history,
             now=self._now,
         )
-        detail = "L'envoi est demandé." if decided.recorded else _already(decided.flux)
+        detail = "L’envoi est demandé." if decided.recorded else _already(decided.flux)
         return _answer(flux_id, decided.flux, detail)
 
 
 def _already(flux: Flux) -> str:
     if flux.state is State.SENDING:
-        return "L'envoi est déjà demandé ; rien n'a été ajouté."
-    return "Le flux a déjà été transmis à la DGFiP ; rien n'a été ajouté."
+        return "L’envoi est déjà demandé ; rien n’a été ajouté."
+    return "Le flux a déjà été transmis à la DGFiP ; rien n’a été ajouté."
 
 
 def _answer(flux_id: UUID, flux: Flux, detail: str) -> dict[str, object]:

@@ -44,15 +44,15 @@ def routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> API
     ) -> dict[str, object]:
         return await lookups.flux(flux_id, at, who)
 
-    @router.get("/{flux_id}/events", summary="Lire tous les faits d'un flux, dans l'ordre")
+    @router.get("/{flux_id}/events", summary="Lire tous les faits d’un flux, dans l’ordre")
     async def flux_events(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
         return _as_recorded({"flux_id": str(flux_id)}, "events", await lookups.flux_events(flux_id, who))
 
-    @router.get("/{flux_id}/documents", summary="Lister les documents d'un flux")
+    @router.get("/{flux_id}/documents", summary="Lister les documents d’un flux")
     async def list_documents(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return {"items": [one.shown() for one in await lookups.documents(flux_id, who)], "next": None}
 
-    @router.get("/{flux_id}/documents/{which}", summary="Lire un document d'un flux, par son rôle ou son empreinte")
+    @router.get("/{flux_id}/documents/{which}", summary="Lire un document d’un flux, par son rôle ou son empreinte")
     async def read_document(flux_id: UUID, which: str, who: Annotated[Caller, Depends(caller)]) -> Response:
         one = await lookups.document(flux_id, which, who)
         document, pieces = one.document, lookups.store.stream(one.document.sha256)
@@ -65,7 +65,7 @@ def stream_routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]])
     """Return the route that shows any stream: of a flux, of a reply, of a collectivité, of the platform."""
     router = APIRouter(prefix="/v1/streams", tags=["history"])
 
-    @router.get("/{address}/events", summary="Lire tous les faits d'un historique, dans l'ordre")
+    @router.get("/{address}/events", summary="Lire tous les faits d’un historique, dans l’ordre")
     async def stream_events(
         address: str,
         who: Annotated[Caller, Depends(caller)],

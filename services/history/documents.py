@@ -17,7 +17,7 @@ class DocumentRole(StrEnum):
     IMPORTED = "imported"
     SIGNED = "signed"
     TRANSMITTED = "transmitted"
-    ACQUIT = "acquit"
+    REPLY = "reply"
 
     @property
     def on_screen(self) -> str:
@@ -29,7 +29,7 @@ _ON_SCREEN = {
     DocumentRole.IMPORTED: "Fichier importé",
     DocumentRole.SIGNED: "Fichier signé",
     DocumentRole.TRANSMITTED: "Fichier transmis",
-    DocumentRole.ACQUIT: "PES_ACQUIT de la DGFiP",
+    DocumentRole.REPLY: "Réponse de la DGFiP (PES_ACQUIT)",
 }
 
 
@@ -79,9 +79,9 @@ def _named(past: Sequence[Event]) -> Iterator[Kept]:
                 sent_as = PurePosixPath(remote_name).name
                 yield Kept(DocumentRole.TRANSMITTED, document, sent_as, event.occurred_at)
             case facts.ReplyReceived(document=document, remote_name=remote_name):
-                yield Kept(DocumentRole.ACQUIT, document, remote_name, event.occurred_at)
+                yield Kept(DocumentRole.REPLY, document, remote_name, event.occurred_at)
             case facts.FluxAcknowledged() | facts.FluxPartiallyRejected() | facts.FluxRejected() as settled:
                 # A reply that a person linked: its own facts are in its stream, where its name is.
-                yield Kept(DocumentRole.ACQUIT, settled.reply, f"{settled.reply.sha256}.xml", event.occurred_at)
+                yield Kept(DocumentRole.REPLY, settled.reply, f"{settled.reply.sha256}.xml", event.occurred_at)
             case _:
                 pass

@@ -107,7 +107,7 @@ def _shown(flux_id: UUID, collectivite: str, read: FluxRead, at: datetime | None
             Why.NOT_FOUND,
             "flux-not-yet",
             "Flux inexistant à cet instant",
-            f"Le flux {flux_id} n'existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
+            f"Le flux {flux_id} n’existait pas encore à cet instant. Choisissez-en un postérieur à son import.",
         )
     return flux_shown(flux_id, collectivite, read)
 
@@ -115,14 +115,14 @@ def _shown(flux_id: UUID, collectivite: str, read: FluxRead, at: datetime | None
 def _no_document(flux_id: UUID, which: str) -> RequestRefusedError:
     detail = (
         f"Le flux {flux_id} n’a pas de document « {which[:100]} ». Donnez un rôle (imported, signed, transmitted, "
-        f"acquit) ou l’empreinte d’un document de GET /v1/flux/{flux_id}/documents."
+        f"reply) ou l’empreinte d’un document de GET /v1/flux/{flux_id}/documents."
     )
     return RequestRefusedError(Why.NOT_FOUND, "document-not-found", "Document introuvable", detail)
 
 
 def _no_stream(address: str) -> RequestRefusedError:
     detail = (
-        f"Aucun historique « {address[:100]} » n'est visible avec votre compte. Donnez l'identifiant d'un flux ou "
-        "d'une réponse, ou collectivite: suivi d'un SIREN, ou platform: suivi de packs, defaults, bus ou settings."
+        f"Aucun historique « {address[:100]} » n’est visible avec votre compte. Donnez l’identifiant d’un flux ou "
+        "d’une réponse, ou collectivite: suivi d’un SIREN, ou platform: suivi de packs, defaults, bus ou settings."
     )
     return RequestRefusedError(Why.NOT_FOUND, "stream-not-found", "Historique introuvable", detail)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from itertools import takewhile
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -13,13 +14,17 @@ from pes.vocabulary import Finding
 from shared.errors import RequestRefusedError, Why
 from shared.facts import flux as of_flux
 from shared.facts.envelope import format_time
-from shared.facts.lifecycles.flux import HELD_ON_SCREEN, SET_ASIDE_ON_SCREEN, State, fold
+from shared.facts.lifecycles.flux import SET_ASIDE_ON_SCREEN, State, fold, on_screen
+from shared.facts.values import StepKind
 from shared.journal.reading import FluxRead
 from shared.web.problems import problem_members
 
 
 class Row(BaseModel):
-    """One line of the list of flux. `sha256` and `size` are those of the file as imported, for ever."""
+    """One line of the list of flux. `sha256` and `size` are those of the file as imported, for ever.
+
+    `step` is the kind of step that the flux waits at, or was refused at; empty when it is at none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,6 +34,7 @@ class Row(BaseModel):
     version: int
     is_held: bool
     is_set_aside: bool = False
+    step: StepKind | Literal[""] = ""
     filename: str
     nomfic: str
     cod_col: str
@@ -40,10 +46,10 @@ class Row(BaseModel):
 
     def shown(self) -> dict[str, object]:
         """Return the line as the API answers it."""
-        held = HELD_ON_SCREEN if self.is_held else self.state.on_screen
+        shown = on_screen(self.state, self.step, is_held=self.is_held)
         members = self.model_dump(mode="json")
         return members | {
-            "on_screen": SET_ASIDE_ON_SCREEN if self.is_set_aside else held,
+            "on_screen": SET_ASIDE_ON_SCREEN if self.is_set_aside else shown,
             "imported_at": format_time(self.imported_at),
             "updated_at": format_time(self.updated_at),
         }
@@ -65,6 +71,7 @@ def row_of(read: FluxRead) -> Row | None:
         version=read.version,
         is_set_aside=read.set_aside is not None,
         is_held=flux.held is not None,
+        step=flux.stopped_at,
         filename=printable(flux.imported.filename),
         nomfic=printable(header.nomfic) if header else "",
         cod_col=printable(header.cod_col) if header else "",

@@ -42,7 +42,7 @@ def _check_start(head: bytes) -> None:
         raise RequestRefusedError(
             Why.WRONG_KIND,
             "not-xml",
-            "Ce n'est pas un fichier PES",
-            "Le fichier reçu n'est pas un document XML. Choisissez le flux PES exporté par le logiciel financier "
+            "Ce n’est pas un fichier PES",
+            "Le fichier reçu n’est pas un document XML. Choisissez le flux PES exporté par le logiciel financier "
             "(extension .xml, non compressé).",
         )

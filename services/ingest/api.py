@@ -55,7 +55,7 @@ def routes(
         except DuplicateError as duplicate:
             return problem(duplicate, {"Content-Location": wanted.link(duplicate.first)})
 
-    @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n'est pas encore parti")
+    @router.post("/{flux_id}/cancellation", summary="Annuler un flux qui n’est pas encore parti")
     async def cancel_flux(
         flux_id: UUID, cancellation: Cancellation, who: Annotated[Caller, Depends(caller)]
     ) -> JSONResponse:

@@ -25,7 +25,7 @@ def chosen(send: str) -> SendChoice:
     raise RequestRefusedError(
         Why.BADLY_FORMED,
         "send-invalid",
-        "Choix d'envoi inconnu",
+        "Choix d’envoi inconnu",
         f"Le paramètre send vaut {send[:40]!r} ; il peut valoir {' ou '.join(SEND_CHOICES)}.",
     )
 
@@ -40,8 +40,8 @@ def check_replay(flux: Flux, document: Document) -> None:
         raise RequestRefusedError(
             Why.UNUSABLE,
             "idempotency-key-reused",
-            "Clé d'idempotence déjà employée",
-            "Cette valeur d'Idempotency-Key a déjà servi pour un autre fichier. Employez une nouvelle valeur "
+            "Clé d’idempotence déjà employée",
+            "Cette valeur d’Idempotency-Key a déjà servi pour un autre fichier. Employez une nouvelle valeur "
             "pour chaque import différent.",
         )
 
@@ -58,8 +58,8 @@ class DuplicateError(RequestRefusedError):
             Why.AS_THINGS_STAND,
             "duplicate",
             "Fichier déjà importé",
-            f"Ce fichier a déjà été importé : c'est le flux {first}. Rien n'a été ajouté. "
-            "Consultez ce flux ; s'il a été importé par erreur, annulez-le avant d'importer de nouveau.",
+            f"Ce fichier a déjà été importé : c’est le flux {first}. Rien n’a été ajouté. "
+            "Consultez ce flux ; s’il a été importé par erreur, annulez-le avant d’importer de nouveau.",
             extra={"flux_id": str(first)},
         )
         self.first = first
@@ -78,7 +78,7 @@ def cancel(flux: Flux, reason: str) -> list[Fact]:
             Why.AS_THINGS_STAND,
             "too-late",
             "Annulation impossible",
-            f"Le flux est dans l'état « {flux.on_screen} » : il a été transmis, ou va l'être, et ne peut plus être "
+            f"Le flux est dans l’état « {flux.on_screen} » : il a été transmis, ou va l’être, et ne peut plus être "
             "annulé. Une correction passe par un nouveau flux.",
         )
     return [FluxCancelled(reason=reason)]

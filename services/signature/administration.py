@@ -16,6 +16,7 @@ from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError,
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.fact import Fact
 from shared.facts.streams import decisions_stream
+from shared.facts.values import REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN
 from shared.journal.decisions import Decided, decide_in, last_word
 from shared.journal.history import History
 from shared.web.auth import Caller, Right
@@ -23,7 +24,7 @@ from shared.web.auth import Caller, Right
 logger = logging.getLogger(__name__)
 
 ACTOR: Final = "signature"  # who adopts a setting
-_ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l'hébergeur"
+_ADOPTED: Final = "Repris du réglage SEAL_COLLECTIVITES de l’hébergeur"
 
 Item = dict[str, object]
 Entry = TypeVar("Entry", Mandate, Delegation)
@@ -63,7 +64,7 @@ class Administration:
                 Why.NOT_ALLOWED,
                 "own-mandate",
                 "Mandat pour soi-même",
-                "Personne n'enregistre son propre mandat : demandez-le à un autre administrateur de la collectivité, "
+                "Personne n’enregistre son propre mandat : demandez-le à un autre administrateur de la collectivité, "
                 "ou à votre hébergeur.",
             )
         if is_operator and new.reason is None:
@@ -71,8 +72,8 @@ class Administration:
                 Why.UNUSABLE,
                 "reason-required",
                 "Motif nécessaire",
-                "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, 3 à 500 "
-                "caractères).",
+                "Vous enregistrez un mandat à la place de la collectivité : dites pourquoi (reason, "
+                f"{REASON_CHARACTERS_MIN} à {REASON_CHARACTERS_MAX} caractères).",
             )
         granted = new.granted()
         await self._record(new.collectivite, granted, who.subject)
@@ -109,7 +110,7 @@ class Administration:
         fault = fault_of(steps, has_seal=choice is not None and choice.has_seal) if steps else ""
         if fault:
             raise RequestRefusedError(
-                Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n'est changé."
+                Why.UNUSABLE, "circuit-invalid", "Circuit impossible", f"{fault} Rien n’est changé."
             )
         wanted = tuple(StepSet(**asdict(step)) for step in steps)
         asked = CircuitSet(flux_kind=change.flux_kind, steps=wanted, reason=change.reason)
@@ -136,14 +137,14 @@ class Administration:
                 Why.UNUSABLE,
                 "delegation-to-oneself",
                 "Suppléant identique",
-                "La personne absente et son suppléant sont la même personne : désignez quelqu'un d'autre.",
+                "La personne absente et son suppléant sont la même personne : désignez quelqu’un d’autre.",
             )
         if who.subject == new.substitute:
             raise RequestRefusedError(
                 Why.NOT_ALLOWED,
                 "own-delegation",
                 "Délégation à soi-même",
-                "Personne ne se donne les étapes d'un autre : la personne absente, ou un autre administrateur, "
+                "Personne ne se donne les étapes d’un autre : la personne absente, ou un autre administrateur, "
                 "vous les délègue.",
             )
         given = new.given()
@@ -186,7 +187,7 @@ class Administration:
                 Why.AS_THINGS_STAND,
                 "no-seal",
                 "Aucun cachet",
-                "L'hébergeur n'a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n'est changé.",
+                "L’hébergeur n’a pas installé de cachet : demandez-le-lui, puis choisissez-le. Rien n’est changé.",
             )
         await self._record(collectivite, change.said(), who.subject)
         return await self.seal(collectivite)
@@ -232,7 +233,7 @@ def _visible(entry: Entry | None, who: Caller, sought: UUID) -> Entry:
             Why.NOT_FOUND,
             "registry-entry-not-found",
             "Introuvable",
-            f"Rien sous l'identifiant {sought} n'est visible avec votre compte. Vérifiez cet identifiant et votre "
+            f"Rien sous l’identifiant {sought} n’est visible avec votre compte. Vérifiez cet identifiant et votre "
             "collectivité.",
         )
     return entry
@@ -244,7 +245,7 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
         raise RequestRefusedError(
             Why.NOT_ALLOWED,
             "not-your-delegation",
-            "Délégation d'une autre personne",
-            "Vous pouvez déléguer vos propres étapes, pas celles d'une autre personne : demandez-le-lui, ou à "
-            "l'administrateur de la collectivité.",
+            "Délégation d’une autre personne",
+            "Vous pouvez déléguer vos propres étapes, pas celles d’une autre personne : demandez-le-lui, ou à "
+            "l’administrateur de la collectivité.",
         )

@@ -16,6 +16,7 @@ from services.signature.parapheur import Parapheur, Signer
 from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
 from shared.errors import RequestRefusedError, Why
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import is_siren
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_json
 from shared.web.downloads import as_a_file
@@ -55,7 +56,7 @@ class SignedBy(BaseModel):
                 Why.UNUSABLE,
                 "certificate-invalid",
                 "Certificat illisible",
-                "Le certificat se donne en base64 de son DER. Rien n'est préparé.",
+                "Le certificat se donne en base64 de son DER. Rien n’est préparé.",
             ) from error
         return Signer(certificate, Stated(self.role, self.city, self.postal_code))
 
@@ -107,7 +108,7 @@ class Completion(SignedBy):
             }
         except ValueError as error:
             raise RequestRefusedError(
-                Why.UNUSABLE, "value-invalid", "Valeur illisible", "Une valeur de signature n'est pas du base64."
+                Why.UNUSABLE, "value-invalid", "Valeur illisible", "Une valeur de signature n’est pas du base64."
             ) from error
 
 
@@ -146,7 +147,7 @@ def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDepende
 
 
 def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
-    @router.get("/signatures/pending", summary="Lister les flux que j'ai à viser ou à signer")
+    @router.get("/signatures/pending", summary="Lister les flux que j’ai à viser ou à signer")
     async def pending(who: Annotated[Caller, Depends(caller)]) -> Item:
         return await parapheur.pending(who)
 
@@ -172,15 +173,15 @@ def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependen
 
 
 def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) -> None:
-    @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d'un flux")
+    @router.get("/flux/{flux_id}/circuit", summary="Lire le circuit d’un flux")
     async def circuit(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Item:
         return await parapheur.circuit(flux_id, who)
 
-    @router.get("/flux/{flux_id}/document", summary="Lire le fichier d'un flux, tel qu'il est en vigueur")
+    @router.get("/flux/{flux_id}/document", summary="Lire le fichier d’un flux, tel qu’il est en vigueur")
     async def document(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
         return as_a_file(await parapheur.document(flux_id, who), name=f"{flux_id}.xml")
 
-    @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d'un flux")
+    @router.post("/flux/{flux_id}/circuit/restart", status_code=202, summary="Relancer le circuit d’un flux")
     async def restart(flux_id: UUID, request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         asked = await read_json(request, Restart, BODY_BYTES_MAX)
         return await parapheur.restart(flux_id, asked.reason, who)
@@ -197,7 +198,7 @@ def administration_routes(administration: Administration, *, caller: WhoDependen
 
 
 def _add_mandates(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/mandates", summary="Lister les mandats de signature d'une collectivité")
+    @router.get("/mandates", summary="Lister les mandats de signature d’une collectivité")
     async def list_mandates(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.mandates(_chosen(who, collectivite, Right.READ, "consulter les mandats"))
 
@@ -211,7 +212,7 @@ def _add_mandates(router: APIRouter, administration: Administration, caller: Who
 
 
 def _add_delegations(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/delegations", summary="Lister les délégations d'une collectivité")
+    @router.get("/delegations", summary="Lister les délégations d’une collectivité")
     async def list_delegations(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.delegations(_chosen(who, collectivite, Right.READ, "consulter les délégations"))
 
@@ -225,11 +226,11 @@ def _add_delegations(router: APIRouter, administration: Administration, caller: 
 
 
 def _add_circuits(router: APIRouter, administration: Administration, caller: WhoDependency) -> None:
-    @router.get("/circuits", summary="Lister les circuits d'une collectivité")
+    @router.get("/circuits", summary="Lister les circuits d’une collectivité")
     async def list_circuits(who: Annotated[Caller, Depends(caller)], collectivite: str = "") -> Item:
         return await administration.circuits(_one_or_all(who, collectivite, Right.READ, "consulter les circuits"))
 
-    @router.put("/circuits", summary="Changer le circuit d'une sorte de flux")
+    @router.put("/circuits", summary="Changer le circuit d’une sorte de flux")
     async def set_circuit(
         change: CircuitChange, who: Annotated[Caller, Depends(caller)], collectivite: str = ""
     ) -> Item:
@@ -265,12 +266,11 @@ def _chosen(who: Caller, asked: str, right: Right, action: str) -> str:
     """Return the collectivité that a request is about, in which the caller has the right it takes."""
     who.require_somewhere(right, action)
     perimeter = who.perimeter(right)
-    is_siren = len(asked) == 9 and asked.isascii() and asked.isdigit()
-    if not is_siren and (asked or perimeter is None or len(perimeter) != 1):
+    if not is_siren(asked) and (asked or perimeter is None or len(perimeter) != 1):
         raise RequestRefusedError(
             Why.BADLY_FORMED,
             "collectivite-invalid" if asked else "collectivite-required",
             "Collectivité mal désignée" if asked else "Collectivité non précisée",
-            "Indiquez de quelle collectivité il s'agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
+            "Indiquez de quelle collectivité il s’agit : ?collectivite= suivi de son SIREN à 9 chiffres.",
         )
     return who.choose(asked, right, action)

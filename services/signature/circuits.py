@@ -14,8 +14,8 @@ from uuid import UUID
 
 from shared.facts.collectivite import FluxKind
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import StepKind
 
-StepKind = Literal["visa", "signature", "seal"]
 Domain = Literal["", "depense", "recette"]
 
 
@@ -105,7 +105,7 @@ def fault_of(steps: Sequence[Step], *, has_seal: bool) -> str:
     if any(step.kind == "seal" and step.any_of for step in steps):
         return "Une étape seal est faite par la plateforme : elle ne désigne personne."
     if any(step.kind == "seal" for step in steps) and not has_seal:
-        return "Cette collectivité n'a pas choisi le cachet de la plateforme (heliotrope seal choose)."
+        return "Cette collectivité n’a pas choisi le cachet de la plateforme (heliotrope seal choose)."
     return ""
 
 

@@ -97,7 +97,7 @@ def elsewhere(
     if one.certificate is None or one.signing_time is None:
         return None, []
     if not mandates:
-        text = "Aucun mandat n'est enregistré pour cette collectivité : qui pouvait signer n'est pas vérifié."
+        text = "Aucun mandat n’est enregistré pour cette collectivité : qui pouvait signer n’est pas vérifié."
         return None, [checks.MANDATE.finding(one.element_id, text, severity="warning")]
     found = mandate_for_certificate(
         mandates,
@@ -131,7 +131,7 @@ def unsignable(reason: str) -> SignaturesRejected:
                 message=reason[:REASON_CHARACTERS_MAX],
                 where=Where(),
                 who="éditeur",
-                next="Corrigez le flux à sa source, exportez-le, puis importez-le de nouveau : rien n'est transmis.",
+                next="Corrigez le flux à sa source, exportez-le, puis importez-le de nouveau : rien n’est transmis.",
             ),
         )
     )
@@ -180,7 +180,7 @@ def restart(flux: Flux, reason: str) -> list[Fact]:
             Why.AS_THINGS_STAND,
             "nothing-to-restart",
             "Aucune signature en cours",
-            "Le flux n'attend pas de signature : il n'y a pas de circuit à relancer.",
+            "Le flux n’attend pas de signature : il n’y a pas de circuit à relancer.",
             extra={"state": flux.state},
         )
     return [SignatureRestarted(reason=reason)]
@@ -209,10 +209,10 @@ def turn_of(flux: Flux, person: str, replaced: frozenset[str], *, may_sign: bool
     """
     step = flux.step
     if step is None or step.kind == "seal":
-        raise NotYoursError("Rien n'attend d'être visé ou signé dans ce flux : la plateforme poursuit d'elle-même.")
+        raise NotYoursError("Rien n’attend d’être visé ou signé dans ce flux : la plateforme poursuit d’elle-même.")
     turn = Turn(step, flux.steps_done + 1)
     if step.kind == "signature" and not may_sign:
-        raise NotYoursError(f"L'étape {turn.number} attend une signature : elle est pour un signataire.")
+        raise NotYoursError(f"L’étape {turn.number} attend une signature : elle est pour un signataire.")
     if not step.any_of or person in step.any_of:
         return turn
     standing_in = sorted(replaced.intersection(step.any_of))
@@ -220,7 +220,7 @@ def turn_of(flux: Flux, person: str, replaced: frozenset[str], *, may_sign: bool
         return Turn(step, turn.number, standing_in[0])
     what = {"visa": "le visa", "signature": "la signature"}[step.kind]
     raise NotYoursError(
-        f"L'étape {turn.number} sur {len(flux.circuit)} attend {what} de {_any(step.any_of)}, et non le vôtre. "
+        f"L’étape {turn.number} sur {len(flux.circuit)} attend {what} de {_any(step.any_of)}, et non le vôtre. "
         "Cette personne peut vous déléguer ses étapes."
     )
 

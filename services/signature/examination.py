@@ -1,7 +1,6 @@
 """Examines a document: our verification and the trust list; before anything is sent, signxml too."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +15,6 @@ from signing.report import Report
 from signing.second_opinion import VerifiersDisagreeError, require_agreement
 from signing.trust import judge, vouched
 from signing.verification import verify
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

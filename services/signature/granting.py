@@ -73,7 +73,7 @@ def _check_end(foreseen: datetime | None, earliest: End | None, asked: End) -> N
             Why.AS_THINGS_STAND,
             "ends-before",
             "Fin déjà prévue",
-            f"La fin est déjà prévue le {in_paris(foreseen)} : une fin plus tardive n'y change rien.",
+            f"La fin est déjà prévue le {in_paris(foreseen)} : une fin plus tardive n’y change rien.",
         )
 
 

@@ -100,8 +100,8 @@ def mandate_of(
     if not own:
         return Refusal(
             "mandate.none",
-            "Vous n'avez pas de mandat pour signer au nom de cette collectivité. "
-            "Son administrateur peut l'enregistrer, avec l'acte qui vous le donne.",
+            "Vous n’avez pas de mandat pour signer au nom de cette collectivité. "
+            "Son administrateur peut l’enregistrer, avec l’acte qui vous le donne.",
         )
     in_force = [mandate for mandate in own if mandate.holds(at)]
     if not in_force:
@@ -139,7 +139,7 @@ def _with_certificate(mandates: Sequence[Mandate], others: set[str], certificate
     return Refusal(
         "mandate.other-certificate",
         "Votre mandat désigne un autre certificat que celui-ci. Signez avec le certificat enregistré, ou demandez à "
-        "l'administrateur de la collectivité d'enregistrer le nouveau.",
+        "l’administrateur de la collectivité d’enregistrer le nouveau.",
     )
 
 

@@ -128,7 +128,7 @@ class Parapheur:
                 "prepared-too-long-ago",
                 "Préparation périmée",
                 f"Une signature revient dans les {PREPARED_FOR.seconds // 60} minutes qui suivent sa préparation. "
-                "Préparez-la de nouveau : rien n'a été enregistré.",
+                "Préparez-la de nouveau : rien n’a été enregistré.",
             )
 
         def one(flux_id: UUID, given: Mapping[str, bytes]) -> Coroutine[None, None, Item]:
@@ -141,7 +141,7 @@ class Parapheur:
 
         def decide(turn: Turn) -> Fact:
             if turn.step.kind != "visa":
-                raise NotYoursError(f"L'étape {turn.number} demande une signature : un visa n'y suffit pas.")
+                raise NotYoursError(f"L’étape {turn.number} demande une signature : un visa n’y suffit pas.")
             return VisaGiven(step=turn.number, on_behalf_of=turn.on_behalf_of, comment=comment)
 
         return await self._take_steps(flux_ids, who, "viser un flux", decide, "visa")
@@ -226,7 +226,7 @@ class Parapheur:
         turn, mandate = await self._may_sign(known, signer.certificate, who, now, signing_time)
         strangers = sorted(set(given).difference(known.flux.left_to_sign))
         if strangers:
-            raise _refused("not-asked", f"La signature de « {strangers[0]} » n'est pas demandée à cette étape.")
+            raise _refused("not-asked", f"La signature de « {strangers[0]} » n’est pas demandée à cette étape.")
         document = await self._read(known.flux)
         prepared = await _prepared(document, wanted, signer, signing_time)
         signed = complete(document, prepared, [given[one.element_id] for one in prepared])
@@ -271,7 +271,7 @@ class Parapheur:
         """Return whose turn it is and the mandate, when the caller may sign this flux now with this certificate."""
         turn = await self._turn(known, who, at)
         if turn.step.kind != "signature":
-            raise NotYoursError(f"L'étape {turn.number} demande un visa, pas encore une signature.")
+            raise NotYoursError(f"L’étape {turn.number} demande un visa, pas encore une signature.")
         mandates = await self.registries.mandates(known.collectivite)
         mandate = mandate_of(
             who.subject,
@@ -292,7 +292,7 @@ class Parapheur:
         if known.flux.state is not State.TO_SIGN:
             raise _refused(
                 "not-waiting",
-                f"Le flux n'attend ni visa ni signature : il est « {known.flux.on_screen} ».",
+                f"Le flux n’attend ni visa ni signature : il est « {known.flux.on_screen} ».",
             )
         delegations = await self.registries.delegations(known.collectivite)
         return turn_of(
@@ -358,7 +358,7 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
             Why.AWAY,
             "unavailable",
             "Momentanément impossible",
-            "La plateforme ne peut pas traiter ce flux pour l'instant ; rien n'est enregistré pour lui. Recommencez.",
+            "La plateforme ne peut pas traiter ce flux pour l’instant ; rien n’est enregistré pour lui. Recommencez.",
             extra={"party": error.party},
         )
     except (DocumentMissingError, CorruptDocumentError) as error:
@@ -367,23 +367,23 @@ async def _answered(flux_id: UUID, doing: Coroutine[None, None, Item]) -> Item:
             Why.BROKEN,
             "document-lost",
             "Fichier perdu",
-            "Le fichier de ce flux n'est plus dans le stockage, ou n'y est plus intact. Prévenez votre hébergeur.",
+            "Le fichier de ce flux n’est plus dans le stockage, ou n’y est plus intact. Prévenez votre hébergeur.",
         )
     except VersionConflictError:
-        refused = _refused("conflict", "Le flux change d'état en ce moment même. Relisez-le, puis recommencez.")
+        refused = _refused("conflict", "Le flux change d’état en ce moment même. Relisez-le, puis recommencez.")
     return {"flux_id": str(flux_id), "status": "refused", "problem": problem_members(refused)}
 
 
 def _refused(slug: str, detail: str) -> RequestRefusedError:
-    return RequestRefusedError(Why.AS_THINGS_STAND, slug, "Rien n'est fait", detail)
+    return RequestRefusedError(Why.AS_THINGS_STAND, slug, "Rien n’est fait", detail)
 
 
 def _not_holding(findings: Sequence[Finding]) -> RequestRefusedError:
-    detail = findings[0].message if findings else "La signature rendue n'est pas celle qui a été préparée."
+    detail = findings[0].message if findings else "La signature rendue n’est pas celle qui a été préparée."
     return RequestRefusedError(
         Why.AS_THINGS_STAND,
         findings[0].code if findings else "signature.value",
-        "La signature n'est pas valable",
+        "La signature n’est pas valable",
         detail,
         extra={"findings": [finding.model_dump(mode="json") for finding in findings]},
     )

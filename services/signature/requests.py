@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import BaseModel, Field
 
 from pes.text import in_paris
-from services.signature.circuits import Domain, Step, StepKind
+from services.signature.circuits import Domain, Step
 from shared.errors import RequestRefusedError, Why
 from shared.facts import collectivite as facts
 from shared.facts.envelope import new_id
+from shared.facts.values import Siren, StepKind
 from shared.web.texts import Comment, Name, Person, Reason
 from signing.certificates import RSA_BITS_MIN, fingerprint, read_der, readable
 
@@ -30,7 +31,7 @@ class NewMandate(BaseModel):
     """A mandate to record; the same `mandate_id` again, with the same content, records nothing more."""
 
     mandate_id: UUID | None = None
-    collectivite: facts.Siren
+    collectivite: Siren
     person: Person
     name: Name
     act: Reason
@@ -70,7 +71,7 @@ class NewDelegation(BaseModel):
     """A delegation to record; the same `delegation_id` again, with the same content, records nothing more."""
 
     delegation_id: UUID | None = None
-    collectivite: facts.Siren
+    collectivite: Siren
     absent: Person
     substitute: Person
     valid_from: datetime
@@ -155,7 +156,7 @@ class GivenCertificate:
             return cls()
         if "PRIVATE KEY" in text:
             raise _bad_certificate(
-                "Ce texte contient une clé privée : ne la confiez à personne. Elle n'est pas conservée ; donnez le "
+                "Ce texte contient une clé privée : ne la confiez à personne. Elle n’est pas conservée ; donnez le "
                 "certificat seul."
             )
         try:
@@ -163,7 +164,7 @@ class GivenCertificate:
             keys = [certificate.public_key() for certificate in found]
         except (ValueError, x509.InvalidVersion) as error:
             raise _bad_certificate(
-                "Ce texte n'est pas un certificat lisible : donnez-le au format PEM, ou son DER en base64."
+                "Ce texte n’est pas un certificat lisible : donnez-le au format PEM, ou son DER en base64."
             ) from error
         if len(found) != 1:
             raise _bad_certificate(
@@ -171,7 +172,7 @@ class GivenCertificate:
             )
         if not isinstance(keys[0], RSAPublicKey) or keys[0].key_size < RSA_BITS_MIN:
             raise _bad_certificate(
-                f"La clé de ce certificat n'est pas une clé RSA d'au moins {RSA_BITS_MIN} bits, seule admise pour "
+                f"La clé de ce certificat n’est pas une clé RSA d’au moins {RSA_BITS_MIN} bits, seule admise pour "
                 "signer ici. Choisissez un autre certificat."
             )
         return cls(fingerprint(found[0]), found[0].not_valid_after_utc)
@@ -203,7 +204,7 @@ def _end_after(valid_from: datetime, until: datetime) -> datetime:
             "period-invalid",
             "Période impossible",
             f"La fin ({in_paris(valid_until)}) ne vient pas après le début ({in_paris(valid_from)}, en "
-            "temps universel). Corrigez l'une ou l'autre.",
+            "temps universel). Corrigez l’une ou l’autre.",
         )
     return valid_until
 
@@ -216,5 +217,5 @@ def _certificates_in(text: str) -> list[x509.Certificate]:
 
 def _bad_certificate(detail: str) -> RequestRefusedError:
     return RequestRefusedError(
-        Why.UNUSABLE, "certificate-invalid", "Certificat refusé", f"{detail} Rien n'est enregistré."
+        Why.UNUSABLE, "certificate-invalid", "Certificat refusé", f"{detail} Rien n’est enregistré."
     )

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import DirectoryPath, Field, FilePath, model_validator
 
+from shared.facts.values import SIREN_SHAPE
 from shared.runtime.settings import ServiceSettings
 
 # What a flux' fate depends on: told in the platform's stream, with the certificates trusted and the seal's.
@@ -39,7 +40,7 @@ class Settings(ServiceSettings):
     seal_pkcs11_token: str = ""
     seal_pkcs11_pin_file: FilePath | None = None
     seal_pkcs11_certificate: str = ""
-    seal_collectivites: str = Field(default="", pattern=r"^(\*|([0-9]{9}(,[0-9]{9})*)?)$")
+    seal_collectivites: str = Field(default="", pattern=rf"^(\*|({SIREN_SHAPE}(,{SIREN_SHAPE})*)?)$")
     seal_role: str = "Ordonnateur"
     seal_city: str = "Paris"
     seal_postal_code: str = "75001"

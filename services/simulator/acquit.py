@@ -10,7 +10,6 @@ from pes.reading.xml import ACQUIT_V2, value_at
 
 # DomaineAck, as DGFiP codes it.
 TECHNICAL = 0
-WHOLE_SIGNATURE = 2
 BORDEREAU_SIGNATURE = 3
 PJ = 4
 DEPENSE = 5

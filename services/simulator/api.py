@@ -29,7 +29,7 @@ def routes(guichet: Guichet, registry: Registry, *, caller: Callable[..., Awaita
         guichet.scenario = scenario
         return scenario
 
-    @router.get("/receipts", summary="Les fichiers reçus, et combien de fois chacun l'a été")
+    @router.get("/receipts", summary="Les fichiers reçus, et combien de fois chacun l’a été")
     async def read_receipts(
         who: Annotated[Caller, Depends(caller)],
         sha256: str = "",

@@ -46,7 +46,7 @@ async def serve(settings: Settings) -> None:
         bytes_max = settings.attachment_bytes_max
         reports = Reports(parts.history, parts.documents, scratch, pool, utc_now, bytes_max)
         checks = parts.checks | ({"clamd": antivirus.check} if antivirus else {})
-        app = service_app("validation", "Juge les flux.", checks=checks, waits_for=parts.bus.waits_for)
+        app = service_app("validation", "Contrôle les flux.", checks=checks, waits_for=parts.bus.waits_for)
         caller = caller_dependency(parts.tokens)
         bounds = Bounds(settings.file_bytes_max, settings.files_max)
         app.include_router(check_routes(Checks(judges, scratch), caller=caller, bounds=bounds))

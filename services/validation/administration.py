@@ -113,7 +113,7 @@ class Administration:
         """
         if change.collectivite == EVERY_COLLECTIVITE:
             who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un contrôle pour toutes les collectivités")
-        who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d'un contrôle")
+        who.require(Right.ADMINISTER, change.collectivite, "changer la gravité d’un contrôle")
         severity = None if change.severity == "default" else change.severity
 
         async def decide(past: Sequence[Fact]) -> list[Fact]:
@@ -156,7 +156,7 @@ class Administration:
 
 def _no_pack(reason: str) -> RequestRefusedError:
     return RequestRefusedError(
-        Why.UNUSABLE, "not-a-pack", "Ce n'est pas un pack de schémas", f"{reason} Rien n'est installé."
+        Why.UNUSABLE, "not-a-pack", "Ce n’est pas un pack de schémas", f"{reason} Rien n’est installé."
     )
 
 

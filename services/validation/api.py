@@ -16,6 +16,7 @@ from services.validation.reports import Reports
 from services.validation.requests import ChannelChoice, ControlChange, PackChange, Registration, Withdrawal
 from shared.errors import RequestRefusedError, Why
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import Siren
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_whole
 from shared.web.downloads import as_a_file
@@ -24,7 +25,7 @@ from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
 WhoDependency = Callable[..., Awaitable[Caller]]
-SirenInPath = Annotated[str, Path(pattern=r"^[0-9]{9}$")]
+SirenInPath = Annotated[Siren, Path()]
 
 
 class Acceptance(BaseModel):
@@ -57,7 +58,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     """Return the routes that tell what was found in a flux."""
     router = APIRouter(prefix="/v1/flux", tags=["flux"])
 
-    @router.get("/{flux_id}/findings", summary="Lire toutes les anomalies d'un flux")
+    @router.get("/{flux_id}/findings", summary="Lire toutes les anomalies d’un flux")
     async def findings(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
         return await reports.findings(flux_id, who)
 
@@ -76,7 +77,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
         found = await reports.attachment(flux_id, position, who)
         return as_a_file(found.content, name=found.name)
 
-    @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d'envoyer de nouveau")
+    @router.post("/{flux_id}/duplicate-acceptance", status_code=202, summary="Accepter d’envoyer de nouveau")
     async def accept(
         flux_id: UUID, acceptance: Acceptance, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -120,7 +121,7 @@ def _add_packs(router: APIRouter, administration: Administration, caller: WhoDep
         )
         return await administration.install(content, change, _checked_id(pack_id), who)
 
-    @router.put("/schemas/{pack_id}", summary="Changer la période ou l'usage d'un pack")
+    @router.put("/schemas/{pack_id}", summary="Changer la période ou l’usage d’un pack")
     async def change_pack(
         pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -139,7 +140,7 @@ def _add_controls(router: APIRouter, administration: Administration, caller: Who
             return await administration.controls(EVERY_COLLECTIVITE)
         return await administration.controls(who.choose(collectivite, Right.READ, action))
 
-    @router.put("/controls/{code}", summary="Changer la gravité d'un contrôle")
+    @router.put("/controls/{code}", summary="Changer la gravité d’un contrôle")
     async def change_control(
         code: str, change: ControlChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -174,7 +175,7 @@ def collectivite_routes(identities: Identities, *, caller: WhoDependency) -> API
     ) -> dict[str, object]:
         return await identities.withdraw(siren, asked, who)
 
-    @router.put("/{siren}/channel", summary="Choisir le canal d'envoi (exploitant)")
+    @router.put("/{siren}/channel", summary="Choisir le canal d’envoi (hébergeur)")
     async def choose_channel(
         siren: SirenInPath, asked: ChannelChoice, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
@@ -189,6 +190,6 @@ def _checked_id(pack_id: str) -> str:
             Why.BADLY_FORMED,
             "pack-id-invalid",
             "Nom invalide",
-            "Le nom d'un pack fait 1 à 100 caractères, sans accent ni « / ».",
+            "Le nom d’un pack fait 1 à 100 caractères, sans accent ni « / ».",
         )
     return pack_id

@@ -54,7 +54,7 @@ class Identities:
                 Why.NOT_FOUND,
                 "collectivite-not-open",
                 "Collectivité pas encore ouverte",
-                f"Rien n'est enregistré pour la collectivité {siren}. Elle s'ouvre avec le premier identifiant "
+                f"Rien n’est enregistré pour la collectivité {siren}. Elle s’ouvre avec le premier identifiant "
                 "que son administrateur enregistre : heliotrope collectivites identifiers add.",
             )
         registered = [
@@ -98,8 +98,8 @@ class Identities:
         return _answer(done[0], siren, done[1])
 
     async def choose_channel(self, siren: str, asked: ChannelChoice, who: Caller) -> dict[str, object]:
-        """Have the flux of a collectivité leave by a channel: the exploitant knows which there are."""
-        who.require(Right.OPERATE, siren, "choisir le canal d'envoi")
+        """Have the flux of a collectivité leave by a channel: the operator knows which there are."""
+        who.require(Right.OPERATE, siren, "choisir le canal d’envoi")
         done = await self._decide(
             siren, lambda now: identity.choose_channel(now, siren, asked.channel, asked.reason), who
         )
@@ -118,8 +118,8 @@ class Identities:
             Why.AS_THINGS_STAND,
             "nothing-named",
             "Rien à enregistrer",
-            f"Le flux est dans l'état « {known.flux.on_screen} », et son SIRET, son poste, son CodCol et son CodBud "
-            "n'ont pas pu être lus. Attendez la fin de son contrôle, ou corrigez d'abord ses autres anomalies.",
+            f"Le flux est dans l’état « {known.flux.on_screen} », et son SIRET, son poste, son CodCol et son CodBud "
+            "n’ont pas pu être lus. Attendez la fin de son contrôle, ou corrigez d’abord ses autres anomalies.",
         )
 
     async def _refused(self, siren: str) -> Sequence[UUID]:
@@ -182,8 +182,8 @@ class Identities:
         return fold(event.data for event in decided.events), [event.data for event in decided.recorded]
 
     async def _taken(self, taken: NameTakenError, who: Caller) -> RequestRefusedError:
-        """Return the refusal of what another collectivité has: only the exploitant is told which."""
-        whose = "d'une autre collectivité"
+        """Return the refusal of what another collectivité has: only the operator is told which."""
+        whose = "d’une autre collectivité"
         if who.may(Right.OPERATE, EVERY_COLLECTIVITE):
             holder = (await self.history.load(taken.stream_id))[0].collectivite
             whose = f"de la collectivité {holder}"
@@ -191,8 +191,8 @@ class Identities:
             Why.AS_THINGS_STAND,
             "identifier-taken",
             "Budget déjà enregistré",
-            f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n'est enregistré. "
-            "Vérifiez-le auprès de votre comptable ; s'il est bien le vôtre, l'exploitant de la plateforme tranche.",
+            f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n’est enregistré. "
+            "Vérifiez-le auprès de votre comptable ; s’il est bien le vôtre, votre hébergeur tranche.",
         )
 
 

@@ -59,7 +59,7 @@ def of_known_collectivite(
     missing = [one for one in named_by(judgement.header) if one not in known]
     if not missing:
         return judgement
-    step = f"L'administrateur de la collectivité l'enregistre par : {_command(missing, collectivite, flux_id)}"
+    step = f"L’administrateur de la collectivité l’enregistre par : {_command(missing, collectivite, flux_id)}"
     what = f"Sera enregistré pour {collectivite} : {' ; '.join(map(identifier, missing))}."
     then = "Le flux sera contrôlé de nouveau." if flux_id else "Contrôlez ensuite le fichier de nouveau."
     found = [
@@ -117,7 +117,7 @@ def in_context(
 def infected(name: str) -> Judgement:
     """Return the judgement of a file in which the antivirus found something."""
     control = BY_CODE["antivirus.infected"]
-    return Judgement("invalid", (_finding(control, f"L'antivirus a trouvé « {name} » dans le fichier.", Where()),))
+    return Judgement("invalid", (_finding(control, f"L’antivirus a trouvé « {name} » dans le fichier.", Where()),))
 
 
 def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:
@@ -165,14 +165,14 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         return []  # asked twice
     if flux.state is State.INVALID and codes and DUPLICATES.issuperset(codes):
         return [DuplicateAccepted(reason=reason)]
-    where = flux.state.on_screen if flux.state else ""
     others = sorted(set(codes) - DUPLICATES)
-    because = f" ; ses anomalies sont à corriger d'abord ({', '.join(others)})" if others else ""
+    because = f" ; ses anomalies sont à corriger d’abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
         Why.AS_THINGS_STAND,
         "not-a-duplicate",
         "Rien à accepter",
-        f"Le flux est dans l'état « {where} »{because}. Seul un flux en erreur pour doublon peut être accepté ainsi.",
+        f"Le flux est dans l’état « {flux.on_screen} »{because}. Seul un flux en erreur pour doublon peut être "
+        "accepté ainsi.",
     )
 
 
@@ -193,7 +193,7 @@ def needs_report(findings: Sequence[Finding]) -> bool:
 
 
 def _unknown(one: Identifier, collectivite: str) -> str:
-    return f"« {identifier(one)} » n'est pas enregistré pour la collectivité {collectivite}."
+    return f"« {identifier(one)} » n’est pas enregistré pour la collectivité {collectivite}."
 
 
 def _place_of(one: Identifier) -> Where:
@@ -242,9 +242,9 @@ def _where(one: Bordereau) -> Where:
 def _told(holder: Holder, collectivite: str) -> str:
     """Say which flux holds a name, to those who may know."""
     if holder.collectivite != collectivite:
-        return "c'est un flux d'une autre collectivité"
+        return "c’est un flux d’une autre collectivité"
     state = f", « {holder.state.on_screen} »" if holder.state else ""
-    return f"c'est le flux {holder.flux_id}{state}"
+    return f"c’est le flux {holder.flux_id}{state}"
 
 
 def _finding(control: Control, message: str, where: Where) -> Finding:

@@ -3,7 +3,7 @@
 Theory of operation. DGFiP books a flux under the poste, the CodCol and the CodBud that the file names, and answers to
 its SIRET. So a flux passes only if all it names is registered for the collectivité that imports it. An administrator
 registers: nothing is learned from a file, which may say anything. A SIRET begins with the SIREN, so nobody can take
-another's; a budget is whose registers it first (the journal lets no two have it), with the exploitant as arbiter.
+another's; a budget is whose registers it first (the journal lets no two have it), with the operator as arbiter.
 """
 
 from collections.abc import Collection, Sequence
@@ -74,7 +74,7 @@ def _of_another(siret: facts.Siret, siren: str) -> RequestRefusedError:
     return RequestRefusedError(
         Why.UNUSABLE,
         "identifier-of-another",
-        "SIRET d'une autre collectivité",
-        f"Le SIRET {siret.siret} ne commence pas par {siren} : il n'est pas de cette collectivité. Rien n'est "
+        "SIRET d’une autre collectivité",
+        f"Le SIRET {siret.siret} ne commence pas par {siren} : il n’est pas de cette collectivité. Rien n’est "
         "enregistré. Vérifiez pour quelle collectivité ce flux est importé.",
     )

@@ -28,7 +28,7 @@ class Checks:
                 Why.NOT_FOUND,
                 "pack-not-found",
                 "Pack inconnu",
-                f"Aucun pack de schémas « {pack_id} » n'est installé.",
+                f"Aucun pack de schémas « {pack_id} » n’est installé.",
             )
         async with self.scratch.keep(file.chunks) as path:
             try:

@@ -24,10 +24,10 @@ from shared.web.auth import Caller, Right
 from shared.web.deciding import VisibleFlux, decide_on, load_flux
 
 _WHY = {
-    "missing": "le flux n'en a pas à cette place",
+    "missing": "le flux n’en a pas à cette place",
     "empty": "elle est vide",
     "too-large": "elle est trop volumineuse une fois décompressée",
-    "infected": "l'antivirus a trouvé quelque chose dans ce flux",
+    "infected": "l’antivirus a trouvé quelque chose dans ce flux",
 }
 _FAULTS = {
     "missing": (Why.NOT_FOUND, "Pièce jointe introuvable"),
@@ -150,7 +150,7 @@ class Reports:
                 Why.NOT_FOUND,
                 "no-synthese",
                 "Pas de synthèse",
-                "Le contenu de ce flux n'a pas pu être lu : voyez ses anomalies.",
+                "Le contenu de ce flux n’a pas pu être lu : voyez ses anomalies.",
             )
         index: Json = json.loads(await self.documents.read(judged.synthese.sha256))
         return index
@@ -168,7 +168,7 @@ def _last_judgement(known: VisibleFlux) -> FluxValidated | FluxInvalidated:
         Why.AS_THINGS_STAND,
         "not-judged",
         "Flux pas encore contrôlé",
-        "Le contrôle de ce flux n'est pas terminé. Recommencez bientôt.",
+        "Le contrôle de ce flux n’est pas terminé. Recommencez bientôt.",
     )
 
 

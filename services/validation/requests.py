@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from shared.facts.collectivite import Identifier
 from shared.facts.platform import PackUse
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import SirenOrAll
 from shared.web.texts import Reason
 
 IDENTIFIERS_MAX = 500
@@ -33,14 +34,14 @@ class PackChange(BaseModel):
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
         if self.effective_from and self.effective_until and self.effective_until <= self.effective_from:
-            raise ValueError("effective_until must come after effective_from")
+            raise ValueError("effective_until doit venir après effective_from.")
         return self
 
 
 class ControlChange(BaseModel):
     """How serious a control is from now on; `default` takes back what was said before."""
 
-    collectivite: str = Field(default=EVERY_COLLECTIVITE, pattern=r"^(\*|[0-9]{9})$")
+    collectivite: SirenOrAll = EVERY_COLLECTIVITE
     severity: Literal["blocking", "warning", "default"]
     reason: Reason
 
@@ -55,7 +56,7 @@ class Registration(BaseModel):
     @model_validator(mode="after")
     def _says_what(self) -> Self:
         if bool(self.identifiers) == (self.flux_id is not None):
-            raise ValueError("give identifiers or a flux_id, one of both")
+            raise ValueError("Donnez identifiers, ou flux_id : l’un des deux.")
         return self
 
 

@@ -111,7 +111,7 @@ def set_severity(
 
 def unknown_pack(pack_id: str) -> RequestRefusedError:
     """Return the refusal of a pack that is not installed."""
-    detail = f"Aucun pack de schémas « {pack_id} » n'est installé. Voyez la liste des packs."
+    detail = f"Aucun pack de schémas « {pack_id} » n’est installé. Voyez la liste des packs."
     return RequestRefusedError(Why.NOT_FOUND, "pack-not-found", "Pack inconnu", detail)
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from pes.vocabulary import Severity, Sha256, Value
 from shared.facts.fact import Fact
+from shared.facts.values import Siren, StepKind
 
-Siren = Annotated[str, Field(pattern=r"^[0-9]{9}$")]
 FluxKind = Literal["*", "depense", "recette", "mixte"]
 
 
@@ -38,7 +38,7 @@ Identifier = Annotated[Siret | Budget, Field(discriminator="type")]
 class StepSet(Value):
     """One step of a circuit: what is done, by whom (empty: whoever has the right), on which bordereaux."""
 
-    kind: Literal["visa", "signature", "seal"]
+    kind: StepKind
     any_of: tuple[str, ...] = ()
     domain: Literal["", "depense", "recette"] = ""
     name: str = ""

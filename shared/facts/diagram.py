@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pes.vocabulary import Header
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxValidated
-from shared.facts.lifecycles.flux import TRANSITIONS, Flux, State
+from shared.facts.lifecycles.flux import AT_A_VISA_ON_SCREEN, TRANSITIONS, Flux, State
 
 START = "[*]"
 _UNSIGNED = FluxValidated(
@@ -64,8 +64,13 @@ def _table(edges: Edges) -> Iterator[str]:
     yield "|---|---|---|"
     for state in TRANSITIONS:
         steps = [f"{', '.join(facts)} → `{target}`" for (source, target), facts in edges.items() if source is state]
-        name, screen = (f"`{state}`", state.on_screen) if state else ("(nothing)", "")
+        name, screen = (f"`{state}`", _on_screen(state)) if state else ("(nothing)", "")
         yield f"| {name} | {screen} | {'<br>'.join(steps) or 'nothing: the flux ends here'} |"
+
+
+def _on_screen(state: State) -> str:
+    at_a_visa = AT_A_VISA_ON_SCREEN.get(state)
+    return f"{state.on_screen}, or {at_a_visa} at a visa" if at_a_visa else state.on_screen
 
 
 if __name__ == "__main__":

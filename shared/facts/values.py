@@ -1,12 +1,25 @@
 """What facts are made of, beside the words of the PES (`pes.vocabulary`): frozen; fields are added, never removed."""
 
+import re
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from pes.vocabulary import Sha256, Value
+
+SIREN_SHAPE: Final = "[0-9]{9}"
+REASON_CHARACTERS_MIN: Final = 3
+REASON_CHARACTERS_MAX: Final = 500
+
+Siren = Annotated[str, Field(pattern=f"^{SIREN_SHAPE}$")]
+SirenOrAll = Annotated[str, Field(pattern=rf"^(\*|{SIREN_SHAPE})$")]
+
+
+def is_siren(text: str) -> bool:
+    """True when a text has the shape of a SIREN: nine digits."""
+    return re.fullmatch(SIREN_SHAPE, text, re.ASCII) is not None
 
 
 class Document(Value):
@@ -42,6 +55,9 @@ class Signature(Value):
     mandate: MandateHeld | None = None
 
 
+StepKind = Literal["visa", "signature", "seal"]
+
+
 class CircuitStep(Value):
     """One step between a valid flux and its sending.
 
@@ -49,7 +65,7 @@ class CircuitStep(Value):
     the XML Ids that a signing step signs; a visa has none. A seal signs by itself.
     """
 
-    kind: Literal["visa", "signature", "seal"]
+    kind: StepKind
     any_of: tuple[str, ...] = ()
     name: str = ""
     elements: tuple[str, ...] = ()

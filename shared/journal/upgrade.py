@@ -19,7 +19,7 @@ from shared.facts.reservations import reservations_of
 from shared.facts.streams import EVERY_COLLECTIVITE, Stream, StreamKind, collectivite_stream, platform_stream
 
 STEP: Final = "decisions_into_facts"
-REASON: Final = "Repris d'une version antérieure"
+REASON: Final = "Repris d’une version antérieure"
 ACTOR: Final = "heliotrope"
 _NAMES: Final = UUID("5f0b7f0e-2f3b-5c86-8f0a-6f1f0b8f4d21")  # never changes: ids of events follow from it
 

@@ -5,7 +5,6 @@ in time or is abandoned is ended and replaced; its task fails with `WorkerLostEr
 """
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import resource
@@ -18,8 +17,6 @@ from typing import Generic, TypeVar
 
 from shared import metrics
 from shared.errors import PesError
-
-logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")

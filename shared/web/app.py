@@ -31,17 +31,17 @@ def service_app(
     """
     app = FastAPI(title=f"Heliotrope {name}", summary=summary, docs_url="/docs", redoc_url=None)
 
-    @app.get("/healthz", tags=["operations"], summary="The process is alive")
+    @app.get("/healthz", tags=["operations"], summary="Le processus vit")
     async def healthz() -> dict[str, str]:
         return {"status": "alive", "service": name}
 
-    @app.get("/readyz", tags=["operations"], summary="What the service needs answers")
+    @app.get("/readyz", tags=["operations"], summary="Ce dont le service a besoin répond")
     async def readyz() -> JSONResponse:
         away = await _away(checks)
         body = {"service": name, "away": away, "messages_wait_for": waits_for()}
         return JSONResponse({"status": "not ready" if away else "ready", **body}, 503 if away else 200, NO_STORE)
 
-    @app.get("/metrics", tags=["operations"], summary="Prometheus metrics")
+    @app.get("/metrics", tags=["operations"], summary="Les métriques, pour Prometheus")
     async def prometheus() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -51,7 +51,7 @@ def service_app(
 
 def caller_dependency(checker: TokenChecker) -> Callable[..., Awaitable[Caller]]:
     """Return the FastAPI dependency that every route of an API takes: the caller, or 401."""
-    scheme = HTTPBearer(auto_error=False, description="Jeton d'accès (JWT)")
+    scheme = HTTPBearer(auto_error=False, description="Jeton d’accès (JWT)")
 
     async def caller(token: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)]) -> Caller:
         return checker.check(token.credentials if token else "")

@@ -8,12 +8,13 @@ under `*` are held in all of them.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
 import jwt
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
 from shared.errors import RequestRefusedError, Why
+from shared.facts.values import SirenOrAll, is_siren
 from shared.web.texts import Person
 
 AUDIENCE = "heliotrope"
@@ -57,9 +58,12 @@ ROLES_WITH: Final[Mapping[Right, frozenset[Role]]] = {
     Right.ADMINISTER: frozenset({Role.ADMINISTRATEUR, Role.OPERATOR}),
     Right.OPERATE: frozenset({Role.OPERATOR}),
 }
+_WORDS: Final[Mapping[Role, str]] = {
+    Role.OPERATOR: f"hébergeur (rôle {Role.OPERATOR})"
+}  # where the role is not the word
 _NO_ROLE: Final[frozenset[Role]] = frozenset()
 _SUBJECT = TypeAdapter(Person)  # it becomes the actor of facts, which are kept for ever
-_ROLES_CLAIM = TypeAdapter(dict[Annotated[str, StringConstraints(pattern=r"^(\*|[0-9]{9})$")], frozenset[Role]])
+_ROLES_CLAIM = TypeAdapter(dict[SirenOrAll, frozenset[Role]])
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Caller:
             return
         if collectivite != EVERY_COLLECTIVITE and not self.may(Right.READ, collectivite):
             raise _forbidden(
-                f"Votre compte n'a pas accès à la collectivité {collectivite}. Demandez ce droit à votre "
+                f"Votre compte n’a pas accès à la collectivité {collectivite}. Demandez ce droit à votre "
                 "administrateur."
             )
         raise _not_permitted(right, action)
@@ -124,15 +128,15 @@ class Caller:
                 Why.BADLY_FORMED,
                 "collectivite-required",
                 "Collectivité non précisée",
-                "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l'en-tête "
+                "Votre compte agit pour plusieurs collectivités : indiquez laquelle dans l’en-tête "
                 "X-Collectivite (SIREN à 9 chiffres).",
             )
-        if not asked.isascii() or not asked.isdigit() or len(asked) != 9:
+        if not is_siren(asked):
             raise RequestRefusedError(
                 Why.BADLY_FORMED,
                 "collectivite-invalid",
                 "Collectivité mal désignée",
-                f"L'en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
+                f"L’en-tête X-Collectivite doit donner un SIREN à 9 chiffres ; reçu : {asked[:40]!r}.",
             )
         self.require(right, asked, action)
         return asked
@@ -143,9 +147,10 @@ def _forbidden(detail: str) -> RequestRefusedError:
 
 
 def _not_permitted(right: Right, action: str) -> RequestRefusedError:
+    roles = sorted(_WORDS.get(role, role) for role in ROLES_WITH[right])
     return _forbidden(
         f"Votre rôle ne permet pas {'d’' if action[:1] in 'aeiouyéèêh' else 'de '}{action}. Ce droit est "
-        f"celui de : {', '.join(sorted(ROLES_WITH[right]))}. Qui gère les comptes peut vous le donner."
+        f"celui de : {', '.join(roles)}. Qui gère les comptes peut vous le donner."
     )
 
 
@@ -183,7 +188,7 @@ class TokenChecker:
                 Why.UNIDENTIFIED,
                 "unauthenticated",
                 "Authentification nécessaire",
-                "Votre jeton d'accès a expiré : demandez-en un nouveau."
+                "Votre jeton d’accès a expiré : demandez-en un nouveau."
                 if expired
-                else "Joignez un jeton d'accès valide : en-tête Authorization: Bearer <jeton>.",
+                else "Joignez un jeton d’accès valide : en-tête Authorization: Bearer <jeton>.",
             ) from error

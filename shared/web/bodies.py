@@ -12,11 +12,10 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from pes.units import MEBIBYTE
+from shared import wording
 from shared.errors import RequestRefusedError, Why
+from shared.web.faults import faults_of
 from shared.web.problems import invalid_request
-
-FAULTS_TOLD_MAX = 20
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
 
@@ -60,7 +59,7 @@ async def body_of(request: Request, drained_bytes_max: int) -> AsyncIterator[Bod
         yield body
     except ClientDisconnect as error:  # the caller is gone: it goes to the logs
         raise RequestRefusedError(
-            Why.BADLY_FORMED, "cut-off", "Envoi interrompu", "L'envoi s'est interrompu avant la fin."
+            Why.BADLY_FORMED, "cut-off", "Envoi interrompu", "L’envoi s’est interrompu avant la fin."
         ) from error
     except RequestRefusedError:
         await body.drain()
@@ -96,10 +95,9 @@ async def read_json(request: Request, wanted: type[Wanted], bytes_max: int) -> W
         request,
         bytes_max,
         title="Demande trop volumineuse",
-        detail=f"Une demande fait {bytes_max // MEBIBYTE} Mio au plus. Répartissez les flux en plusieurs demandes.",
+        detail=f"Une demande fait {wording.size(bytes_max)} au plus. Répartissez les flux en plusieurs demandes.",
     )
     try:
         return wanted.model_validate_json(body)
     except ValidationError as error:
-        faults = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
-        raise invalid_request("élément", faults[:FAULTS_TOLD_MAX]) from error
+        raise invalid_request("élément", faults_of(error.errors())) from error

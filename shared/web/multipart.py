@@ -33,7 +33,7 @@ def boundary_of(content_type: str) -> bytes | None:
     if kind != b"multipart/form-data":
         return None
     if not options.get(b"boundary"):
-        raise _malformed("la frontière (boundary) manque dans l'en-tête Content-Type")
+        raise _malformed("la frontière (boundary) manque dans l’en-tête Content-Type")
     return options[b"boundary"]
 
 
@@ -111,7 +111,7 @@ class _Reader:
     def _on_header_end(self) -> None:
         self._headers[self._header_name.lower()] = self._header_value
         if len(self._headers) > HEADERS_MAX:
-            raise _malformed("une partie a trop d'en-têtes")
+            raise _malformed("une partie a trop d’en-têtes")
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
@@ -134,5 +134,5 @@ class _Reader:
 
 
 def _malformed(reason: str) -> RequestRefusedError:
-    detail = f"L'envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l'envoi."
+    detail = f"L’envoi multipart/form-data ne peut pas être lu : {reason}. Recommencez l’envoi."
     return RequestRefusedError(Why.BADLY_FORMED, "multipart-malformed", "Envoi mal formé", detail)

@@ -24,6 +24,7 @@ from shared.errors import (
     VersionConflictError,
     Why,
 )
+from shared.web.faults import faults_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,21 @@ STATUSES: Final = {
     Why.AWAY: 503,
 }
 _HEADERS: Final = {Why.UNIDENTIFIED: {"WWW-Authenticate": 'Bearer error="invalid_token"'}}
+# What a request is about, by what its path names first after the version.
+_SUBJECTS: Final = {
+    "flux": "Le flux",
+    "signatures": "Le flux",
+    "checks": "Le fichier",
+    "replies": "La réponse",
+    "collectivites": "La collectivité",
+    "mandates": "Le mandat",
+    "delegations": "La délégation",
+    "circuits": "Le circuit",
+    "seal": "Le choix du cachet",
+    "schemas": "Le pack de schémas",
+    "controls": "La gravité du contrôle",
+    "scenario": "Le scénario",
+}
 _OF_HTTP: Final = {
     400: ("bad-request", "Demande mal formée"),
     404: ("not-found", "Introuvable"),
@@ -56,7 +72,7 @@ _OF_HTTP: Final = {
 
 def flux_not_found(flux_id: UUID) -> RequestRefusedError:
     """Return the refusal of a flux that does not exist, or that the caller may not see: nobody can tell which."""
-    detail = f"Aucun flux {flux_id} n'est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
+    detail = f"Aucun flux {flux_id} n’est visible avec votre compte. Vérifiez son identifiant et votre collectivité."
     return RequestRefusedError(Why.NOT_FOUND, "flux-not-found", "Flux introuvable", detail)
 
 
@@ -77,11 +93,16 @@ def invalid_request(what: str, faults: list[dict[str, str]]) -> RequestRefusedEr
         Why.UNUSABLE,
         "invalid-request",
         "Demande invalide",
-        f"Un {what} de la demande manque ou n'a pas la forme attendue : "
+        f"Un {what} de la demande manque ou n’a pas la forme attendue : "
         + ", ".join(fault["where"] or "la demande" for fault in faults)
         + ". Corrigez-le, puis recommencez.",
         extra={"errors": faults},
     )
+
+
+def subject_of(path: str) -> str:
+    """Return what a request is about, as a French sentence begins."""
+    return next((_SUBJECTS[part] for part in path.split("/") if part in _SUBJECTS), "Ce que vous modifiez")
 
 
 def problem_members(refused: RequestRefusedError) -> dict[str, object]:
@@ -125,7 +146,7 @@ async def _unavailable(_: Request, error: UnavailableError) -> JSONResponse:
             Why.AWAY,
             "unavailable",
             "Service momentanément indisponible",
-            "La plateforme ne peut pas répondre pour l'instant et rien n'a été enregistré à moitié. "
+            "La plateforme ne peut pas répondre pour l’instant et rien n’a été enregistré à moitié. "
             "Recommencez la même demande dans quelques secondes ; si cela dure, prévenez votre hébergeur.",
             extra={"party": error.party},
             again_in_seconds=RETRY_AFTER_SECONDS,
@@ -133,10 +154,13 @@ async def _unavailable(_: Request, error: UnavailableError) -> JSONResponse:
     )
 
 
-async def _conflict(_: Request, error: PesError) -> JSONResponse:
+async def _conflict(request: Request, error: PesError) -> JSONResponse:
     logger.info("request.conflict", extra={"reason": str(error)})
-    detail = "Le flux n'est plus dans l'état où cette action est possible. Relisez-le, puis recommencez."
-    return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Le flux a changé d'état", detail))
+    detail = (
+        f"{subject_of(request.url.path)} a changé entre-temps, et cette action n’est plus possible ainsi. Relisez "
+    )
+    detail += "ce qui est enregistré, puis recommencez."
+    return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Un changement est passé avant", detail))
 
 
 async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
@@ -149,8 +173,7 @@ async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    faults = [{"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]} for one in error.errors()]
-    return problem(invalid_request("paramètre", faults))
+    return problem(invalid_request("paramètre", faults_of(error.errors())))
 
 
 async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -167,7 +190,7 @@ async def _bug(_: Request, error: Exception) -> JSONResponse:
             "internal",
             "Erreur interne",
             "La plateforme a rencontré une erreur imprévue ; elle est enregistrée dans son journal technique. "
-            "Prévenez votre hébergeur en donnant l'heure de votre demande.",
+            "Prévenez votre hébergeur en donnant l’heure de votre demande.",
         )
     )
 

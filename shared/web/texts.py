@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.facts.envelope import ACTOR_CHARACTERS_MAX
+from shared.facts.values import REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN
 
 
 def _on_one_line(value: object) -> object:
@@ -17,16 +18,21 @@ def _on_one_line(value: object) -> object:
 
 def _shown_as_it_is(text: str) -> str:
     if not text.isprintable() or text != text.strip():
-        raise ValueError("holds characters that cannot be shown, or spaces around it")
+        raise ValueError("Ce texte contient des caractères qui ne s’affichent pas, ou des espaces autour.")
     return text
 
 
-Comment = Annotated[str, BeforeValidator(_on_one_line), Field(max_length=500), AfterValidator(_shown_as_it_is)]
+Comment = Annotated[
+    str, Field(max_length=REASON_CHARACTERS_MAX), BeforeValidator(_on_one_line), AfterValidator(_shown_as_it_is)
+]
 Reason = Annotated[
-    str, BeforeValidator(_on_one_line), Field(min_length=3, max_length=500), AfterValidator(_shown_as_it_is)
+    str,
+    Field(min_length=REASON_CHARACTERS_MIN, max_length=REASON_CHARACTERS_MAX),
+    BeforeValidator(_on_one_line),
+    AfterValidator(_shown_as_it_is),
 ]
 Name = Annotated[
-    str, BeforeValidator(_on_one_line), Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)
+    str, Field(min_length=1, max_length=200), BeforeValidator(_on_one_line), AfterValidator(_shown_as_it_is)
 ]
 # A `sub` is compared as it is, so it is not put right.
 Person = Annotated[str, Field(min_length=1, max_length=ACTOR_CHARACTERS_MAX), AfterValidator(_shown_as_it_is)]

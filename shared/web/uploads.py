@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Request
 
-from pes.units import MEBIBYTE
+from shared import wording
 from shared.errors import RequestRefusedError, Why
 from shared.web.bodies import body_of, bounded
 from shared.web.multipart import DEFAULT_FILENAME, File, boundary_of, files
@@ -85,7 +85,7 @@ def _file_too_large(bytes_max: int) -> RequestRefusedError:
         Why.TOO_LARGE,
         "too-large",
         "Fichier trop volumineux",
-        f"Le fichier dépasse {bytes_max // MEBIBYTE} Mio, la taille la plus grande qu'accepte la plateforme "
+        f"Le fichier dépasse {wording.size(bytes_max)}, la taille la plus grande qu’accepte la plateforme "
         f"({bytes_max} octets). Répartissez les bordereaux ou les pièces jointes sur plusieurs flux.",
         extra={"bytes_max": bytes_max},
     )

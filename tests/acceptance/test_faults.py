@@ -86,7 +86,7 @@ def test_postgresql_stopped_answers_503_and_nothing_is_half_done(platform: Runni
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert int(answer.headers["retry-after"]) > 0
-            assert "rien n'a été enregistré à moitié" in answer.json()["detail"]
+            assert "rien n’a été enregistré à moitié" in answer.json()["detail"]
         for service in ("ingest", "gateway", "history"):
             assert platform.http.get(f"{platform.ports.url(service)}/healthz").status_code == 200
     finally:

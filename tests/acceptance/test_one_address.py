@@ -56,7 +56,7 @@ def test_a_flux_goes_through_behind_one_address_and_its_links_lead_to_it(outside
     assert flux["flux_id"] == taken.json()["flux_id"]
     assert outside.get(f"{location}/events").json()["events"][0]["kind"] == "flux.imported.v1"
     assert outside.get(f"{location}/findings").status_code == 200
-    assert b"PES_ACQUIT" in outside.get(f"{location}/documents/acquit").content
+    assert b"PES_ACQUIT" in outside.get(f"{location}/documents/reply").content
 
 
 def test_links_lead_to_the_flux_without_a_proxy_too(platform: RunningPlatform) -> None:

@@ -121,6 +121,6 @@ def test_a_flux_is_approved_signed_with_ones_own_key_and_acknowledged_until_the_
     refused = commune.sign(mayor, other)
     assert refused.returncode == 1
     assert "a pris fin" in refused.stderr
-    assert f"{other} : rien n'est fait" in refused.stdout
+    assert f"{other} : rien n’est fait" in refused.stdout
     assert "bordereaux.signed.v1" not in platform.kinds(other)
     done(platform.heliotrope("flux", "cancel", other, "--reason", "Essai terminé"))

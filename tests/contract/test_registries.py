@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.signature.adapters.registries import PostgresRegistries
-from services.signature.circuits import Circuit, Delegation, SealChoice, Step, StepKind
+from services.signature.circuits import Circuit, Delegation, SealChoice, Step
 from services.signature.mandates import Mandate, NamedCertificate
 from services.signature.ports import Registries
 from shared.errors import NameTakenError
 from shared.facts.collectivite import DelegationEnded, FluxKind, MandateEnded
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.facts.values import StepKind
 from shared.journal.history import History, PostgresHistory
 from shared.journal.postgres import Database
 from tests import examples as an
@@ -147,10 +148,10 @@ async def test_of_several_ends_the_earliest_counts_whichever_came_first(bench: B
 
 
 async def test_why_an_operator_recorded_a_mandate_is_kept(bench: Bench) -> None:
-    own, by_operator = mandate(), replace(mandate(), reason="l'administratrice est absente")
+    own, by_operator = mandate(), replace(mandate(), reason="l’administratrice est absente")
     for one in (own, by_operator):
         await grant(bench.history, one)
-    assert [one.reason for one in await bench.registries.mandates(COMMUNE)] == ["", "l'administratrice est absente"]
+    assert [one.reason for one in await bench.registries.mandates(COMMUNE)] == ["", "l’administratrice est absente"]
 
 
 async def test_the_certificates_that_are_named_come_with_the_first_to_expire_first(bench: Bench) -> None:
@@ -191,10 +192,10 @@ async def test_without_any_circuit_there_is_none(bench: Bench) -> None:
 
 
 async def test_the_last_circuit_set_counts(bench: Bench) -> None:
-    await set_circuit(bench.history, circuit(reason="d'abord"))
+    await set_circuit(bench.history, circuit(reason="d’abord"))
     await set_circuit(bench.history, circuit(steps=only("signature"), reason="ensuite"))
     assert await bench.registries.circuits(COMMUNE) == [circuit(steps=only("signature"), reason="ensuite")]
-    assert [one.reason for one in await bench.registries.circuit_changes(COMMUNE)] == ["ensuite", "d'abord"]
+    assert [one.reason for one in await bench.registries.circuit_changes(COMMUNE)] == ["ensuite", "d’abord"]
 
 
 async def test_a_circuit_of_one_s_own_comes_before_that_of_all(bench: Bench) -> None:

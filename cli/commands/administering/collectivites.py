@@ -11,7 +11,7 @@ from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.identities import READ, SERVICE, register
-from cli.options import AsJson, environ
+from cli.options import AsJson, Reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, confirmed, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
@@ -35,7 +35,6 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option("--budget", metavar="POSTE/CODCOL/CODBUD", help="Un de ses budgets : 034990/123/00 ; se répète."),
 ]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 
 
 @app.command("list", cls=FrenchCommand)
@@ -57,7 +56,7 @@ def list_collectivites(*, as_json: AsJson = False) -> None:
 
 @app.command("show", cls=FrenchCommand)
 def show_collectivite(collectivite: SirenOption = "", *, as_json: AsJson = False) -> None:
-    """Montre une collectivité : ses identifiants, son canal d'envoi."""
+    """Montre une collectivité : ses identifiants, son canal d’envoi."""
     _show(collectivite, as_json=as_json)
 
 
@@ -69,19 +68,19 @@ def choose_channel(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Choisit le canal par où partent les flux d'une collectivité (exploitant)."""
+    """Choisit le canal par où partent les flux d’une collectivité (hébergeur)."""
     with reporting(as_json=as_json), _api() as api:
         siren = _siren(collectivite)
         url = f"{api.url(SERVICE)}/v1/collectivites/{siren}/channel"
         body = {"channel": channel, "reason": reason}
         answer = api.send(SERVICE, lambda client: client.put(url, json=body))
         chosen = f"Canal de la collectivité {siren} : {answer['channel']}."
-        emit_or_say(answer, f"{chosen} Si cette plateforme ne l'a pas, ses flux attendront.", as_json=as_json)
+        emit_or_say(answer, f"{chosen} Si cette plateforme ne l’a pas, ses flux attendront.", as_json=as_json)
 
 
 @identifiers.command("list", cls=FrenchCommand)
 def list_identifiers(collectivite: SirenOption = "", *, as_json: AsJson = False) -> None:
-    """Liste les identifiants d'une collectivité."""
+    """Liste les identifiants d’une collectivité."""
     _show(collectivite, as_json=as_json)
 
 
@@ -89,14 +88,17 @@ def list_identifiers(collectivite: SirenOption = "", *, as_json: AsJson = False)
 def add(
     reason: Reason,
     flux_id: Annotated[
-        str, typer.Argument(metavar="FLUX", help="Un flux refusé : ce qu'il nomme est enregistré, et il est rejugé.")
+        str,
+        typer.Argument(
+            metavar="FLUX", help="Un flux refusé : ce qu’il nomme est enregistré, et il est contrôlé de nouveau."
+        ),
     ] = "",
     siret: SiretOption = None,
     budget: BudgetOption = None,
     collectivite: SirenOption = "",
     *,
     seen: Annotated[
-        bool, typer.Option("--seen", help="Ce que nomment les flux déjà acquittés par la DGFiP ; montré d'abord.")
+        bool, typer.Option("--seen", help="Ce que nomment les flux déjà acquittés par la DGFiP ; montré d’abord.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Avec --seen : ne demande pas de confirmation.")] = False,
     as_json: AsJson = False,
@@ -106,7 +108,7 @@ def add(
         given = _given(siret, budget)
         if [bool(flux_id), bool(given), seen].count(True) != 1:
             raise UsageProblemError(
-                "Identifiants à préciser", "Donnez un flux, ou --siret et --budget, ou --seen : l'un des trois."
+                "Identifiants à préciser", "Donnez un flux, ou --siret et --budget, ou --seen : l’un des trois."
             )
         if flux_id:
             siren = str(api.read(f"/v1/flux/{flux_id}")["collectivite"])
@@ -142,7 +144,7 @@ def withdraw(
             return
         count = len(members_of(answer, "recorded"))
         if not count:
-            detail = f"La collectivité {siren} n'a pas ces identifiants : voyez `heliotrope collectivites show`."
+            detail = f"La collectivité {siren} n’a pas ces identifiants : voyez `heliotrope collectivites show`."
             raise CommandRefusedError("Rien à retirer", detail)
         say(f"{wording.count(count, 'identifiant retiré', 'identifiants retirés')} de la collectivité {siren}.")
 
@@ -179,7 +181,7 @@ def _seen(api: Api, siren: str, *, is_agreed: bool) -> Sequence[Identifier]:
         flux = wording.count(int(str(counted["flux"])), "flux", "flux")
         say(f"  {wording.identifier(one)} ({flux}, le dernier le {time_of(str(counted['last_at']))})")
     if not is_agreed and not confirmed("Est-ce bien cette collectivité ? Tout enregistrer ?"):
-        raise CommandRefusedError("Rien n'est enregistré", "Enregistrez-les un à un, avec --siret et --budget.")
+        raise CommandRefusedError("Rien n’est enregistré", "Enregistrez-les un à un, avec --siret et --budget.")
     return named
 
 
@@ -189,10 +191,10 @@ def _tell(siren: str, answer: Mapping[str, object]) -> None:
         known_by = wording.identifier(READ.validate_python(one["identifier"]))
         say(f"Enregistré pour la collectivité {siren} : {known_by}.")
     if not new:
-        say(f"Rien de nouveau pour la collectivité {siren} : c'était déjà enregistré.")
+        say(f"Rien de nouveau pour la collectivité {siren} : c’était déjà enregistré.")
     if isinstance(flux := answer.get("flux"), Mapping):
         done = "est contrôlé de nouveau" if flux["is_judged_anew"] else f"est : {flux['on_screen']}"
-        hint = "" if flux["is_judged_anew"] or flux["state"] != "invalid" else " ; il a d'autres anomalies"
+        hint = "" if flux["is_judged_anew"] or flux["state"] != "invalid" else " ; il a d’autres anomalies"
         say(f"Le flux {flux['flux_id']} {done}{hint}.")
     if isinstance(others := answer.get("others_judged_anew"), list) and others:
         single, several = "flux refusé pour cela seul est contrôlé", "flux refusés pour cela seul sont contrôlés"

@@ -12,16 +12,17 @@ import typer
 from cli.api import Api
 from cli.client_config import COLLECTIVITE_VARIABLE, read_client_config
 from cli.errors import UsageProblemError
-from cli.options import AsJson, environ, moment_of
+from cli.options import AsJson, Reason, checked_reason, environ, moment_of
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from cli.showing.timeline import time_of
+from shared import wording
 from shared.facts.envelope import new_id
 from shared.facts.streams import EVERY_COLLECTIVITE
 
 mandates = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui peut signer pour une collectivité, et quand.")
 circuits = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les étapes entre un flux valide et son envoi.")
-delegations = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui supplée qui, le temps d'une absence.")
+delegations = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Qui supplée qui, le temps d’une absence.")
 seal = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Pour qui signe le cachet de la plateforme.")
 
 SERVICE = "signature"
@@ -37,18 +38,17 @@ SirenOrNone = Annotated[
     str, typer.Option("--collectivite", metavar="SIREN", help="La collectivité (sinon HELIOTROPE_COLLECTIVITE).")
 ]
 SirenOrAll = Annotated[
-    str, typer.Option("--collectivite", metavar="SIREN", help="Une collectivité ; * pour toutes (opérateurs).")
+    str, typer.Option("--collectivite", metavar="SIREN", help="Une collectivité ; * pour toutes (hébergeur).")
 ]
 FluxKind = Annotated[
     str, typer.Option("--kind", metavar="SORTE", help="Pour quels flux : depense, recette, mixte, ou * pour tous.")
 ]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 At = Annotated[str, typer.Option("--at", metavar=MOMENT, help="À partir de quand (sinon tout de suite).")]
 
 
 @mandates.command("list", cls=FrenchCommand)
 def list_mandates(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
-    """Liste les mandats de signature d'une collectivité."""
+    """Liste les mandats de signature d’une collectivité."""
 
     def row(one: Mapping[str, object]) -> list[str]:
         ends_at = _when(one["ends_at"]) + (f"\n({one['ended_because']})" if one["ended_because"] else "")
@@ -69,15 +69,15 @@ def list_mandates(collectivite: SirenOrNone = "", *, as_json: AsJson = False) ->
 def add_mandate(
     collectivite: Siren,
     person: Annotated[str, typer.Option(metavar="SUB", help="Qui signe : le « sub » de son compte.")],
-    name: Annotated[str, typer.Option(metavar="NOM", help="Tel qu'on le lit : « Camille Exemple, maire ».")],
+    name: Annotated[str, typer.Option(metavar="NOM", help="Tel qu’on le lit : « Camille Exemple, maire ».")],
     act: Annotated[str, typer.Option(metavar="ACTE", help="Ce qui donne le droit : « Délibération n° 12 ».")],
     since: Annotated[str, typer.Option("--from", metavar=MOMENT, help="Premier instant.")],
     until: Annotated[str, typer.Option("--until", metavar=MOMENT, help="Fin, exclue (sinon sans fin).")] = "",
     certificate: Annotated[
         Path | None,
-        typer.Option(metavar="FICHIER", help="Seul certificat pour signer, PEM ou DER (sinon n'importe lequel)."),
+        typer.Option(metavar="FICHIER", help="Seul certificat pour signer, PEM ou DER (sinon n’importe lequel)."),
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi ; un opérateur doit le dire.")] = "",
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi ; l’hébergeur doit le dire.")] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +100,7 @@ def add_mandate(
 
 @circuits.command("list", cls=FrenchCommand)
 def list_circuits(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
-    """Liste les circuits qui s'appliquent à une collectivité."""
+    """Liste les circuits qui s’appliquent à une collectivité."""
 
     def row(one: Mapping[str, object]) -> list[str]:
         return [
@@ -112,8 +112,8 @@ def list_circuits(collectivite: SirenOrNone = "", *, as_json: AsJson = False) ->
             _when(one["changed_at"]),
         ]
 
-    table = _table("Flux", "Étapes, dans l'ordre", "Réglé pour", "Motif", "Par", "Le")
-    table.caption = "Les autres flux suivent le circuit d'origine de la plateforme."
+    table = _table("Flux", "Étapes, dans l’ordre", "Réglé pour", "Motif", "Par", "Le")
+    table.caption = "Les autres flux suivent le circuit d’origine de la plateforme."
     _list("circuits", collectivite, table, row, as_json=as_json)
 
 
@@ -122,7 +122,7 @@ def set_circuit(
     collectivite: SirenOrAll,
     step: Annotated[
         list[str],
-        typer.Option(metavar="ÉTAPE", help="Dans l'ordre : visa, signature ou cachet ; puis /domaine :sub,sub =Nom."),
+        typer.Option(metavar="ÉTAPE", help="Dans l’ordre : visa, signature ou cachet ; puis /domaine :sub,sub =Nom."),
     ],
     reason: Reason,
     kind: FluxKind = "*",
@@ -135,21 +135,22 @@ def set_circuit(
     """
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [step_of(text) for text in step], reason)
-        emit_or_say(answer, f"Circuit réglé pour {_whom(collectivite)}, en {len(step)} étape(s).", as_json=as_json)
+        steps = wording.count(len(step), "étape", "étapes")
+        emit_or_say(answer, f"Circuit réglé pour {_whom(collectivite)}, en {steps}.", as_json=as_json)
 
 
 @circuits.command("reset", cls=FrenchCommand)
 def reset_circuit(collectivite: SirenOrAll, reason: Reason, kind: FluxKind = "*", *, as_json: AsJson = False) -> None:
-    """Reprend ce qui avait été réglé : le circuit de toutes, ou celui d'origine, s'applique."""
+    """Reprend ce qui avait été réglé : le circuit de toutes, ou celui d’origine, s’applique."""
     with reporting(as_json=as_json):
         answer = _set(collectivite, kind, [], reason)
-        sentence = f"Réglage repris pour {_whom(collectivite)} : voyez ce qui s'applique avec circuits list."
+        sentence = f"Réglage repris pour {_whom(collectivite)} : voyez ce qui s’applique avec circuits list."
         emit_or_say(answer, sentence, as_json=as_json)
 
 
 @delegations.command("list", cls=FrenchCommand)
 def list_delegations(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
-    """Liste les délégations d'une collectivité."""
+    """Liste les délégations d’une collectivité."""
 
     def row(one: Mapping[str, object]) -> list[str]:
         return [
@@ -167,7 +168,7 @@ def list_delegations(collectivite: SirenOrNone = "", *, as_json: AsJson = False)
 @delegations.command("add", cls=FrenchCommand)
 def add_delegation(
     collectivite: Siren,
-    absent: Annotated[str, typer.Option(metavar="SUB", help="Qui s'absente.")],
+    absent: Annotated[str, typer.Option(metavar="SUB", help="Qui s’absente.")],
     substitute: Annotated[str, typer.Option(metavar="SUB", help="Qui prend ses étapes.")],
     since: Annotated[str, typer.Option("--from", metavar=MOMENT, help="Premier instant.")],
     until: Annotated[str, typer.Option("--until", metavar=MOMENT, help="Fin, exclue.")],
@@ -175,7 +176,7 @@ def add_delegation(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Délègue les étapes d'une personne à une autre. Pour signer, le suppléant a besoin de son propre mandat."""
+    """Délègue les étapes d’une personne à une autre. Pour signer, le suppléant a besoin de son propre mandat."""
     with reporting(as_json=as_json):
         body: dict[str, object] = {
             "delegation_id": str(new_id()),  # as for a mandate
@@ -195,25 +196,25 @@ def _add_end(registry: typer.Typer, name: str, what: str, said: str) -> None:
 
     @registry.command("end", cls=FrenchCommand, help=said)
     def end(
-        entry_id: Annotated[str, typer.Argument(metavar="ID", help="L'identifiant que montre la commande list.")],
+        entry_id: Annotated[str, typer.Argument(metavar="ID", help="L’identifiant que montre la commande list.")],
         reason: Reason,
         at: At = "",
         *,
         as_json: AsJson = False,
     ) -> None:
         with reporting(as_json=as_json):
-            body = {"reason": _checked(reason), "at": moment_of(at).isoformat() if at else None}
+            body = {"reason": checked_reason(reason), "at": moment_of(at).isoformat() if at else None}
             answer = _send("POST", f"/v1/{name}/{_id_of(entry_id)}/end", body)
             emit_or_say(answer, f"{what} {entry_id} prend fin le {_when(answer.get('ends_at'))}.", as_json=as_json)
 
 
 _add_end(mandates, "mandates", "Le mandat", "Met fin à un mandat. Ce qui est déjà signé le reste.")
-_add_end(delegations, "delegations", "La délégation", "Met fin à une délégation avant l'heure.")
+_add_end(delegations, "delegations", "La délégation", "Met fin à une délégation avant l’heure.")
 
 
 @seal.command("show", cls=FrenchCommand)
 def show_seal(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> None:
-    """Dit si le cachet de la plateforme signe pour une collectivité, et qui l'a choisi."""
+    """Dit si le cachet de la plateforme signe pour une collectivité, et qui l’a choisi."""
     with reporting(as_json=as_json):
         answer = _read("seal", collectivite)
         if as_json:
@@ -225,24 +226,24 @@ def show_seal(collectivite: SirenOrNone = "", *, as_json: AsJson = False) -> Non
             of_all = f"Réglé pour {_whom(str(one['collectivite']))}"
             show(f"{of_all} par {one['changed_by']}, le {_when(one['changed_at'])} : {one['reason']}")
         if not answer.get("is_available"):
-            show("L'hébergeur n'a pas installé de cachet.")
+            show("L’hébergeur n’a pas installé de cachet.")
 
 
 @seal.command("choose", cls=FrenchCommand)
 def choose_seal(collectivite: SirenOrAll, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Fait signer par le cachet de la plateforme ce qu'aucun circuit ne donne à des personnes."""
+    """Fait signer par le cachet de la plateforme ce qu’aucun circuit ne donne à des personnes."""
     _choose(collectivite, reason, has_seal=True, as_json=as_json)
 
 
 @seal.command("leave", cls=FrenchCommand)
 def leave_seal(collectivite: SirenOrAll, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Renonce au cachet de la plateforme. Ce qu'il a signé le reste."""
+    """Renonce au cachet de la plateforme. Ce qu’il a signé le reste."""
     _choose(collectivite, reason, has_seal=False, as_json=as_json)
 
 
 def _choose(collectivite: str, reason: str, *, has_seal: bool, as_json: bool) -> None:
     with reporting(as_json=as_json):
-        body = {"has_seal": has_seal, "reason": _checked(reason)}
+        body = {"has_seal": has_seal, "reason": checked_reason(reason)}
         answer = _send("PUT", "/v1/seal", body, {"collectivite": collectivite})
         signs = "signe" if answer.get("has_seal") else "ne signe plus"
         emit_or_say(answer, f"Le cachet de la plateforme {signs} pour {_whom(collectivite)}.", as_json=as_json)
@@ -301,14 +302,8 @@ def _send(
 def _set(collectivite: str, kind: str, steps: Sequence[Mapping[str, object]], reason: str) -> dict[str, object]:
     if kind not in _FLUX_KINDS:
         raise UsageProblemError("Sorte de flux inconnue", f"« {kind} » : écrivez {', '.join(_FLUX_KINDS)}.")
-    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": _checked(reason)}
+    body: dict[str, object] = {"flux_kind": kind, "steps": steps, "reason": checked_reason(reason)}
     return _send("PUT", "/v1/circuits", body, {"collectivite": collectivite})
-
-
-def _checked(reason: str) -> str:
-    if not 3 <= len(reason.strip()) <= 500:
-        raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-    return reason
 
 
 def _id_of(text: str) -> UUID:
@@ -316,7 +311,7 @@ def _id_of(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise UsageProblemError(
-            "Identifiant illisible", f"« {text} » : recopiez l'identifiant que montre la commande list."
+            "Identifiant illisible", f"« {text} » : recopiez l’identifiant que montre la commande list."
         ) from error
 
 
@@ -333,7 +328,7 @@ def _certificate_of(path: Path) -> str:
         raise UsageProblemError("Certificat illisible", f"{path} : {reason_of(error)}.") from error
     if b"PRIVATE KEY" in content:
         detail = (
-            f"{path} contient une clé privée : elle n'est pas envoyée. Donnez un fichier qui n'a que le certificat."
+            f"{path} contient une clé privée : elle n’est pas envoyée. Donnez un fichier qui n’a que le certificat."
         )
         raise UsageProblemError("Clé privée dans le fichier", detail)
     if len(content) > CERTIFICATE_BYTES_MAX:

@@ -12,7 +12,7 @@ import typer
 
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
-from cli.options import AsJson, DataOption, environ
+from cli.options import AsJson, DataOption, checked_reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, reporting, say, show
 from cli.showing.timeline import time_of
@@ -23,22 +23,20 @@ from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
 
-REASON_CHARACTERS_MIN, REASON_CHARACTERS_MAX = 3, 500
-
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
-parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")
+parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, retenus.")
 app.add_typer(parked, name="parked")
 
 
 @parked.command("list", cls=FrenchCommand)
 def list_parked(*, data: DataOption = None, as_json: AsJson = False) -> None:
-    """Liste les messages mis de côté, du plus ancien au plus récent."""
+    """Liste les messages retenus, du plus ancien au plus récent."""
     with reporting(as_json=as_json):
         messages = asyncio.run(_all(find_infrastructure(environ(), data)))
         if as_json:
             emit({"parked": [asdict(message) for message in messages]})
         elif not messages:
-            say("Aucun message mis de côté.")
+            say("Aucun message retenu.")
         else:
             show(_table_of(messages))
 
@@ -60,15 +58,14 @@ def release_parked(
     data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Présente de nouveau des messages au service qui n'avait pas pu les lire."""
+    """Présente de nouveau des messages au service qui n’avait pas pu les lire."""
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        if not REASON_CHARACTERS_MIN <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
-            raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        why = checked_reason(reason).strip()
         who = actor.strip() or _account()
         released, unknown = asyncio.run(
-            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=reason.strip())
+            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=why)
         )
         if as_json:
             emit({"released": released, "unknown": unknown})
@@ -77,7 +74,7 @@ def release_parked(
         if unknown:
             raise CommandRefusedError(
                 "Messages inconnus",
-                f"Rien n'est mis de côté sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
+                f"Aucun message n’est retenu sous : {', '.join(unknown)}. Voir : heliotrope bus parked list",
             )
 
 

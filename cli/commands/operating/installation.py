@@ -110,7 +110,7 @@ async def _rebuild(url: str, names: list[str]) -> dict[str, int]:
             raise UsageProblemError("Projection inconnue", f"{', '.join(unknown)} : écrivez {', '.join(known)}.")
         for name in names or known:
             rebuilt[name] = await projections.rebuild(name)
-            say(f"{name} : refaite d'après {rebuilt[name]} faits.")
+            say(f"{name} : refaite d’après {rebuilt[name]} faits.")
     return rebuilt
 
 

@@ -19,16 +19,19 @@ from local.ports import SERVICES, Ports, base_of
 from local.readiness import Readiness, ask_all
 from local.running import Running, find_running
 from local.supervision.supervisor import ProcessState, Supervisor
+from shared.facts.values import SIREN_SHAPE
 from shared.web.auth import EVERY_COLLECTIVITE, Role
 
 _ROLES = ", ".join(role.value for role in Role)
-_HELD_ROLE = re.compile(rf"(?P<role>{'|'.join(Role)})@(?P<collectivite>{re.escape(EVERY_COLLECTIVITE)}|[0-9]{{9}})")
-STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l'arrêter."
+_HELD_ROLE = re.compile(
+    rf"(?P<role>{'|'.join(Role)})@(?P<collectivite>{re.escape(EVERY_COLLECTIVITE)}|{SIREN_SHAPE})"
+)
+STAYS_UP = "La plateforme reste lancée : Ctrl-C pour l’arrêter."
 _STATES = {
     "RUNNING": "lancé",
     "STARTING": "démarre",
     "BACKOFF": "redémarre",
-    "STOPPING": "s'arrête",
+    "STOPPING": "s’arrête",
     "STOPPED": "arrêté",
     "EXITED": "arrêté",
     "FATAL": "en panne",
@@ -38,13 +41,13 @@ _STATES = {
 def up(
     *,
     detached: Annotated[
-        bool, typer.Option("--detach", help="Rend la main une fois la plateforme prête ; `down` l'arrête.")
+        bool, typer.Option("--detach", help="Rend la main une fois la plateforme prête ; `down` l’arrête.")
     ] = False,
     bus: BusOption = None,
     data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lance la plateforme sur cette machine, avec un Hélios simulé ; Ctrl-C l'arrête."""
+    """Lance la plateforme sur cette machine, avec un Hélios simulé ; Ctrl-C l’arrête."""
     with reporting(as_json=as_json):
         folder = folder_of(data)
         ports = Ports(base_of(environ()))
@@ -69,13 +72,13 @@ def down(*, data: DataOption = None, as_json: AsJson = False) -> None:
     with reporting(as_json=as_json):
         folder = folder_of(data)
         is_stopped = stop(folder)
-        say("Plateforme arrêtée ; les données sont gardées." if is_stopped else "Aucune plateforme n'était lancée.")
+        say("Plateforme arrêtée ; les données sont gardées." if is_stopped else "Aucune plateforme n’était lancée.")
         if as_json:
             emit({"stopped": is_stopped, "data": str(folder.root)})
 
 
 def status(*, data: DataOption = None, as_json: AsJson = False) -> None:
-    """Dit ce qui tourne, ce qui est prêt, et ce qui attend. Rend 1 si un service n'est pas prêt ou attend."""
+    """Dit ce qui tourne, ce qui est prêt, et ce qui attend. Rend 1 si un service n’est pas prêt ou attend."""
     with reporting(as_json=as_json):
         folder = choose_folder(data, environ())
         running = find_running(folder)
@@ -103,16 +106,16 @@ def status(*, data: DataOption = None, as_json: AsJson = False) -> None:
 def demo(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="S'arrête ensuite : 0 si le flux est acquitté, 1 sinon.")
+        bool, typer.Option("--once", help="S’arrête ensuite : 0 si le flux est acquitté, 1 sinon.")
     ] = False,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="PES", help="Votre propre fichier PES, au lieu d'un exemple.")
+        Path | None, typer.Option("--file", metavar="PES", help="Votre propre fichier PES, au lieu d’un exemple.")
     ] = None,
     bus: BusOption = None,
     data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Montre un flux de bout en bout : import, contrôle, signature, envoi, acquit."""
+    """Montre un flux de bout en bout : import, contrôle, signature, envoi, réponse."""
     with reporting(as_json=as_json):
         if file is not None:
             demonstration.check_readable(file)
@@ -189,7 +192,7 @@ def token(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Donne le jeton d'une personne sur la plateforme de cette machine, pour essayer ce qu'elle peut faire."""
+    """Donne le jeton d’une personne sur la plateforme de cette machine, pour essayer ce qu’elle peut faire."""
     with reporting(as_json=as_json):
         made = person_token(folder_of(data), subject, _roles_of(role), datetime.now(UTC), days=days)
         if as_json:

@@ -28,7 +28,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DOSSIER", help="Dossier de la l
 
 @trust.command("list", cls=FrenchCommand)
 def list_trust(folder: Folder, *, as_json: AsJson = False) -> None:
-    """Montre ce que contient une liste de confiance, et ce qui est périmé. Rend 1 si une liste (CRL) l'est."""
+    """Montre ce que contient une liste de confiance, et ce qui est périmé. Rend 1 si une liste (CRL) l’est."""
     with reporting(as_json=as_json):
         loaded, now = _load(folder), datetime.now(UTC)
         rows = list(_rows(loaded.trust, now))
@@ -36,14 +36,14 @@ def list_trust(folder: Folder, *, as_json: AsJson = False) -> None:
             emit({"folder": str(folder), "entries": rows, "ignored": loaded.ignored})
         else:
             table = Table()
-            for column in ("Nature", "De", "Valable jusqu'au", "État"):
+            for column in ("Nature", "De", "Valable jusqu’au", "État"):
                 table.add_column(column, overflow="fold")
             for row in rows:
                 state = "périmé" if row["is_stale"] else "en vigueur"
                 table.add_row(str(row["kind"]), str(row["name"]), str(row["until"]), state)
             show(table)
             for one in loaded.ignored:
-                say(f"Laissé de côté : {one}")
+                say(f"Ignoré : {one}")
         if any(row["is_stale"] for row in rows):
             raise typer.Exit(ExitCode.REFUSED)
 
@@ -144,7 +144,7 @@ def _check(crl: x509.CertificateRevocationList, trusted: TrustList) -> None:
     """
     if not any(is_signed_by(crl, authority) for authority in trusted.authorities):
         name = whole_name(crl.issuer)
-        raise CommandRefusedError("CRL refusée", f"aucune autorité de la liste n'a signé cette CRL (« {name} »).")
+        raise CommandRefusedError("CRL refusée", f"aucune autorité de la liste n’a signé cette CRL (« {name} »).")
     known = [one.last_update_utc for one in trusted.crls if one.issuer == crl.issuer]
     if known and crl.last_update_utc < max(known):
         raise CommandRefusedError("CRL refusée", "elle est plus ancienne que celle que nous avons.")
@@ -160,13 +160,13 @@ def _fetch(url: str) -> tuple[x509.CertificateRevocationList, bytes]:
         content = _download(url)
         (held,) = parse(content)
     except httpx.HTTPError as error:
-        raise CommandRefusedError("CRL injoignable", f"l'adresse ne répond pas comme il faut ({error}).") from error
+        raise CommandRefusedError("CRL injoignable", f"l’adresse ne répond pas comme il faut ({error}).") from error
     except ValueError as error:
         raise CommandRefusedError(
-            "Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL lisible."
+            "Ce n’est pas une CRL", "ce qui est à cette adresse n’est pas une CRL lisible."
         ) from error
     if not isinstance(held, x509.CertificateRevocationList):
-        raise CommandRefusedError("Ce n'est pas une CRL", "ce qui est à cette adresse n'est pas une CRL.")
+        raise CommandRefusedError("Ce n’est pas une CRL", "ce qui est à cette adresse n’est pas une CRL.")
     return held, content
 
 

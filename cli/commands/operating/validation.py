@@ -11,7 +11,7 @@ from cli.api import Api
 from cli.client_config import read_client_config
 from cli.commands.sending.checks import schemas
 from cli.errors import UsageProblemError
-from cli.options import AsJson, environ
+from cli.options import AsJson, Reason, checked_reason, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reason_of, reporting, show
 from pes.schemas.packs import PackError, PackFiles, read_pack
@@ -30,12 +30,11 @@ _SEVERITIES = {
 _USES = ("active", "shadow", "inactive")
 DAY = "AAAA-MM-JJ"
 FromOption = Annotated[str, typer.Option("--from", metavar=DAY, help="En vigueur à partir de ce jour.")]
-UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu'à ce jour, exclu.")]
-WhyOption = Annotated[str, typer.Option("--reason", metavar="MOTIF", help="Pourquoi (3 à 500 caractères).")]
+UntilOption = Annotated[str, typer.Option("--until", metavar=DAY, help="En vigueur jusqu’à ce jour, exclu.")]
 UseOption = Annotated[
     str,
     typer.Option(
-        "--use", metavar="USAGE", help="active, shadow (à l'essai : ses refus sont des avertissements) ou inactive."
+        "--use", metavar="USAGE", help="active, shadow (à l’essai : ses refus sont des avertissements) ou inactive."
     ),
 ]
 
@@ -60,7 +59,7 @@ def list_packs(*, as_json: AsJson = False) -> None:
 @schemas.command("install", cls=FrenchCommand)
 def install_pack(
     path: Annotated[Path, typer.Argument(metavar="DOSSIER|ZIP", help="Pack tel que publié par la DGFiP.")],
-    reason: WhyOption,
+    reason: Reason,
     pack_id: Annotated[str, typer.Option("--id", metavar="NOM", help="Nom du pack (sinon celui du dossier).")] = "",
     use: UseOption = "active",
     since: FromOption = "",
@@ -81,14 +80,14 @@ def install_pack(
 @schemas.command("activate", cls=FrenchCommand)
 def activate_pack(
     pack_id: Annotated[str, typer.Argument(metavar="PACK", help="Nom du pack.")],
-    reason: WhyOption,
+    reason: Reason,
     use: UseOption = "",
     since: FromOption = "",
     until: UntilOption = "",
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change l'usage ou la période d'un pack installé."""
+    """Change l’usage ou la période d’un pack installé."""
     with reporting(as_json=as_json), _api() as api:
         body = _given({"use": use, "effective_from": since, "effective_until": until, "reason": reason})
         url = f"{api.url('validation')}/v1/schemas/{pack_id}"
@@ -120,7 +119,7 @@ def list_controls(
         for control in _members(answer.get("controls")):
             severity = _severity(control["severity"]) + (" (fixe)" if control["is_fixed"] else "")
             if control["severity"] != control["default"]:
-                severity += f" (d'origine : {_severity(control['default'])})"
+                severity += f" (d’origine : {_severity(control['default'])})"
             table.add_row(str(control["code"]), severity, str(control["checks"]), str(control["source"]))
         show(table)
 
@@ -134,14 +133,12 @@ def set_control(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Change la gravité d'un contrôle, pour une collectivité ou pour toutes."""
+    """Change la gravité d’un contrôle, pour une collectivité ou pour toutes."""
     with reporting(as_json=as_json), _api() as api:
         wanted = _SEVERITIES.get(severity.lower())
         if wanted is None:
             raise UsageProblemError("Gravité inconnue", f"« {severity} » : écrivez {', '.join(_SEVERITIES)}.")
-        if len(reason.strip()) < 3:
-            raise UsageProblemError("Motif trop court", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-        body = {"severity": wanted, "reason": reason, "collectivite": collectivite}
+        body = {"severity": wanted, "reason": checked_reason(reason), "collectivite": collectivite}
         url = f"{api.url('validation')}/v1/controls/{code}"
         answer = api.send("validation", lambda client: client.put(url, json=body))
         whom = "toutes les collectivités" if collectivite == "*" else collectivite
@@ -156,7 +153,7 @@ def _read(path: Path, pack_id: str) -> PackFiles:
     try:
         return read_pack(path, pack_id)
     except PackError as error:
-        raise UsageProblemError("Ce n'est pas un pack de schémas", f"{path} : {error}") from error
+        raise UsageProblemError("Ce n’est pas un pack de schémas", f"{path} : {error}") from error
     except OSError as error:
         raise UsageProblemError("Pack de schémas illisible", f"{path} : {reason_of(error)}.") from error
 
@@ -178,7 +175,7 @@ def _given(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _severity(value: object) -> str:
-    words = {"blocking": "bloquant", "warning": "avertissement", "default": "gravité d'origine"}
+    words = {"blocking": "bloquant", "warning": "avertissement", "default": "gravité d’origine"}
     return words.get(str(value), str(value))
 
 

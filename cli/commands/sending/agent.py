@@ -40,11 +40,11 @@ def agent(
     certificate: keys.CertificateOption = "",
     *,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="N'ouvre pas la page de confirmation : le portail le fait.")
+        bool, typer.Option("--no-browser", help="N’ouvre pas la page de confirmation : le portail le fait.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Signe sur ce poste ce que demande le portail, après votre accord. Ctrl-C l'arrête."""
+    """Signe sur ce poste ce que demande le portail, après votre accord. Ctrl-C l’arrête."""
     with reporting(as_json=as_json):
         keys.check_key_options(p12, password_file, module, token, pin_file, certificate)
         served = [origin_of(one) for one in origins]
@@ -52,7 +52,7 @@ def agent(
             closing(_listening(port)) as listener,
             closing(keys.open_key(p12, password_file, module, token, pin_file, certificate)) as key,
         ):
-            say(f"Agent de signature de « {name_of(key.certificate)} », pour {', '.join(served)}. Ctrl-C l'arrête.")
+            say(f"Agent de signature de « {name_of(key.certificate)} », pour {', '.join(served)}. Ctrl-C l’arrête.")
             keys.warn_of_expiry(key.certificate, datetime.now(UTC))
             with suppress(KeyboardInterrupt):  # that is how it is stopped
                 _serve(listener, key, served, opens=not no_browser, as_json=as_json)
@@ -75,13 +75,13 @@ def origin_of(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not host or port == -1 or has_more or "*" in host:
         raise UsageProblemError(
             "Adresse de portail illisible",
-            f"« {url} » : donnez le début de l'adresse du portail, par exemple https://portail.exemple.fr.",
+            f"« {url} » : donnez le début de l’adresse du portail, par exemple https://portail.exemple.fr.",
         )
     if parts.scheme == "http" and not _is_loopback(host):
         raise UsageProblemError(
             "Portail sans chiffrement",
             f"« {url} » : sur le réseau, une page http peut être remplacée en chemin par une autre, qui parlerait à "
-            "l'agent. Donnez l'adresse https du portail.",
+            "l’agent. Donnez l’adresse https du portail.",
         )
     name = f"[{host}]" if ":" in host else host
     is_default = port is None or port == {"http": 80, "https": 443}[parts.scheme]
@@ -126,7 +126,7 @@ def _serve(listener: socket.socket, key: SigningKey, origins: Sequence[str], *, 
         if as_json:
             emit_line({"url": url, "pairing_code": code, "origins": list(origins)})
         else:
-            say(f"Code d'appairage, à recopier dans le portail : {code[:4]} {code[4:]}")
+            say(f"Code d’appairage, à recopier dans le portail : {code[:4]} {code[4:]}")
 
     running = Agent(
         key=key,

@@ -35,7 +35,7 @@ PackOption = Annotated[
     typer.Option(
         "--pack",
         metavar="PACK",
-        help="Pack de schémas : dossier, archive ZIP, ou nom d'un pack de la plateforme (sinon celui fourni).",
+        help="Pack de schémas : dossier, archive ZIP, ou nom d’un pack de la plateforme (sinon celui fourni).",
     ),
 ]
 VERDICTS = {"valid": "valide", "invalid": "invalide", "unreadable": "illisible"}
@@ -96,7 +96,7 @@ def check(files: Files, pack: PackOption = "", *, as_json: AsJson = False) -> No
                 _show(path, judgement)
             say(
                 "Non vérifié ici : signatures (heliotrope signature verify), SIRET et budgets enregistrés pour la "
-                "collectivité, doublons avec d'autres flux, antivirus, gravités et packs de votre plateforme."
+                "collectivité, doublons avec d’autres flux, antivirus, gravités et packs de votre plateforme."
             )
         worst = max(EXIT_CODES[judgement.verdict] for _, judgement in judgements)
         if worst:
@@ -121,7 +121,7 @@ def diff(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Compare deux versions d'un flux : pièces ajoutées, retirées, modifiées. Rend 1 si elles diffèrent."""
+    """Compare deux versions d’un flux : pièces ajoutées, retirées, modifiées. Rend 1 si elles diffèrent."""
     with reporting(as_json=as_json):
         was, now = (_synthese(path) for path in (old, new))
         found = index_differences(was.index, now.index) | differences(was.pieces(), now.pieces())
@@ -229,7 +229,7 @@ def compiled(pack: str) -> packs.CompiledPack:
             return packs.compile_pack(_installed(pack))
         return packs.compile_pack(packs.read_pack(Path(pack)))
     except packs.PackError as error:
-        raise UsageProblemError("Ce n'est pas un pack de schémas", f"{pack} : {error}") from error
+        raise UsageProblemError("Ce n’est pas un pack de schémas", f"{pack} : {error}") from error
     except OSError as error:
         raise UsageProblemError("Pack de schémas illisible", f"{pack} : {reason_of(error)}.") from error
 
@@ -295,7 +295,7 @@ def _synthese(path: Path) -> Synthese:
     except Unreadable as error:
         raise UsageProblemError("Fichier illisible", f"{path} : {error}") from error
     if root.tag != PES_ALLER:
-        raise UsageProblemError("Ce n'est pas un PES Aller", f"{path} : {wrong_root(root).message}")
+        raise UsageProblemError("Ce n’est pas un PES Aller", f"{path} : {wrong_root(root).message}")
     return read_synthese(root)
 
 
@@ -313,7 +313,7 @@ def _listed(value: object) -> Sequence[Json]:
 
 @schemas.command("check", cls=FrenchCommand)
 def check_with_schema(
-    file: Annotated[Path, typer.Argument(metavar="FICHIER", help="Fichier PES, ou réponse d'Hélios.")],
+    file: Annotated[Path, typer.Argument(metavar="FICHIER", help="Fichier PES, ou réponse d’Hélios.")],
     pack: PackOption = "",
     *,
     as_json: AsJson = False,

@@ -19,13 +19,13 @@ def events(
         typer.Option(
             "--stream",
             metavar="ADRESSE",
-            help="L'identifiant d'un flux ou d'une réponse, ou collectivite:SIREN, ou platform:packs.",
+            help="L’identifiant d’un flux ou d’une réponse, ou collectivite:SIREN, ou platform:packs.",
         ),
     ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Raconte un historique : quoi, qui, quand. Avec --json : chaque fait tel qu'il est inscrit."""
+    """Raconte un historique : quoi, qui, quand. Avec --json : chaque fait tel qu’il est inscrit."""
     with reporting(as_json=as_json):
         with Api(read_client_config(environ())) as api:
             stream_id, items = _all(api, stream)

@@ -47,9 +47,9 @@ def import_files(
         typer.Option(metavar="SIREN", help="Collectivité (sinon HELIOTROPE_COLLECTIVITE, sinon celle du fichier)."),
     ] = "",
     *,
-    hold: Annotated[bool, typer.Option("--hold", help="N'envoie rien avant `flux send`.")] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="N’envoie rien avant `flux send`.")] = False,
     idempotency_key: Annotated[
-        str, typer.Option(metavar="CLÉ", help="Le même import, recommencé avec la même clé, n'est fait qu'une fois.")
+        str, typer.Option(metavar="CLÉ", help="Le même import, recommencé avec la même clé, n’est fait qu’une fois.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -79,7 +79,7 @@ def list_flux(
     state: StateOption = None,
     collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Une seule collectivité.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Nombre de flux.")] = 50,
-    before: Annotated[str, typer.Option(metavar="ID", help="La suite : les flux d'avant celui-ci.")] = "",
+    before: Annotated[str, typer.Option(metavar="ID", help="La suite : les flux d’avant celui-ci.")] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +104,7 @@ def list_flux(
 def show_flux(
     flux_id: FluxId,
     at: Annotated[
-        str, typer.Option(metavar="INSTANT", help="Tel qu'il était à cet instant (ISO 8601 ; sans zone : Paris).")
+        str, typer.Option(metavar="INSTANT", help="Tel qu’il était à cet instant (ISO 8601 ; sans zone : Paris).")
     ] = "",
     *,
     as_json: AsJson = False,
@@ -143,7 +143,7 @@ def wait(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Attend qu'un flux soit, ou soit passé, dans un état ; sans --state, qu'il soit terminé. Rend 1 sinon."""
+    """Attend qu’un flux soit, ou soit passé, dans un état ; sans --state, qu’il soit terminé. Rend 1 sinon."""
     with reporting(as_json=as_json):
         with _api() as api:
             waited = wait_for(api, flux_id, state, timeout)
@@ -162,7 +162,7 @@ def wait(
 def send(
     flux_id: FluxId,
     reason: Annotated[
-        str, typer.Option(metavar="MOTIF", help="Pourquoi envoyer de nouveau un flux dont l'envoi est suspendu.")
+        str, typer.Option(metavar="MOTIF", help="Pourquoi envoyer de nouveau un flux dont l’envoi est suspendu.")
     ] = "",
     *,
     as_json: AsJson = False,
@@ -181,7 +181,7 @@ def cancel(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Annule un flux qui n'est pas encore parti ; le même fichier peut alors être importé de nouveau."""
+    """Annule un flux qui n’est pas encore parti ; le même fichier peut alors être importé de nouveau."""
     with reporting(as_json=as_json):
         with _api() as api:
             answer = api.request("ingest", f"/v1/flux/{flux_id}/cancellation", {"reason": reason})
@@ -190,7 +190,7 @@ def cancel(
 
 @app.command("findings", cls=FrenchCommand)
 def findings(flux_id: FluxId, *, as_json: AsJson = False) -> None:
-    """Montre toutes les anomalies d'un flux, même très nombreuses."""
+    """Montre toutes les anomalies d’un flux, même très nombreuses."""
     with reporting(as_json=as_json):
         answer = _of_validation(f"/v1/flux/{flux_id}/findings")
         if as_json:
@@ -222,7 +222,7 @@ def difference(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Compare deux versions d'un flux : pièces ajoutées, retirées, modifiées. Rend 1 si elles diffèrent."""
+    """Compare deux versions d’un flux : pièces ajoutées, retirées, modifiées. Rend 1 si elles diffèrent."""
     with reporting(as_json=as_json):
         answer = _of_validation(f"/v1/flux/{flux_id}/difference", {"since": since})
         if as_json:
@@ -237,11 +237,11 @@ def difference(
 def attachment(
     flux_id: FluxId,
     position: Annotated[int, typer.Argument(min=1, metavar="N", help="Numéro de la pièce jointe dans la synthèse.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l'écrire.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l’écrire.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Extrait une pièce jointe d'un flux."""
+    """Extrait une pièce jointe d’un flux."""
     with reporting(as_json=as_json), _api() as api:
         content = api.download("validation", f"/v1/flux/{flux_id}/attachments/{position}")
         try:
@@ -256,11 +256,11 @@ def attachment(
 @app.command("accept-duplicate", cls=FrenchCommand)
 def accept_duplicate(
     flux_id: FluxId,
-    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi l'envoyer de nouveau.")],
+    reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi l’envoyer de nouveau.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Accepte, en disant pourquoi, un flux refusé parce qu'il répète un NomFic ou un bordereau déjà présent."""
+    """Accepte, en disant pourquoi, un flux refusé parce qu’il répète un NomFic ou un bordereau déjà présent."""
     with reporting(as_json=as_json):
         with _api() as api:
             path = f"/v1/flux/{flux_id}/duplicate-acceptance"
@@ -300,7 +300,7 @@ def _tell_the_step(api: Api, path: Path, siren: str, flux_id: str) -> None:
         return  # its judgement says it as well
     if missing:
         say(f"Pas encore enregistré pour la collectivité {siren} : {written(missing)}.")
-        say(f"L'administrateur l'enregistre par : heliotrope collectivites identifiers add {flux_id} --reason \"…\"")
+        say(f'L’administrateur l’enregistre par : heliotrope collectivites identifiers add {flux_id} --reason "…"')
 
 
 def _show_refusal(path: Path, error: CommandError, *, as_json: bool) -> None:
@@ -380,11 +380,11 @@ def _signatures(flux: Mapping[str, object]) -> Iterator[str]:
 
 def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str:
     state = waited.path.current
-    where = f"{state.on_screen} ({state})" if state else "inconnu"
+    where = f"{waited.path.on_screen} ({state})" if state else "inconnu"
     match waited.outlook:
         case Outlook.REACHED:
             return f"Le flux est : {where}."
         case Outlook.IMPOSSIBLE:
-            return f"Le flux est : {where} ; il ne peut plus passer à l'état {wanted}."
+            return f"Le flux est : {where} ; il ne peut plus passer à l’état {wanted}."
         case Outlook.POSSIBLE:
             return f"Après {timeout_seconds:g} s, le flux est : {where}."

@@ -8,24 +8,21 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.errors import ExitCode, UsageProblemError
-from cli.options import AsJson, FluxId, environ, ids_of
+from cli.errors import ExitCode
+from cli.options import AsJson, FluxId, Reason, checked_reason, environ, ids_of
 from cli.showing.findings import show_problem
 from cli.showing.output import Table, console, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
 from shared import wording
 
 FluxIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Identifiants des flux.")]
-SomeFluxIds = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Identifiants des flux.")]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Tout ce qui vous attend.")]
 
 _KINDS = {"visa": "visa", "signature": "signature", "seal": "cachet"}
 _STEPS = {"done": "fait", "next": "à faire", "declined": "refusé", "later": "ensuite"}
 _DONE = {
     "signed": "signé",
     "visa": "visé",
-    "declined": "signature refusée, le flux retourne à qui l'a importé",
+    "declined": "refusé, le flux retourne à qui l’a importé",
 }
 
 
@@ -83,7 +80,7 @@ def certificates(*, as_json: AsJson = False) -> None:
 
 
 def circuit(flux_id: FluxId, *, as_json: AsJson = False) -> None:
-    """Montre le circuit d'un flux : les étapes faites, par qui, et qui est attendu."""
+    """Montre le circuit d’un flux : les étapes faites, par qui, et qui est attendu."""
     with reporting(as_json=as_json), _api() as api:
         answer = _get(api, f"/v1/flux/{flux_id}/circuit")
         if as_json:
@@ -92,7 +89,7 @@ def circuit(flux_id: FluxId, *, as_json: AsJson = False) -> None:
         show(f"Flux {flux_id} : {answer.get('on_screen')}")
         steps = members_of(answer, "steps")
         if not steps:
-            say("Aucun circuit : la signature n'est pas demandée.")
+            say("Aucun circuit : la signature n’est pas demandée.")
             return
         table = Table()
         for column in ("N°", "Étape", "Qui", "État", "Par"):
@@ -116,16 +113,16 @@ def give_visa(
 
 
 def refuse(flux_ids: FluxIds, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Refuse des flux à l'étape où ils sont : ils retournent à qui les a importés, avec le motif."""
+    """Refuse des flux à l’étape où ils sont : ils retournent à qui les a importés, avec le motif."""
     with reporting(as_json=as_json), _api() as api:
-        answer = _post(api, "/v1/signatures/refuse", {"flux": ids_of(flux_ids), "reason": _reason(reason)})
+        answer = _post(api, "/v1/signatures/refuse", {"flux": ids_of(flux_ids), "reason": checked_reason(reason)})
         tell(answer, as_json=as_json)
 
 
 def restart(flux_id: FluxId, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Relance le circuit d'un flux, tel qu'il est réglé maintenant ; les signatures déjà données sont à refaire."""
+    """Relance le circuit d’un flux, tel qu’il est réglé maintenant ; les signatures déjà données sont à refaire."""
     with reporting(as_json=as_json), _api() as api:
-        answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": _reason(reason)})
+        answer = _post(api, f"/v1/flux/{flux_id}/circuit/restart", {"reason": checked_reason(reason)})
         emit_or_say(answer, "Le circuit est relancé.", as_json=as_json)
 
 
@@ -137,7 +134,7 @@ def tell(answer: Mapping[str, object], *, as_json: bool) -> None:
     for item in items if not as_json else ():
         problem = item.get("problem")
         if isinstance(problem, Mapping):
-            show(f"{item['flux_id']} : rien n'est fait")
+            show(f"{item['flux_id']} : rien n’est fait")
             show_problem(console(stderr=True), problem)
         else:
             show(f"{item['flux_id']} : {_DONE.get(str(item.get('status')), item.get('status'))}")
@@ -155,7 +152,7 @@ def _say_what_next(answer: Mapping[str, object], steps: Sequence[Mapping[str, ob
     waiting = next((step for step in steps if step["status"] == "next"), None)
     if answer.get("is_mine") and waiting is not None:
         word = "visa" if waiting["kind"] == "visa" else "sign"
-        say(f"C'est à vous : heliotrope flux {word} {flux_id}, ou heliotrope flux refuse {flux_id} --reason …")
+        say(f"C’est à vous : heliotrope flux {word} {flux_id}, ou heliotrope flux refuse {flux_id} --reason …")
     if answer.get("state") == "signature_refused":
         say(
             f"Pour demander de nouveau les signatures : heliotrope flux restart {flux_id} --reason …\n"
@@ -192,12 +189,6 @@ def _total(bordereaux: Iterable[Mapping[str, object]]) -> Decimal:
         except InvalidOperation:
             continue
     return total
-
-
-def _reason(reason: str) -> str:
-    if len(reason.strip()) < 3:
-        raise UsageProblemError("Motif trop court", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-    return reason
 
 
 def _api() -> Api:

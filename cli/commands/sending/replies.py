@@ -7,7 +7,7 @@ import typer
 
 from cli.api import Api
 from cli.client_config import read_client_config
-from cli.options import AsJson, environ, ids_of
+from cli.options import AsJson, Reason, environ, ids_of
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, emit_or_say, reporting, say, show
 from cli.showing.timeline import members_of, time_of
@@ -20,7 +20,6 @@ app = typer.Typer(
 
 _NAMES = ", ".join(state.value for state in State)
 ReplyId = Annotated[str, typer.Argument(metavar="ID", help="Identifiant de la réponse.")]
-Reason = Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi, en 3 à 500 caractères.")]
 _VERDICTS = {"acknowledged": "Acquitté", "partially_rejected": "Acquitté partiellement", "rejected": "Rejeté"}
 
 
@@ -28,11 +27,11 @@ _VERDICTS = {"acknowledged": "Acquitté", "partially_rejected": "Acquitté parti
 def list_replies(
     state: Annotated[State, typer.Option("--state", metavar="ÉTAT", help=f"Un état : {_NAMES}.")] = State.WAITING,
     limit: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Nombre de réponses.")] = 50,
-    before: Annotated[str, typer.Option(metavar="ID", help="La suite : les réponses d'avant celle-ci.")] = "",
+    before: Annotated[str, typer.Option(metavar="ID", help="La suite : les réponses d’avant celle-ci.")] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Liste les réponses qui attendent une décision, ou celles d'un autre état ; la plus récente d'abord."""
+    """Liste les réponses qui attendent une décision, ou celles d’un autre état ; la plus récente d’abord."""
     with reporting(as_json=as_json):
         params = {"state": state.value, "limit": str(limit)} | ({"before": before} if before else {})
         answer = _read("/v1/replies", params)
@@ -41,7 +40,7 @@ def list_replies(
             return
         rows = members_of(answer, "replies")
         if not rows:
-            say(f"Aucune réponse dans l'état « {state.on_screen} ».")
+            say(f"Aucune réponse dans l’état « {state.on_screen} ».")
             return
         show(_table_of(rows))
         if answer.get("next"):
@@ -50,7 +49,7 @@ def list_replies(
 
 @app.command("show", cls=FrenchCommand)
 def show_reply(reply_id: ReplyId, *, as_json: AsJson = False) -> None:
-    """Montre une réponse : ce qu'elle dit, pourquoi elle n'est d'aucun flux, ce qui en a été décidé."""
+    """Montre une réponse : ce qu’elle dit, pourquoi elle n’est d’aucun flux, ce qui en a été décidé."""
     with reporting(as_json=as_json):
         reply = _read(f"/v1/replies/{_id_of(reply_id)}")
         if as_json:
@@ -78,7 +77,7 @@ def link_reply(
 
 @app.command("dismiss", cls=FrenchCommand)
 def dismiss_reply(reply_id: ReplyId, reason: Reason, *, as_json: AsJson = False) -> None:
-    """Écarte une réponse qui n'est pour aucun flux de la plateforme. Elle est conservée."""
+    """Écarte une réponse qui n’est pour aucun flux de la plateforme. Elle est conservée."""
     with reporting(as_json=as_json):
         reply = _ask(f"/v1/replies/{_id_of(reply_id)}/dismissal", {"reason": reason})
         emit_or_say(reply, "Réponse écartée ; elle est conservée.", as_json=as_json)
@@ -123,7 +122,7 @@ def _show(reply: Mapping[str, object]) -> None:
         f"  Reçue : {time_of(str(reply['received_at']))} ({PARIS})",
         f"  NomFic : {reply['nomfic']}",
         f"  Verdict : {_verdict_of(reply)}",
-        f"  Pourquoi elle n'est d'aucun flux : {reply['reason']}",
+        f"  Pourquoi elle n’est d’aucun flux : {reply['reason']}",
     )
     if reply.get("flux_id"):
         show(f"  Flux : {reply['flux_id']}")

@@ -12,7 +12,7 @@ from pes.sample import SampleSpec, build_sample
 
 
 def sample(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l'écrire.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l’écrire.")],
     number: Annotated[
         int, typer.Option(min=1, max=99_999, metavar="N", help="Son numéro : deux flux de même numéro se répètent.")
     ] = 1,
@@ -21,7 +21,7 @@ def sample(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Écrit un PES d'essai, d'une commune imaginaire (SIREN 213499908)."""
+    """Écrit un PES d’essai, d’une commune imaginaire (SIREN 213499908)."""
     with reporting(as_json=as_json):
         if output.exists():
             raise CommandRefusedError("Le fichier existe déjà", f"{output} existe : donnez un autre nom avec -o.")
@@ -30,6 +30,6 @@ def sample(
         save(output, content)
         emit_or_say(
             {"output": str(output), "size": len(content), "collectivite": spec.siret[:9]},
-            f"PES d'essai écrit dans {output}, pour la collectivité {spec.siret[:9]}.",
+            f"PES d’essai écrit dans {output}, pour la collectivité {spec.siret[:9]}.",
             as_json=as_json,
         )

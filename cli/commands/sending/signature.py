@@ -47,7 +47,7 @@ CertificateOption = Annotated[
     typer.Option(
         "--certificate",
         metavar="NOM",
-        help="Certificat de la carte, s'il y en a plusieurs : son nom ou son empreinte SHA-256.",
+        help="Certificat de la carte, s’il y en a plusieurs : son nom ou son empreinte SHA-256.",
     ),
 ]
 
@@ -68,10 +68,10 @@ def sign(
     city: Annotated[str, typer.Option("--city", metavar="VILLE", help="Ville où vous signez.")] = "",
     postal_code: Annotated[str, typer.Option("--postal-code", metavar="CODE", help="Code postal de la ville.")] = "",
     *,
-    force: Annotated[bool, typer.Option("--force", help="Remplace SORTIE s'il existe déjà.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remplace SORTIE s’il existe déjà.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Signe ce qui ne l'est pas encore dans un fichier, vérifie la signature, et écrit le fichier signé."""
+    """Signe ce qui ne l’est pas encore dans un fichier, vérifie la signature, et écrit le fichier signé."""
     with reporting(as_json=as_json):
         check_key_options(p12, password_file, module, token, pin_file, certificate)
         _check_output(file, output, force=force)
@@ -104,7 +104,7 @@ def check_key_options(
         )
     if p12 is not None and (password_file is None or token or pin_file is not None or label):
         raise UsageProblemError(
-            wrong, "--p12 va avec --password-file, et sans --token, --pin-file ni --certificate (ceux d'une carte)."
+            wrong, "--p12 va avec --password-file, et sans --token, --pin-file ni --certificate (ceux d’une carte)."
         )
     if module is not None and (not token or pin_file is None or password_file is not None):
         raise UsageProblemError(wrong, "--pkcs11 va avec --token et --pin-file, et sans --password-file.")
@@ -135,7 +135,7 @@ def warn_of_expiry(certificate: x509.Certificate, now: datetime) -> None:
         say(
             f"Attention : le certificat de signature « {name_of(certificate)} » "
             f"{_expiry(left)}, le {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}. "
-            "Demandez dès maintenant son renouvellement à l'autorité qui l'a délivré : "
+            "Demandez dès maintenant son renouvellement à l’autorité qui l’a délivré : "
             "sans lui, vous ne pourrez plus signer."
         )
 
@@ -143,14 +143,14 @@ def warn_of_expiry(certificate: x509.Certificate, now: datetime) -> None:
 def _expiry(left: timedelta) -> str:
     if left < timedelta():
         return "a expiré"
-    return f"expire dans {left.days} jour{'s' if left.days > 1 else ''}" if left.days else "expire aujourd'hui"
+    return f"expire dans {left.days} jour{'s' if left.days > 1 else ''}" if left.days else "expire aujourd’hui"
 
 
 def _secret(path: Path) -> bytes:
     secret = read_secret(path)
     if is_open_to_others(path):
         say(
-            f"Attention : d'autres comptes de cet ordinateur peuvent lire {path}. "
+            f"Attention : d’autres comptes de cet ordinateur peuvent lire {path}. "
             f"Réservez-le au vôtre : chmod 600 {path}"
         )
     return secret
@@ -161,7 +161,7 @@ def _text(pin: bytes, path: Path) -> str:
         return pin.decode("utf-8")
     except UnicodeDecodeError:
         raise KeyUnusableError(
-            f"Le code PIN du fichier {path} n'est pas écrit en UTF-8. Écrivez-le à nouveau."
+            f"Le code PIN du fichier {path} n’est pas écrit en UTF-8. Écrivez-le à nouveau."
         ) from None
 
 
@@ -207,7 +207,7 @@ def _signed(document: bytes, key: SigningKey, at: datetime, stated: Stated) -> t
         raise CommandRefusedError("Clé inutilisable", str(error)) from error
     report = verify(signed)
     if report.verdict != "valid":
-        title, detail = "Signature refusée à la vérification", "Le fichier signé n'est pas valide : rien n'est écrit."
+        title, detail = "Signature non valable", "Le fichier signé n’est pas valide : rien n’est écrit."
         findings = [one.model_dump(mode="json") for one in report.all_findings if one.severity == "blocking"]
         raise CommandRefusedError(title, detail, problem("signature-invalid", title, detail, findings=findings))
     return signed, chosen
@@ -230,5 +230,5 @@ def _show(output: Path, certificate: x509.Certificate, chosen: Sequence[Target])
     for one in chosen:
         show(f"Signé : {'le flux entier' if one.is_global else 'le bordereau'} « {one.element_id} »")
     show(f"Par : {name_of(certificate)} ({whole_name(certificate.subject)})")
-    show(f"Certificat valable jusqu'au : {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}")
+    show(f"Certificat valable jusqu’au : {certificate.not_valid_after_utc.astimezone(PARIS):%d/%m/%Y}")
     show(f"Fichier signé et vérifié : {output}")

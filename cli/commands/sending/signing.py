@@ -49,7 +49,7 @@ def sign(
     yes: Annotated[bool, typer.Option("--yes", help="Ne demande pas confirmation ; nécessaire avec --json.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Signe des flux de la plateforme avec votre clé, qui reste chez vous : chacun est traité, quoi qu'il arrive."""
+    """Signe des flux de la plateforme avec votre clé, qui reste chez vous : chacun est traité, quoi qu’il arrive."""
     with reporting(as_json=as_json):
         keys.check_key_options(p12, password_file, module, token, pin_file, certificate)
         if as_json and not yes:
@@ -63,18 +63,18 @@ def sign(
             if shown and not as_json:
                 _show(shown)
             if shown and not yes and not confirmed("Signer ?"):
-                raise CommandRefusedError("Rien n'est signé", "Vous n'avez pas confirmé.")
+                raise CommandRefusedError("Rien n’est signé", "Vous n’avez pas confirmé.")
             keys.warn_of_expiry(key.certificate, datetime.now(UTC))
             tell({"items": [*refused, *signer.sign(shown)]}, as_json=as_json)
 
 
 def save_document(
     flux_id: FluxId,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l'écrire.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l’écrire.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Enregistre le fichier d'un flux tel qu'il est en vigueur : signé, une fois signé."""
+    """Enregistre le fichier d’un flux tel qu’il est en vigueur : signé, une fois signé."""
     with reporting(as_json=as_json), Api(read_client_config(environ())) as api:
         document = api.download("signature", f"/v1/flux/{flux_id}/document")
         save(output, document)
@@ -160,12 +160,12 @@ class _Signer:
             raise CommandRefusedError("Ce flux ne peut pas être signé", item.reason or "")
         if dict(item.to_sign) != {name: b64decode(to_sign) for name, to_sign in wanted.items()}:
             raise CommandRefusedError(
-                "Rien n'est signé",
-                "Ce que la plateforme demande de signer n'est pas ce que contient le flux. Prévenez votre hébergeur.",
+                "Rien n’est signé",
+                "Ce que la plateforme demande de signer n’est pas ce que contient le flux. Prévenez votre hébergeur.",
             )
         if sha256 not in (None, item.summary.sha256):
             raise CommandRefusedError(
-                "Rien n'est signé", "Le flux a changé depuis qu'il vous a été montré. Relisez-le, puis recommencez."
+                "Rien n’est signé", "Le flux a changé depuis qu’il vous a été montré. Relisez-le, puis recommencez."
             )
         return item
 
@@ -204,9 +204,9 @@ def _wanted(api: Api, flux_ids: Sequence[str], *, every: bool) -> list[str]:
     answer = api.send("signature", lambda client: client.get(url))
     found = [str(one["flux_id"]) for one in members_of(answer, "flux") if one["kind"] == "signature"]
     if not found:
-        raise CommandRefusedError("Rien à signer", "Aucun flux n'attend votre signature.")
+        raise CommandRefusedError("Rien à signer", "Aucun flux n’attend votre signature.")
     if answer.get("more"):
-        say("D'autres flux attendent encore : recommencez ensuite.")
+        say("D’autres flux attendent encore : recommencez ensuite.")
     return found
 
 

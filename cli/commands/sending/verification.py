@@ -29,13 +29,13 @@ def verify(
     trust: Annotated[
         Path | None,
         typer.Option(
-            "--trust", metavar="DOSSIER", help="Liste de confiance : certificats d'autorités, CRL, réponses OCSP."
+            "--trust", metavar="DOSSIER", help="Liste de confiance : certificats d’autorités, CRL, réponses OCSP."
         ),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Vérifie les signatures d'un fichier, hors ligne. Rend 0 si toutes valent, 1 sinon, 3 s'il n'y en a aucune."""
+    """Vérifie les signatures d’un fichier, hors ligne. Rend 0 si toutes valent, 1 sinon, 3 s’il n’y en a aucune."""
     with reporting(as_json=as_json):
         report = _report(read_whole(file), _trust(trust))
         if as_json:
@@ -90,8 +90,8 @@ def _report(document: bytes, trust: TrustList | None) -> Report:
         except VerifiersDisagreeError as error:
             raise CommandRefusedError(
                 "Les deux vérifications se contredisent",
-                f"Nous tenons les signatures pour valides, signxml non ({error}). Ne vous fiez pas à ce fichier, et "
-                "signalez-le à votre hébergeur.",
+                f"Nous tenons les signatures pour valides, signxml non (message technique : {error}). "
+                "Ne vous fiez pas à ce fichier, et signalez-le à votre hébergeur.",
             ) from error
     return report
 
@@ -104,7 +104,7 @@ def _trust(folder: Path | None) -> TrustList | None:
     except TrustFolderError as error:
         raise UsageProblemError("Liste de confiance illisible", str(error)) from error
     for one in loaded.ignored:
-        say(f"Laissé de côté : {one}")
+        say(f"Ignoré : {one}")
     if not loaded.trust.authorities:
         say(f"La liste de confiance {folder} ne contient aucune autorité : aucun certificat ne sera reconnu.")
     return loaded.trust

@@ -16,14 +16,15 @@ _CURSOR = "select index from consumer_cursor where consumer_group = $1 and shard
 
 # Shows rows; an older one never replaces a newer one, nor does one that was read in part replace a whole one.
 _SAVE = """
-insert into flux_view (flux_id, collectivite, state, version, is_held, is_set_aside, filename, nomfic, cod_col,
-    cod_bud, sha256, size, imported_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+insert into flux_view (flux_id, collectivite, state, version, is_held, is_set_aside, step, filename, nomfic,
+    cod_col, cod_bud, sha256, size, imported_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 on conflict (flux_id) do update set
     state = excluded.state, version = excluded.version, is_held = excluded.is_held,
-    is_set_aside = excluded.is_set_aside, nomfic = excluded.nomfic, cod_col = excluded.cod_col,
-    cod_bud = excluded.cod_bud, sha256 = excluded.sha256, size = excluded.size, updated_at = excluded.updated_at
-where (flux_view.version, not flux_view.is_set_aside) < (excluded.version, not excluded.is_set_aside)
+    is_set_aside = excluded.is_set_aside, step = excluded.step, nomfic = excluded.nomfic,
+    cod_col = excluded.cod_col, cod_bud = excluded.cod_bud, sha256 = excluded.sha256, size = excluded.size,
+    updated_at = excluded.updated_at
+where (flux_view.version, not flux_view.is_set_aside) <= (excluded.version, not excluded.is_set_aside)
 """
 
 _ADVANCE = """
@@ -46,8 +47,8 @@ limit $2
 """
 
 _PAGE = """
-select flux_id, collectivite, state, version, is_held, is_set_aside, filename, nomfic, cod_col, cod_bud, sha256,
-    size, imported_at, updated_at
+select flux_id, collectivite, state, version, is_held, is_set_aside, step, filename, nomfic, cod_col, cod_bud,
+    sha256, size, imported_at, updated_at
 from flux_view
 """
 

@@ -8,7 +8,6 @@ It survives kill -9 at any instant, not the loss of the disk's cache: it is not 
 """
 
 import hashlib
-import os
 import re
 import shutil
 import threading
@@ -129,8 +128,3 @@ def _read_receipts(file: Path) -> list[Receipt]:
         with file.open("ab") as more:
             more.write(b"\n")
     return receipts
-
-
-def name_of(path: bytes) -> str:
-    """Return the name of a file as text, whatever its bytes are."""
-    return os.fsdecode(path).rsplit("/", 1)[-1]

@@ -14,14 +14,14 @@ sending): it is kept, and changes no state then.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 from pes.vocabulary import Header, OnScreen
 from shared.errors import UnexpectedFactError
 from shared.facts import flux as facts
 from shared.facts.fact import Fact
 from shared.facts.lifecycles.playing import play
-from shared.facts.values import CircuitStep, Document, Signature
+from shared.facts.values import CircuitStep, Document, Signature, StepKind
 
 
 class State(OnScreen):
@@ -29,18 +29,19 @@ class State(OnScreen):
 
     IMPORTED = "imported", "En cours de contrôle"
     INVALID = "invalid", "En erreur"
-    DRAFT = "draft", "En cours de saisie"
+    DRAFT = "draft", "Signature en préparation"
     TO_SIGN = "to_sign", "À signer"
     SIGNATURE_REFUSED = "signature_refused", "Signature refusée"
     READY = "ready", "À envoyer"
     SENDING = "sending", "Envoi en cours"
-    AWAITING_ACK = "awaiting_ack", "En attente d'AR"
+    AWAITING_ACK = "awaiting_ack", "En attente d’AR"
     ACKNOWLEDGED = "acknowledged", "Acquitté"
     PARTIALLY_REJECTED = "partially_rejected", "Acquitté partiellement"
     REJECTED = "rejected", "Rejeté"
     CANCELLED = "cancelled", "Annulé"
 
 
+AT_A_VISA_ON_SCREEN = {State.TO_SIGN: "À viser", State.SIGNATURE_REFUSED: "Visa refusé"}
 HELD_ON_SCREEN = "Envoi suspendu"
 SET_ASIDE_ON_SCREEN = "Mis de côté"  # by a version that cannot read all of its facts
 
@@ -169,9 +170,12 @@ class Flux:
     @property
     def on_screen(self) -> str:
         """The state in the words of the screens; empty before the first fact."""
-        if self.held is not None:
-            return HELD_ON_SCREEN
-        return self.state.on_screen if self.state else ""
+        return on_screen(self.state, self.stopped_at, is_held=self.held is not None) if self.state else ""
+
+    @property
+    def stopped_at(self) -> StepKind | Literal[""]:
+        """The kind of step that it waits at, or was refused at; empty when it is at none."""
+        return self.step.kind if self.step and self.state in AT_A_VISA_ON_SCREEN else ""
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -241,6 +245,13 @@ class Flux:
                 return {"held": None}  # DGFiP has it: nothing is in doubt any more
             case _:
                 return {}
+
+
+def on_screen(state: State, step: StepKind | Literal[""], *, is_held: bool) -> str:
+    """Return a state in the words of the screens: what is waited for, or was refused, is what the step is."""
+    if is_held:
+        return HELD_ON_SCREEN
+    return AT_A_VISA_ON_SCREEN.get(state, state.on_screen) if step == "visa" else state.on_screen
 
 
 def fold(facts: Iterable[Fact]) -> Flux:

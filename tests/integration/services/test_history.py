@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from uuid import UUID
 
 import httpx
@@ -246,6 +247,23 @@ async def test_a_suspended_sending_says_why_and_until_when(shown: Shown) -> None
     assert (row["on_screen"], row["is_held"]) == ("Envoi suspendu", True)
 
 
+async def test_the_list_says_what_kind_of_step_a_flux_waits_at(shown: Shown) -> None:
+    visa = await shown.happen([an.validated, an.visa_requested])
+    signature = await shown.happen([an.validated, an.visa_requested, an.visa_given])
+    assert await on_screen(shown) == [(signature, "À signer"), (visa, "À viser")]
+    (row, _) = (await shown.get("")).json()["flux"]
+    assert (row["state"], row["step"]) == ("to_sign", "signature")
+
+
+async def test_a_flux_that_was_listed_before_its_step_was_kept_is_read_again(shown: Shown) -> None:
+    flux_id = await shown.happen([an.validated, an.visa_requested, an.signature_refused])
+    step = files("services.history.sql").joinpath("016_step.sql").read_text("utf-8")
+    await shown.owner.execute(f"alter table flux_view drop column step;{step}")
+    assert await on_screen(shown) == [(flux_id, "Signature refusée")]
+    assert await shown.projection.retry_skipped() == 1
+    assert await on_screen(shown) == [(flux_id, "Visa refusé")]
+
+
 async def test_the_list_made_again_from_the_facts_is_the_same(shown: Shown) -> None:
     histories: list[list[Fact]] = [[], SENT, ACKNOWLEDGED, [an.invalidated]]
     ids = [await shown.happen(facts) for facts in histories]
@@ -290,7 +308,7 @@ async def test_what_an_older_version_could_not_read_is_shown_once_one_can(
         assert await shown.projection.retry_skipped() == 0
         assert await on_screen(shown) == [(unknown, "Mis de côté"), (known, "En cours de contrôle")]
     assert await shown.projection.retry_skipped() == 1
-    assert await on_screen(shown) == [(unknown, "En cours de saisie"), (known, "En cours de contrôle")]
+    assert await on_screen(shown) == [(unknown, "Signature en préparation"), (known, "En cours de contrôle")]
     assert await shown.projection.retry_skipped() == 0
 
 
@@ -416,9 +434,9 @@ async def test_every_document_of_a_flux_is_listed_and_read_by_its_role_or_digest
         ("imported", "mandats été.xml", bytes_of["imported"].sha256),
         ("signed", "mandats été.xml", bytes_of["signed"].sha256),
         ("transmitted", an.remote_name, bytes_of["signed"].sha256),
-        ("acquit", an.reply_received.remote_name, bytes_of["acquit"].sha256),
+        ("reply", an.reply_received.remote_name, bytes_of["acquit"].sha256),
     ]
-    for role, name in (("imported", "imported"), ("transmitted", "signed"), ("acquit", "acquit")):
+    for role, name in (("imported", "imported"), ("transmitted", "signed"), ("reply", "acquit")):
         for which in (role, bytes_of[name].sha256):
             read = await shown.get(f"/{flux_id}/documents/{which}")
             assert read.content == name.encode() * 100
@@ -437,7 +455,7 @@ async def test_nobody_reads_the_documents_of_another_collectivite(shown: Shown) 
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:flux-not-found")
     reply, *_ = await shown.history.append(an.reply_of_no_flux(NOON), expected_version=0)
     operator = bearer("*", role=Role.OPERATOR)
-    assert (await shown.get(f"/{reply.flux_id}/documents/acquit", **operator)).status_code == 404
+    assert (await shown.get(f"/{reply.flux_id}/documents/reply", **operator)).status_code == 404
 
 
 async def test_a_flux_is_found_by_its_nomfic_or_its_digest_in_what_the_caller_sees(shown: Shown) -> None:

@@ -84,7 +84,7 @@ def test_a_wrong_pin_is_said_once_with_a_warning_and_never_repeated(tmp_path: Pa
 def test_an_absent_card_is_said_with_those_that_are_there(tmp_path: Path) -> None:
     card = make_card(tmp_path / "card", held("Signature", holder()))
     said = refused(sign(card, tmp_path, token="Autre carte"), tmp_path)
-    assert f"« Autre carte » n'est pas là : il y a « {TOKEN} »" in said
+    assert f"« Autre carte » n’est pas là : il y a « {TOKEN} »" in said
 
 
 def test_an_absent_module_is_said(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_of_two_certificates_one_must_be_named(tmp_path: Path) -> None:
     said = refused(sign(card, tmp_path), tmp_path)
     fingerprint = adjointe.certificate.fingerprint(hashes.SHA256()).hex()
     assert all(one in said for one in ("« Maire »", "« Adjointe »", "Maire d'essai", fingerprint, "--certificate"))
-    assert "n'a pas de certificat « Trésorier »" in refused(
+    assert "n’a pas de certificat « Trésorier »" in refused(
         sign(card, tmp_path, "--certificate", "Trésorier"), tmp_path
     )
     for number, named in enumerate(("Adjointe", fingerprint.upper(), ":".join(re.findall("..", fingerprint)))):
@@ -123,8 +123,8 @@ def test_a_card_says_what_it_lacks(tmp_path: Path) -> None:
         "ne contient aucun certificat :": [Held("Signature", None, who.key)],
         "ne contient aucune clé privée": [Held("Signature", who.certificate, None)],
         "dont la clé privée soit présente": [Held("A", who.certificate, None), Held("B", None, rsa_key(4))],
-        "n'est pas une clé RSA": [held("Signature", holder(key=ec_key()))],
-        "n'a que 1024 bits": [held("Signature", holder(key=rsa_key(9, bits=1024)))],
+        "n’est pas une clé RSA": [held("Signature", holder(key=ec_key()))],
+        "n’a que 1024 bits": [held("Signature", holder(key=rsa_key(9, bits=1024)))],
         "signe avec une autre clé que celle de son certificat": [Held("Signature", who.certificate, rsa_key(4))],
     }
     for number, (sentence, contents) in enumerate(cases.items()):

@@ -52,7 +52,7 @@ async def test_what_the_signatory_refuses_is_not_signed(stage: Stage) -> None:
     assert (done["status"], done["items"][0]["status"], done["items"][0]["values"]) == ("refused", "refused", [])
     assert "a refusé" in done["items"][0]["reason"]
     assert stage.card.signed == []
-    assert "Rien n'a été signé" in words(await shown(stage, asked))
+    assert "Rien n’a été signé" in words(await shown(stage, asked))
 
 
 async def test_a_flux_that_is_unticked_is_left_out(stage: Stage) -> None:
@@ -61,7 +61,7 @@ async def test_a_flux_that_is_unticked_is_left_out(stage: Stage) -> None:
         await decide(stage, asked, "sign", item=["0", "2"])
         done = await outcome(page, asked)
     assert [one["status"] for one in done["items"]] == ["signed", "refused", "signed"]
-    assert "n'a pas retenu" in done["items"][1]["reason"]
+    assert "n’a pas retenu" in done["items"][1]["reason"]
     assert done["items"][1]["values"] == []
     assert len(verify_both(completed(GLOBAL, done["items"][2]["values"], stage.card.certificate, NOW))) == 1
 
@@ -98,7 +98,7 @@ async def test_only_the_elements_that_were_asked_for_are_signed(stage: Stage) ->
         ({"document": SIGNED}, "Tout est déjà signé"),
         ({"document": SIGNED, "elements": ["BORD1"]}, "est déjà signé"),
         ({"elements": ["ABSENT"]}, "ne contient pas « ABSENT »"),
-        ({"signing_time": "yesterday"}, "n'est pas lisible"),
+        ({"signing_time": "yesterday"}, "n’est pas lisible"),
         ({"signing_time": "2026-03-02T09:30:00+01:00"}, "temps universel"),
         ({"signing_time": "2026-03-02T09:30:00"}, "temps universel"),
         ({"signing_time": f"{NOW - CLOCK_SLACK - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"}, "ni après coup"),
@@ -195,5 +195,5 @@ async def test_an_answer_counts_once(stage: Stage) -> None:
         async with stage.browser(origin=HERE) as browser:
             await browser.post(asked["confirmation_url"], data=form)
             answer = await browser.post(asked["confirmation_url"], data=form | {"decision": "sign"})
-        assert "Rien n'a été signé" in words(answer.text)
+        assert "Rien n’a été signé" in words(answer.text)
     assert stage.card.signed == []

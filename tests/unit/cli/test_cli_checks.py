@@ -78,7 +78,7 @@ def test_a_pack_with_a_file_missing_is_told(tmp_path: Path, files: Path) -> None
         if path != "commun.xsd":
             (tmp_path / path).write_bytes(content)
     code, told = run("check", files / "good.xml", "--pack", tmp_path)
-    assert (code, told["title"]) == (2, "Ce n'est pas un pack de schémas")
+    assert (code, told["title"]) == (2, "Ce n’est pas un pack de schémas")
 
 
 def test_a_synthese_and_a_difference_are_json(files: Path) -> None:

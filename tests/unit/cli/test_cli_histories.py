@@ -27,7 +27,7 @@ REPLY = {
     "nomfic": "PESALR1_1",
     "verdict": "rejected",
     "sha256": "c" * 64,
-    "reason": "Aucun flux n'a ce NomFic.",
+    "reason": "Aucun flux n’a ce NomFic.",
     "state": "waiting",
     "on_screen": "Réponse non rattachée",
     "flux_id": None,
@@ -120,7 +120,7 @@ def test_replies_are_listed_and_one_is_shown(run: Callable[..., Result], asked: 
         "decision": "Ailleurs.",
     }
     shown = run(REPLY | decided, "replies", "show", str(REPLY["reply_id"])).stdout
-    assert "Aucun flux n'a ce NomFic." in shown
+    assert "Aucun flux n’a ce NomFic." in shown
     assert "Décidé par olivia, le 02/02/2026 13:00:00 : Ailleurs." in shown
 
 

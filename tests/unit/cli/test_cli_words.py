@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.collectivite import collectivite_of
-from cli.showing.findings import finding_lines, place_of, rejection_lines
+from cli.showing.findings import fault_lines, finding_lines, place_of, rejection_lines
 from cli.showing.timeline import steps_of, time_of, total_of
 from cli.waiting import Outlook, path_of
 from shared import wording
@@ -43,6 +43,12 @@ def members_of(facts: list[Fact]) -> list[dict[str, object]]:
     return [json.loads(event.to_bytes()) for event in events_of(facts)]
 
 
+def test_what_is_badly_formed_in_a_request_is_told_with_its_place() -> None:
+    assert list(fault_lines({"where": "body.reason", "what": "Cet élément manque."})) == [
+        "body.reason : Cet élément manque."
+    ]
+
+
 @pytest.mark.parametrize("fact", [fact for fact in vars(an).values() if isinstance(fact, Fact)], ids=repr)
 def test_every_fact_is_told_in_a_sentence(fact: Fact) -> None:
     assert wording.what(fact) != fact.kind
@@ -70,7 +76,15 @@ def test_a_duration_is_written_with_the_units_that_matter(seconds: float, text: 
 
 
 @pytest.mark.parametrize(
-    ("octets", "text"), [(0, "0 o"), (999, "999 o"), (13_312, "13,3 ko"), (134_217_728, "134,2 Mo")]
+    ("octets", "text"),
+    [
+        (0, "0 o"),
+        (999, "999 o"),
+        (1_023, "1023 o"),
+        (13_312, "13 Kio"),
+        (1_572_864, "1,5 Mio"),
+        (134_217_728, "128 Mio"),
+    ],
 )
 def test_a_size_is_written_in_the_unit_that_suits_it(octets: int, text: str) -> None:
     assert wording.size(octets) == text
@@ -91,6 +105,28 @@ def test_the_timeline_gives_the_time_since_the_previous_step() -> None:
     assert [step.since for step in steps] == [None, *[timedelta(milliseconds=100)] * 8]
     assert total_of(steps) == timedelta(milliseconds=800)
     assert steps[-1].what == "Acquitté par la DGFiP"
+
+
+def test_what_was_refused_is_what_the_step_was() -> None:
+    visa = steps_of(members_of([an.imported, an.validated, an.visa_requested, an.signature_refused]))
+    assert visa[-1].what.startswith("Visa refusé (étape 1)")
+    approved = steps_of(
+        members_of([an.imported, an.validated, an.visa_requested, an.visa_given, an.signature_refused])
+    )
+    assert approved[-1].what.startswith("Signature refusée (étape 1)")
+    assert wording.what(an.signature_refused).startswith("Signature refusée")
+
+
+def test_who_signed_is_named_beside_what_was_verified() -> None:
+    assert wording.what(an.signed) == "Signé par Ordonnateur de démonstration : 1 signature vérifiée"
+    assert (
+        wording.what(an.bordereaux_signed) == "Signé par Ordonnateur de démonstration (étape 1) : 1 signature apposée"
+    )
+
+
+def test_a_flux_taken_in_part_is_told_as_its_state_is() -> None:
+    told = wording.what(an.partially_rejected)
+    assert told.startswith(State.PARTIALLY_REJECTED.on_screen)
 
 
 def test_a_fact_from_a_newer_platform_stays_in_the_timeline() -> None:
@@ -163,15 +199,15 @@ def test_a_finding_says_what_where_who_and_what_next() -> None:
         "severity": "blocking",
         "message": "Le NomFic est vide.",
         "where": {"bordereau": "100", "line": 12, "column": 3},
-        "who": "l'éditeur",
-        "next": "Corrigez l'export.",
+        "who": "l’éditeur",
+        "next": "Corrigez l’export.",
         "code": "pes.nomfic",
     }
     assert list(finding_lines(finding)) == [
         "Anomalie bloquante : Le NomFic est vide.",
         "  Où : bordereau 100, ligne 12, colonne 3",
-        "  Qui peut agir : l'éditeur",
-        "  À faire : Corrigez l'export.",
+        "  Qui peut agir : l’éditeur",
+        "  À faire : Corrigez l’export.",
         "  Code : pes.nomfic",
     ]
 

@@ -222,7 +222,7 @@ def test_a_certificate_that_is_no_authority_is_left_aside_and_said(pes: Path, tr
     (trust / "maire.pem").write_bytes(signer().certificate.public_bytes(Encoding.PEM))
     done = run(pes, "--trust", trust, "--json")
     assert done.exit_code == 0
-    assert f"Laissé de côté : maire.pem : « {SIGNER} » n'est pas une autorité." in done.stderr
+    assert f"Ignoré : maire.pem : « {SIGNER} » n’est pas une autorité." in done.stderr
     assert json.loads(done.stdout)["verdict"] == "valid"
 
 
@@ -235,7 +235,7 @@ def test_a_trust_list_without_any_authority_is_said_and_trusts_nobody(pes: Path,
 # --- Mistakes of the caller ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "reason"), [("absent.xml", "il n'existe pas"), (".", "c'est un dossier")])
+@pytest.mark.parametrize(("name", "reason"), [("absent.xml", "il n’existe pas"), (".", "c’est un dossier")])
 def test_a_file_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path, name: str, reason: str) -> None:
     code, problem = told(tmp_path / name)
     assert (code, problem["title"]) == (2, "Fichier illisible")
@@ -305,7 +305,7 @@ def test_a_person_reads_why_a_signatory_is_not_trusted(pes: Path, tmp_path: Path
     done = run(pes, "--trust", write_trust(tmp_path / "autre", issue("Autre", rsa_key(5), is_authority=True)))
     assert "signatures non valides" in done.stdout
     assert "NON VALABLE : le bordereau « BORD1 »" in done.stdout
-    assert "Le certificat n'est pas digne de confiance" in done.stdout
+    assert "Le certificat n’est pas digne de confiance" in done.stdout
     assert "Qui peut agir : hébergeur" in done.stdout
 
 

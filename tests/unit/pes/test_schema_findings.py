@@ -19,14 +19,14 @@ SAID = [
     (
         "Element '{urn:x}A': This element is not expected. Expected is one of ( B, {urn:y}C ).",
         "unexpected-element",
-        "A n'est pas à sa place : il est attendu l'un de B, C.",
+        "A n’est pas à sa place : il est attendu l’un de B, C.",
     ),
-    ("Element 'A': This element is not expected.", "unexpected-element", "A n'est pas à sa place."),
-    ("Element 'A': The attribute 'V' is required but missing.", "missing-attribute", "A n'a pas d'attribut V."),
+    ("Element 'A': This element is not expected.", "unexpected-element", "A n’est pas à sa place."),
+    ("Element 'A': The attribute 'V' is required but missing.", "missing-attribute", "A n’a pas d’attribut V."),
     (
         "Element 'A', attribute 'W': The attribute 'W' is not allowed.",
         "unexpected-attribute",
-        "A a un attribut W, que le schéma n'admet pas.",
+        "A a un attribut W, que le schéma n’admet pas.",
     ),
     (
         (
@@ -44,7 +44,7 @@ SAID = [
     (
         "Element 'A', attribute 'V': [facet 'pattern'] The value '0' is not accepted by the pattern '.*[^0]+.*'.",
         "pattern",
-        "A vaut « 0 », qui n'a pas la forme attendue (au moins un caractère autre que 0).",
+        "A vaut « 0 », qui n’a pas la forme attendue (au moins un caractère autre que 0).",
     ),
     (
         "Element 'A', attribute 'V': [facet 'minExclusive'] The value '0' must be greater than '0'.",
@@ -54,12 +54,12 @@ SAID = [
     (
         "Element 'A', attribute 'V': 'x' is not a valid value of the atomic type 'xs:date'.",
         "type",
-        "A vaut « x », qui n'est pas une date (AAAA-MM-JJ).",
+        "A vaut « x », qui n’est pas une date (AAAA-MM-JJ).",
     ),
     (
         "Element 'A', attribute 'V': 'x' is not a valid value of the local atomic type.",
         "type",
-        "A vaut « x », qui n'est pas une valeur du type attendu.",
+        "A vaut « x », qui n’est pas une valeur du type attendu.",
     ),
     (
         "Element 'A': Character content is not allowed, because the content type is empty.",
@@ -72,7 +72,7 @@ SAID = [
             "this differs from the allowed length of '2'."
         ),
         "length",
-        "L'attribut MIMEType de A vaut « x », soit 1 caractères ; il en faut exactement 2.",
+        "L’attribut MIMEType de A vaut « x », soit 1 caractères ; il en faut exactement 2.",
     ),
     ("Something never seen.", "other", "Le document ne respecte pas le schéma : Something never seen."),
 ]

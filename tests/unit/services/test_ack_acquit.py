@@ -140,7 +140,7 @@ def test_a_non_acquit_refuses_the_whole() -> None:
     ("document", "said"),
     [
         (b" ", "que des blancs"),
-        (b"%PDF-1.7", "n'est pas un document XML"),
+        (b"%PDF-1.7", "n’est pas un document XML"),
         (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "DOCTYPE"),
         (b"<a/>", "racine du document est a"),
         (acquit(ok())[:-40], "tronqué ou mal formé"),

@@ -195,7 +195,7 @@ async def test_whatever_comes_is_kept_and_explained(bench: Bench) -> None:
     await bench.pass_twice()
     unmatched = bench.history.log[-1].data
     assert isinstance(unmatched, ReplyUnmatched)
-    assert "n'est pas un document XML" in unmatched.reason
+    assert "n’est pas un document XML" in unmatched.reason
     assert b"\x00\x01\x02" in bench.documents.contents.values()
 
 

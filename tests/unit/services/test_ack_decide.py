@@ -127,7 +127,7 @@ def test_a_reply_that_lacks_a_value_names_it(name: str, label: str) -> None:
 
 def test_a_flux_that_never_left_is_not_answered() -> None:
     said = reason(decide(reply(), [flux([an.imported, an.validated])]))
-    assert "n'a pas été transmis" in said
+    assert "n’a pas été transmis" in said
 
 
 def test_a_name_that_nobody_knows_says_so() -> None:

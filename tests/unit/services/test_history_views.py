@@ -34,7 +34,8 @@ def shown(*facts: Fact) -> dict[str, object]:
 
 def test_a_refusal_shows_its_reason_until_the_circuit_begins_again() -> None:
     refused = shown(*REQUESTED, an.signature_refused)
-    assert (refused["on_screen"], refused["reason"]) == ("Signature refusée", an.signature_refused.reason)
+    assert (refused["on_screen"], refused["step"]) == ("Visa refusé", "visa")
+    assert refused["reason"] == an.signature_refused.reason
     assert "reason" not in shown(*REQUESTED, an.signature_refused, an.signature_restarted)
 
 

@@ -78,7 +78,7 @@ def test_what_another_flux_holds_blocks_and_names_it_with_its_state(claim: Reser
     assert judgement.verdict == "invalid"
     assert judgement.findings[-1].code == code
     assert str(HOLDER.flux_id) in judgement.findings[-1].message
-    assert "En attente d'AR" in judgement.findings[-1].message
+    assert "En attente d’AR" in judgement.findings[-1].message
 
 
 def test_a_flux_of_another_collectivite_is_not_named() -> None:

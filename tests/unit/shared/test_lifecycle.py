@@ -142,8 +142,20 @@ def test_a_circuit_that_begins_again_forgets_the_signatures_and_goes_back_to_the
 
 def test_a_refused_flux_waits_for_a_person() -> None:
     flux = fold([*REQUESTED, an.signature_refused])
-    assert flux.on_screen == "Signature refusée"
+    assert (flux.on_screen, flux.stopped_at) == ("Visa refusé", "visa")
     assert not flux.awaits(facts.FluxSigned)
+
+
+def test_what_a_flux_waits_for_is_what_its_step_is() -> None:
+    assert fold(REQUESTED).on_screen == "À viser"
+    signing = fold([*REQUESTED, an.visa_given])
+    assert (signing.on_screen, signing.stopped_at) == ("À signer", "signature")
+    assert fold([*REQUESTED, an.visa_given, an.signature_refused]).on_screen == "Signature refusée"
+    assert fold([*REQUESTED, an.signature_refused, an.signature_restarted]).stopped_at == ""
+
+
+def test_what_waits_for_the_platform_is_not_said_to_wait_for_a_person() -> None:
+    assert fold([an.imported, an.validated]).on_screen == "Signature en préparation"
 
 
 def test_the_document_in_force_is_the_signed_one() -> None:

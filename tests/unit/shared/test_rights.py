@@ -69,7 +69,7 @@ def test_a_right_that_is_missing_is_refused_in_french() -> None:
     assert (refused.value.why, refused.value.slug) == (Why.NOT_ALLOWED, "forbidden")
     with pytest.raises(RequestRefusedError, match=f"pas accès à la collectivité {THIRD}"):
         auditor.require(Right.SEND, THIRD, "envoyer un flux")
-    with pytest.raises(RequestRefusedError, match="celui de : operateur"):
+    with pytest.raises(RequestRefusedError, match=r"celui de : hébergeur \(rôle operateur\)"):
         auditor.require(Right.OPERATE, EVERY_COLLECTIVITE, "installer un pack de schémas")
 
 

@@ -54,4 +54,4 @@ def test_a_signatory_is_recorded_with_the_name_that_people_read() -> None:
 def test_a_fact_names_the_person_however_the_name_was_recorded(recorded: str) -> None:
     signature = an.signature.model_copy(update={"signer": recorded})
     told = wording.what(an.signed.model_copy(update={"signatures": (signature,)}))
-    assert told.endswith("par Durand, Camille + C\\o")
+    assert told.startswith("Signé par Durand, Camille + C\\o :")

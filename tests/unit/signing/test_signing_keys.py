@@ -80,7 +80,7 @@ def test_the_key_of_a_p12_signs_what_its_certificate_verifies(tmp_path: Path) ->
 @pytest.mark.parametrize("password", ["", "brumeval-2026!", PASSWORD + "\n"])
 def test_a_wrong_password_is_said_and_never_repeated(tmp_path: Path, password: str) -> None:
     path = write_p12(tmp_path / "k.p12", holder())
-    with pytest.raises(KeyUnusableError, match="le mot de passe n'est pas le bon") as caught:
+    with pytest.raises(KeyUnusableError, match="le mot de passe n’est pas le bon") as caught:
         P12Key.from_file(path, password.encode())
     assert PASSWORD not in str(caught.value)
     assert not password or password not in str(caught.value)
@@ -94,7 +94,7 @@ def test_what_is_no_p12_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeyUnusableError, match="n'existe pas"):
+    with pytest.raises(KeyUnusableError, match="n’existe pas"):
         P12Key.from_file(tmp_path / "absent.p12", b"x")
     (tmp_path / "huge.p12").write_bytes(bytes(keys.FILE_BYTES_MAX + 1))
     with pytest.raises(KeyUnusableError, match="trop grand"):
@@ -117,8 +117,8 @@ def test_a_p12_needs_a_key_and_its_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"key": ec_key()}, "n'est pas une clé RSA"),
-        ({"key": rsa_key(9, bits=1024)}, "n'a que 1024 bits"),
+        ({"key": ec_key()}, "n’est pas une clé RSA"),
+        ({"key": rsa_key(9, bits=1024)}, "n’a que 1024 bits"),
         ({"key_usage": usage(key_encipherment=True)}, "pas fait pour signer"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_pem_key_signs_and_must_be_that_of_its_certificate(tmp_path: Path) -> 
     (tmp_path / "k.pem").write_bytes(who.certificate.public_bytes(Encoding.PEM))
     (tmp_path / "other.pem").write_bytes(holder(key=rsa_key(4)).certificate.public_bytes(Encoding.PEM))
     assert len(PemKey.from_files(tmp_path / "k.key", tmp_path / "k.pem").sign(b"x")) == 256
-    with pytest.raises(KeyUnusableError, match="n'est pas celle du certificat"):
+    with pytest.raises(KeyUnusableError, match="n’est pas celle du certificat"):
         PemKey.from_files(tmp_path / "k.key", tmp_path / "other.pem")
     with pytest.raises(KeyUnusableError, match="ne contient pas de certificat PEM"):
         PemKey.from_files(tmp_path / "k.key", tmp_path / "k.key")
@@ -166,7 +166,7 @@ def test_a_file_that_others_may_read_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_last_try_of_a_pin_is_never_spent() -> None:
-    with pytest.raises(KeyUnusableError, match="Il ne reste qu'un essai"):
+    with pytest.raises(KeyUnusableError, match="Il ne reste qu’un essai"):
         keys._refuse_last_try(pkcs11.TokenFlag.USER_PIN_FINAL_TRY, "Carte")
     with pytest.raises(KeyUnusableError, match="est bloquée"):
         keys._refuse_last_try(pkcs11.TokenFlag.USER_PIN_LOCKED, "Carte")

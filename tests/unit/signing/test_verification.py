@@ -230,7 +230,7 @@ def test_a_bordereau_without_signature_beside_others_is_refused() -> None:
     report = verify(missing)
     assert (report.verdict, report.classification) == ("invalid", Classification.INCOMPLETE)
     assert [one.holds for one in report.signatures] == [True] * 4
-    assert "1 bordereau(x) sur 5" in report.findings[0].message
+    assert "Bordereaux non signés, 1 sur 5" in report.findings[0].message
     assert "BORD3" in report.findings[0].message
 
 
@@ -284,9 +284,9 @@ def removing(name: str) -> Edit:
         (replacing('URI="#BORD1"', 'URI="#AUTRE"'), checks.REFERENCE, "désigne « #AUTRE »"),
         (replacing('URI="#BORD1"', 'URI=""'), checks.REFERENCE, "désigne «  »"),
         (replacing("#BORD1_SIG_1_SP", "#AUTRE"), checks.REFERENCE, "ses propres propriétés"),
-        (replacing('Target="#BORD1_SIG_1"', 'Target="#AUTRE"'), checks.STRUCTURE, "d'une autre signature"),
+        (replacing('Target="#BORD1_SIG_1"', 'Target="#AUTRE"'), checks.STRUCTURE, "d’une autre signature"),
         (replacing("v1.2.2", "v1.3.2"), checks.STRUCTURE, "propriétés XAdES"),
-        (replacing("rsa-sha256", "rsa-md5"), checks.ALGORITHM, "n'est pas admis"),
+        (replacing("rsa-sha256", "rsa-md5"), checks.ALGORITHM, "n’est pas admis"),
         (replacing("rsa-sha256", "hmac-sha256"), checks.ALGORITHM, "hmac-sha256"),
         (replacing("rsa-sha256", "ecdsa-sha256"), checks.KEY, "ECDSA"),
         (replacing("xmlenc#sha256", "xmldsig-more#md5"), checks.ALGORITHM, "empreinte"),
@@ -310,7 +310,7 @@ def removing(name: str) -> Edit:
         (removing("ds:Transforms"), checks.TRANSFORMS, "transformations"),
         (replacing("</ds:Object>", "</ds:Object><ds:Manifest/>"), checks.STRUCTURE, "XMLDSig"),
         (replacing("<ds:Object>", "<ds:Object><a/>"), checks.STRUCTURE, "autre chose"),
-        (replacing(' Id="BORD1_SIG_1"', ""), checks.IDENTIFIERS, "pas d'Id"),
+        (replacing(' Id="BORD1_SIG_1"', ""), checks.IDENTIFIERS, "pas d’Id"),
     ],
 )
 def test_a_form_that_hides_something_is_refused(edit: Edit, check: Check, words: str) -> None:

@@ -129,7 +129,7 @@ def test_a_flux_signed_as_a_whole_has_that_one_target() -> None:
     ("document", "words"),
     [
         (flux(root=' Id="FLUX1"'), "ni dépense ni recette"),
-        (flux(depense=(bordereau(1), bordereau(2, attribute=""))), "1 bordereau(x) sur 2"),
+        (flux(depense=(bordereau(1), bordereau(2, attribute=""))), "Bordereaux sans attribut Id, 1 sur 2"),
         (flux(depense=(bordereau(1), bordereau(1))), "plusieurs éléments"),
         (flux(depense=(bordereau(1),), root=' Id="BORD1"'), "plusieurs éléments"),
         (flux(depense=(bordereau(1, attribute=' Id="xpointer(/)"'),)), "pas un identifiant XML"),

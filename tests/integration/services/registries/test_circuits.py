@@ -71,7 +71,7 @@ async def test_steps_that_make_no_circuit_are_refused_with_why_and_nothing_chang
 async def test_only_a_collectivite_that_chose_the_seal_has_it_in_its_circuit(bench: Bench) -> None:
     answer = await set_circuit(bench, SEAL)
     assert refusal(answer) == (422, "circuit-invalid")
-    assert "n'a pas choisi le cachet" in answer.json()["detail"]
+    assert "n’a pas choisi le cachet" in answer.json()["detail"]
     for_all = await set_circuit(bench, SEAL, collectivite="*", headers=OPERATOR)
     assert refusal(for_all) == (422, "circuit-invalid")
     assert (await set_circuit(bench, VISA, SEAL, headers=ELSEWHERE)).status_code == 200

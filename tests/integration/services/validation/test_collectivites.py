@@ -62,14 +62,14 @@ async def test_nobody_registers_the_budget_of_another_collectivite_nor_learns_wh
     answer = await register(bench, identifiers=[named_in(THEIRS)[0].model_dump(), OUR_BUDGET])
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:identifier-taken")
     assert COMMUNE not in answer.text
-    assert "l'exploitant" in answer.json()["detail"]
+    assert "votre hébergeur" in answer.json()["detail"]
     assert await bench.history.load(collectivite_stream(OTHER_COMMUNE).id) == []
     answer = await register(bench, OPERATOR, identifiers=[OUR_BUDGET])
     assert COMMUNE in answer.json()["detail"]
 
 
-async def test_the_exploitant_gives_a_budget_to_whose_it_is(bench: Bench) -> None:
-    asked = {"identifiers": [OUR_BUDGET], "reason": "Le comptable l'attribue à une autre"}
+async def test_the_operator_gives_a_budget_to_whose_it_is(bench: Bench) -> None:
+    asked = {"identifiers": [OUR_BUDGET], "reason": "Le comptable l’attribue à une autre"}
     path = f"/v1/collectivites/{COMMUNE}/identifiers/withdrawal"
     assert (await bench.http.post(path, json=asked, headers=OPERATOR)).status_code == 200
     assert (await register(bench, identifiers=[OUR_BUDGET])).status_code == 200
@@ -250,7 +250,7 @@ async def test_collectivites_are_shown_to_those_who_read_in_them(bench: Bench) -
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:heliotrope:problem:collectivite-not-open")
 
 
-async def test_the_exploitant_chooses_the_channel(bench: Bench) -> None:
+async def test_the_operator_chooses_the_channel(bench: Bench) -> None:
     path = f"/v1/collectivites/{COMMUNE}/channel"
     for _ in range(2):
         choice = {"channel": "passtrans-ftp", "reason": "Convention"}

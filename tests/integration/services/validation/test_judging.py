@@ -89,7 +89,7 @@ async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> Non
     assert codes(fact) == {"bordereau.already-sent"}
     assert isinstance(fact, flux.FluxInvalidated)
     assert str(first) in fact.findings[0].message
-    assert "En attente d'AR" in fact.findings[0].message
+    assert "En attente d’AR" in fact.findings[0].message
     assert fact.findings[0].where.bordereau
     answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json={"reason": "La DGFiP le demande"})
     assert (answer.status_code, answer.json()["state"]) == (202, "imported")

@@ -67,7 +67,7 @@ def test_what_is_no_circuit_says_why(steps: list[Step], said: str) -> None:
 
 def test_a_seal_is_for_those_who_chose_it() -> None:
     assert fault_of([VISA, SEAL], has_seal=True) == ""
-    assert "n'a pas choisi le cachet" in fault_of([VISA, SEAL], has_seal=False)
+    assert "n’a pas choisi le cachet" in fault_of([VISA, SEAL], has_seal=False)
 
 
 def test_a_seal_may_sign_one_domain_and_a_person_the_other() -> None:

@@ -410,7 +410,7 @@ async def test_a_refused_flux_goes_back_with_its_reason_and_may_begin_again(benc
     flux_id = await bench.waiting(sample(1))
     await bench.parapheur.refuse([flux_id], "Le mandat 12 est faux", caller(DIRECTOR))
     flux = await bench.flux(flux_id)
-    assert (flux.state, flux.on_screen) == (State.SIGNATURE_REFUSED, "Signature refusée")
+    assert (flux.state, flux.on_screen) == (State.SIGNATURE_REFUSED, "Visa refusé")
     assert (await bench.last(flux_id)) == facts.SignatureRefused(step=1, reason="Le mandat 12 est faux")
     gestionnaire = caller("amina", Role.GESTIONNAIRE)
     shown = await bench.parapheur.circuit(flux_id, gestionnaire)

@@ -66,7 +66,7 @@ class Bench:
             "collectivite": COLLECTIVITE,
             "person": person,
             "name": person.title(),
-            "act": "Procès-verbal d'élection",
+            "act": "Procès-verbal d’élection",
             "valid_from": NOW - 30 * DAY,
             "valid_until": None,
             "certificate_sha256": "" if until is None else f"{len(self.registries.history.log):064x}",
