@@ -55,6 +55,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         flux.FluxRejected,
         flux.ReplyUnmatched,
         reply.ReplyLinked,
+        reply.ReplyUnlinked,
         reply.ReplyDismissed,
     ),
     OPERATOR: (platform.MessageReleased,),
