@@ -11,7 +11,8 @@ leaves; and an attempt whose end nobody recorded is settled by evidence:
   hours); `resend`, ourselves, once `in_doubt_seconds` are over: for the local platform, whose simulator answers at
   once, so that silence is proof, as long as no reply waits to be collected.
 
-A flux whose collectivité chose another channel than ours does not leave: it is held until ours is the one.
+A flux whose collectivité chose another channel than ours does not leave: it is held until ours is the one. Until the
+first attempt it may be withdrawn all the same (`ingest`): whoever appends first, the attempt or the withdrawal, wins.
 
 A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
 waits for a person: whatever is wrong will not mend itself.
@@ -39,6 +40,7 @@ OTHER_CHANNEL = (
     "La collectivité envoie par le canal « {chosen} », que cette plateforme n'a pas (le sien est « {ours} ») : rien "
     "ne part. L'envoi reprend de lui-même quand l'exploitant change ce choix (heliotrope collectivites channel)."
 )
+NOTHING_ATTEMPTED = "D'ici là, le flux peut être annulé (heliotrope flux cancel), puis importé de nouveau."
 OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
 REASON_REQUIRED = (
     "L'envoi est suspendu. {cause} Si vous savez que la DGFiP n'a pas reçu ce fichier, demandez de nouveau l'envoi "
@@ -138,6 +140,8 @@ def plan(
     requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
     if chosen not in ("", channel):
         cause = OTHER_CHANNEL.format(chosen=chosen, ours=channel)
+        if flux.may_be_cancelled:
+            cause = f"{cause} {NOTHING_ATTEMPTED}"
         return Plan((*requested, facts.TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
     attempt = facts.TransmissionAttempted(
         attempt=number,

@@ -418,6 +418,39 @@ async def test_a_person_who_asks_sends_nothing_by_a_channel_that_was_not_chosen(
     assert bench.channel.received == []
 
 
+async def test_a_flux_cancelled_while_its_channel_is_not_ours_never_leaves() -> None:
+    bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    past = await bench.history.load(event.flux_id)
+    held = past[-1].data
+    assert isinstance(held, of_flux.TransmissionHeld)
+    assert "heliotrope flux cancel" in held.cause
+    cancelled = past[-1].follow(an.cancelled, actor="amina", at=NOON)
+    await bench.history.append([cancelled], expected_version=len(past))
+    bench.choices.channels = {}
+    await bench.sender.review_holds_once()
+    await bench.hear(event)
+    assert bench.channel.received == []
+    assert (await bench.flux_now(event.flux_id)).on_screen == "Annulé"
+
+
+async def test_of_an_attempt_and_a_cancellation_at_once_only_one_is_recorded(bench: Bench) -> None:
+    event = await bench.flux([*SIGNED, an.requested])
+
+    async def cancelled_meanwhile() -> None:
+        past = await bench.history.load(event.flux_id)
+        cancelled = past[-1].follow(an.cancelled, actor="amina", at=NOON)
+        await bench.history.append([cancelled], expected_version=len(past))
+
+    bench.channel.open = cancelled_meanwhile  # type: ignore[method-assign]  # the sender has loaded the flux by then
+    with pytest.raises(VersionConflictError):
+        await bench.hear(event)
+    await bench.hear(event)
+    assert bench.channel.received == []
+    assert bench.kinds() == []
+
+
 async def test_a_file_that_has_left_is_settled_whatever_was_chosen_since() -> None:
     bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
     attempted = an.attempted.model_copy(update={"document": DOCUMENT, "remote_name": NAME})
