@@ -54,8 +54,8 @@ class _Tiers(NamedTuple):
 
 # No SIREN in use is known to begin with 0, and 99999 (in ``iban_of``) is no known bank: they name nobody.
 _TIERS: Final = (
-    _Tiers("09900001000019", "Papeterie du Héron Bleu", "12 rue de l’Écluse", "34998", "Brumeval-les-Étangs"),
-    _Tiers("09900002800011", "L’Épi Doré & Fils", "3 place du Marché", "34997", "Saint-Aurèle-sur-Vive"),
+    _Tiers("09900001000019", "Papeterie du Héron Bleu", "12 rue de l'Écluse", "34998", "Brumeval-les-Étangs"),
+    _Tiers("09900002800011", "L'Épi Doré & Fils", "3 place du Marché", "34997", "Saint-Aurèle-sur-Vive"),
     _Tiers("09900003600014", "Énergies de la Haute-Vive", "48 avenue des Trois-Ponts", "34996", "Montcendré"),
     _Tiers("09900004400018", "Voirie des Quatre-Chênes", "ZA du Pré-Neuf, bâtiment C", "34995", "Clairvive"),
     _Tiers("09900005100013", "Menuiserie Grande-Ourse", "7 chemin de la Scierie", "34994", "Combe-aux-Geais"),
@@ -63,9 +63,9 @@ _TIERS: Final = (
 # Nature, fonction, objet.
 _DEPENSES: Final = (
     ("60632", "020", "Petit équipement"),
-    ("60612", "512", "Électricité de l’éclairage public"),
+    ("60612", "512", "Électricité de l'éclairage public"),
     ("61521", "511", "Entretien des espaces verts"),
-    ("6156", "211", "Maintenance de la chaufferie de l’école"),
+    ("6156", "211", "Maintenance de la chaufferie de l'école"),
 )
 _RECETTES: Final = (
     ("7062", "311", "Entrées au théâtre municipal"),
@@ -259,7 +259,7 @@ def _document(spec: SampleSpec) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="ISO-8859-1"?>\n'
     yield f'<n:PES_Aller xmlns:n="{_NAMESPACE}" Id="PES{spec.budget}{spec.number:05d}">'
     file = _v("Version", 2) + _v("TypFic", "PESALR1") + _v("NomFic", spec.name)
-    issuer = _v("Sigle", "Heliotrope") + _v("Adresse", "Jeu d’essai, données fictives")
+    issuer = _v("Sigle", "Heliotrope") + _v("Adresse", "Jeu d'essai, données fictives")
     yield _block("Enveloppe", _block("Parametres", file), _block("Emetteur", issuer))
     poste = _v("IdPost", spec.id_post) + _v("LibellePoste", "Trésorerie de Brumeval")
     budget = _v("IdColl", spec.siret) + _v("CodCol", spec.cod_col) + _v("CodBud", spec.cod_bud)
@@ -300,7 +300,7 @@ def _mandat(piece: _Piece) -> str:
     nature, fonction, objet = piece.pick(_DEPENSES)
     tiers = piece.pick(_TIERS)
     iban = _v("IBAN", iban_of(int(tiers.siret[:9])))
-    account = _block("CpteBancaire", iban, _v("LibBanc", "Banque de l’Étang"), _v("TitCpte", tiers.name))
+    account = _block("CpteBancaire", iban, _v("LibBanc", "Banque de l'Étang"), _v("TitCpte", tiers.name))
     info = _v("IdPce", piece.id_pce) + _v("TypPce", "01") + _v("NatPce", "01") + _v("Obj", objet)
     info = _block("InfoPce", info, piece.pj_refs())
     text = _v("Nature", nature) + _v("Fonction", fonction) + _v("LibVir1", f"Facture {piece.id_pce}")

@@ -31,7 +31,9 @@ CERTIFICATES_EXPIRING = Gauge(
 TRANSMITTED_BYTES = Counter("heliotrope_transmitted_bytes_total", "Bytes of flux sent to DGFiP.")
 HELD = Gauge("heliotrope_held", "Flux whose sending is suspended: nobody can tell whether DGFiP has the file.")
 REPLIES = Counter(
-    "heliotrope_replies_total", "Files collected from DGFiP, by what they turned out to be.", ["outcome"]
+    "heliotrope_replies_total",
+    "Files collected from DGFiP, by what they turned out to be; and links without effect.",
+    ["outcome"],
 )
 REPLIES_SET_ASIDE = Gauge(
     "heliotrope_replies_set_aside",

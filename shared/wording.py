@@ -223,6 +223,8 @@ def _about_platform(fact: Fact) -> str:
             return f"Réglages de {who(fact.service)} : {chosen}"
         case reply.ReplyLinked():
             return f"Réponse rattachée au flux {fact.flux_id} : {fact.reason}"
+        case reply.ReplyUnlinked():
+            return f"Réponse de nouveau à régler : {fact.reason}"
         case reply.ReplyDismissed():
             return f"Réponse écartée : {fact.reason}"
         case _:

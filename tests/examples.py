@@ -92,6 +92,7 @@ partially_rejected = flux.FluxPartiallyRejected(reply=reply, errors=(reply_error
 rejected = flux.FluxRejected(reply=reply, errors=())
 unmatched = flux.ReplyUnmatched(reason="Aucun flux transmis n'a ce NomFic.")
 linked = replies.ReplyLinked(flux_id=UUID(int=7), reason="Le NomFic a été ressaisi par la trésorerie.")
+unlinked = replies.ReplyUnlinked(flux_id=linked.flux_id, reason="Le rattachement est resté sans effet.")
 dismissed = replies.ReplyDismissed(reason="Ce flux est parti par un autre moyen.")
 
 opened = collectivites.CollectiviteOpened(

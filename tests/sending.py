@@ -16,7 +16,8 @@ def sender_of(history: History, documents: Documents, channel: Channel, rules: R
     return Sender(
         history=history,
         documents=documents,
-        channel=channel,
+        channels={channel.name: channel},
+        usual=channel.name,
         choices=ChosenChannels(),
         now=lambda: NOON,
         rules=rules,

@@ -10,7 +10,8 @@
 7. Otherwise the reply gets a stream of its own, with the reason in French.
 
 A person may link such a reply to a flux afterwards (`link`). NomFic may differ then, that is what they answer for;
-the three others may not: no link carries a verdict to another budget. The first answer of a flux stands.
+the three others may not: no link carries a verdict to another budget. The first answer of a flux stands: when
+another one came before the link had its effect (`settle`), the reply waits again, with the reason.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from shared.facts.fact import Fact
 from shared.facts.flux import FluxAcknowledged, FluxPartiallyRejected, FluxRejected, ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles import reply as lifecycle
 from shared.facts.lifecycles.flux import Flux
-from shared.facts.reply import ReplyDismissed, ReplyLinked
+from shared.facts.reply import ReplyDismissed, ReplyLinked, ReplyUnlinked
 from shared.facts.values import Document
 
 NAMED_MAX = 5  # how many flux a reason names
@@ -32,6 +33,7 @@ CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
 
 SECOND = "second"
 UNMATCHED = "unmatched"
+UNLINKED = "unlinked"
 SET_ASIDE = "set_aside"
 
 
@@ -103,20 +105,17 @@ def link(known: lifecycle.Reply, reading: Reading, flux_id: UUID, flux: Flux, re
         return []
     if known.state is not lifecycle.State.WAITING:
         raise _settled(known)
-    if reading.verdict is None:
-        raise _no_link(
-            Why.UNUSABLE, "no-verdict", f"Aucun verdict ne peut être tiré de cette réponse. {reading.reason}"
-        )
-    if different := _differences(reading, flux, is_any_nomfic=True):
-        detail = f"La réponse n’est pas pour le budget de ce flux : {', '.join(different)}."
-        raise _no_link(Why.AS_THINGS_STAND, "another-budget", detail)
-    if _is_answered(flux):
-        detail = f"Le flux a déjà sa réponse : il est « {flux.on_screen} ». Écartez celle-ci en disant pourquoi."
-        raise _no_link(Why.AS_THINGS_STAND, "already-answered", detail)
-    if not _is_waiting(flux):
-        detail = f"Le flux n’a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
-        raise _no_link(Why.AS_THINGS_STAND, "not-transmitted", detail)
+    if objection := _objection(reading, flux):
+        raise objection
     return [ReplyLinked(flux_id=flux_id, reason=reason)]
+
+
+def settle(reply: Reply, flux_id: UUID, flux: Flux) -> Fact:
+    """Return what a link comes to: the verdict, in the flux; or, in the reply's stream, that it had no effect."""
+    if objection := _objection(reply.reading, flux):
+        reason = f"Le rattachement au flux {flux_id} est resté sans effet. {objection.detail}"
+        return ReplyUnlinked(flux_id=flux_id, reason=reason)
+    return _verdict(reply)
 
 
 def dismiss(known: lifecycle.Reply, reason: str) -> list[Fact]:
@@ -132,10 +131,24 @@ def dismiss(known: lifecycle.Reply, reason: str) -> list[Fact]:
     return [ReplyDismissed(reason=reason)]
 
 
-def answer(reply: Reply, flux: Flux) -> list[Fact]:
-    """Return what a linked reply says of its flux; nothing once that is answered otherwise (or already by it)."""
-    is_its_answer = _is_waiting(flux) and not _differences(reply.reading, flux, is_any_nomfic=True)
-    return [_verdict(reply)] if is_its_answer and reply.reading.verdict is not None else []
+def _objection(reading: Reading, flux: Flux) -> RequestRefusedError | None:
+    """Say why a reply cannot be the answer to a flux; nothing when it can."""
+    if reading.verdict is None:
+        detail = f"Aucun verdict ne peut être tiré de cette réponse. {reading.reason}"
+        return _no_link(Why.UNUSABLE, "no-verdict", detail)
+    if different := _differences(reading, flux, is_any_nomfic=True):
+        detail = f"La réponse n’est pas pour le budget de ce flux : {', '.join(different)}."
+        return _no_link(Why.AS_THINGS_STAND, "another-budget", detail)
+    if _is_answered(flux):
+        detail = (
+            f"Le flux a déjà sa réponse : il est « {flux.on_screen} ». Rattachez celle-ci au flux auquel elle "
+            "répond, ou écartez-la en disant pourquoi."
+        )
+        return _no_link(Why.AS_THINGS_STAND, "already-answered", detail)
+    if not _is_waiting(flux):
+        detail = f"Le flux n’a pas été transmis : il est « {flux.on_screen} ». Aucune réponse ne peut être pour lui."
+        return _no_link(Why.AS_THINGS_STAND, "not-transmitted", detail)
+    return None
 
 
 def _settled(known: lifecycle.Reply) -> RequestRefusedError:

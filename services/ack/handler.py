@@ -7,19 +7,21 @@ from datetime import datetime
 from uuid import UUID
 
 from services.ack.acquit import read_reply
-from services.ack.decide import Candidate, Decision, Reply, answer, decide
+from services.ack.decide import UNLINKED, Candidate, Decision, Reply, decide, settle
 from services.ack.ports import Documents
+from shared import metrics
 from shared.facts.envelope import Event, new_id
 from shared.facts.flux import ReplyReceived
 from shared.facts.lifecycles.flux import fold
-from shared.facts.reply import ReplyLinked
+from shared.facts.reply import ReplyLinked, ReplyUnlinked
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 
 logger = logging.getLogger(__name__)
 
-ACTOR = "dgfip"
+DGFIP = "dgfip"
+OURSELVES = "ack"
 
 
 async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime]) -> Decision:
@@ -50,22 +52,30 @@ async def on_linked(
 ) -> None:
     """Record with a flux what a reply says that somebody linked to it; they answer for it, so they are its actor.
 
-    The reply stays in its stream: the flux's own facts name its document, and lead back to the link.
+    The reply stays in its stream: the flux's own facts name its document, and lead back to the link. A link that can
+    have no effect (any more) is undone, in the reply's stream. Either way one fact is recorded, in one place: it also
+    says, when the link is heard again, that nothing is left to do.
     """
-    received = (await history.load(event.stream_id))[0].data
+    of_reply = await history.load(event.stream_id)
+    received = of_reply[0].data
     past = await history.load(linked.flux_id)
     if not isinstance(received, ReplyReceived) or not past:
         raise ValueError("a link is of a reply that was received, to a flux that is there")
+    if of_reply[-1].event_id != event.event_id or any(one.causation_id == event.event_id for one in past):
+        return
     content = await documents.read(received.document.sha256)
     reading = await asyncio.to_thread(read_reply, content, received.remote_name)
     flux = fold(one.data for one in past)
-    facts = answer(Reply(received.document, received.remote_name, reading), flux)
-    if not facts:
-        logger.info("reply.link_changes_nothing", extra={"linked_flux_id": str(linked.flux_id)})
+    fact = settle(Reply(received.document, received.remote_name, reading), linked.flux_id, flux)
+    if isinstance(fact, ReplyUnlinked):
+        unlinked = event.follow(fact, actor=OURSELVES, at=now())
+        await history.append([unlinked], expected_version=of_reply[-1].version)
+        metrics.REPLIES.labels(UNLINKED).inc()
+        logger.warning("reply.unlinked", extra={"linked_flux_id": str(linked.flux_id)})
         return
-    events = [past[-1].follow(fact, actor=event.actor, at=now()) for fact in facts]
-    caused = [one.model_copy(update={"causation_id": event.event_id}) for one in events]
-    await history.append(caused, expected_version=flux.version)
+    verdict = past[-1].follow(fact, actor=event.actor, at=now())
+    caused = verdict.model_copy(update={"causation_id": event.event_id})
+    await history.append([caused], expected_version=flux.version)
 
 
 def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]:
@@ -77,11 +87,11 @@ def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]
                 fact,
                 stream=reply_stream(new_id()),
                 collectivite=UNATTRIBUTED,
-                actor=ACTOR,
+                actor=DGFIP,
                 correlation_id=new_id(),
                 at=at,
             )
         else:
-            last = last.follow(fact, actor=ACTOR, at=at)
+            last = last.follow(fact, actor=DGFIP, at=at)
         events.append(last)
     return events

@@ -1,7 +1,8 @@
 """What people see and decide of the replies that belong to no flux: link one to its flux, or dismiss it.
 
 Nobody guesses which flux a reply answers (see `decide`); a person may know, and answers for it. To link is recorded
-with the reply alone; what follows for the flux is recorded when that fact comes back from the bus (`handler`).
+with the reply alone; what follows, for the flux or for a reply that came too late, is recorded when that fact comes
+back from the bus (`handler`).
 """
 
 import asyncio

@@ -31,12 +31,13 @@ def rules_of(settings: Settings) -> Rules:
 
 async def serve(settings: Settings) -> None:
     """Open what the service needs, and run until it is asked to stop."""
-    channel = SftpChannel(SftpServer.of(settings))
-    async with open_parts(settings) as parts, aclosing(channel):
+    sftp = SftpChannel(SftpServer.of(settings))
+    async with open_parts(settings) as parts, aclosing(sftp):
         sender = Sender(
             history=parts.history,
             documents=parts.documents,
-            channel=channel,
+            channels={channel.name: channel for channel in (sftp,)},
+            usual=sftp.name,
             choices=PostgresChoices(parts.database),
             now=utc_now,
             rules=rules_of(settings),

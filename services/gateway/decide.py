@@ -11,13 +11,14 @@ leaves; and an attempt whose end nobody recorded is settled by evidence:
   hours); `resend`, ourselves, once `in_doubt_seconds` are over: for the local platform, whose simulator answers at
   once, so that silence is proof, as long as no reply waits to be collected.
 
-A flux whose collectivité chose another channel than ours does not leave: it is held until ours is the one.
+A flux whose collectivité chose a channel that we do not have does not leave: it is held until it is one of ours.
+Until the first attempt a flux may be withdrawn (`ingest`): of the attempt and the withdrawal, one alone is recorded.
 
 A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
 waits for a person: whatever is wrong will not mend itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -36,10 +37,11 @@ IN_DOUBT = (
 )
 NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n’est pas arrivé, il est envoyé de nouveau."
 OTHER_CHANNEL = (
-    "La collectivité envoie par le canal « {chosen} », que cette plateforme n’a pas (le sien est « {ours} ») : rien "
+    "La collectivité envoie par le canal « {channel} », que cette plateforme n’a pas (elle a : {ours}) : rien "
     "ne part. L’envoi reprend de lui-même quand l’hébergeur change ce choix (heliotrope collectivites channel)."
 )
-OUR_CHANNEL = "La collectivité envoie par le canal « {ours} », celui de cette plateforme."
+NOTHING_ATTEMPTED = "D’ici là, le flux peut être annulé (heliotrope flux cancel), puis importé de nouveau."
+OUR_CHANNEL = "La collectivité envoie par le canal « {channel} », que cette plateforme a."
 REASON_REQUIRED = (
     "L’envoi est suspendu. {cause} Si vous savez que la DGFiP n’a pas reçu ce fichier, demandez de nouveau l’envoi "
     'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l’historique du flux.'
@@ -111,21 +113,21 @@ def plan(
     evidence: Evidence,
     *,
     channel: str,
+    ours: Collection[str],
     remote_name: str,
     now: datetime,
     rules: Rules,
-    chosen: str = "",
 ) -> Plan:
-    """Decide what to do with a flux, the server being there.
+    """Decide what to do with a flux, the servers being there.
 
     Args:
         flux: as its facts tell it.
         evidence: what is known of an attempt in flight.
-        channel: ours.
+        channel: that its collectivité's flux leave by.
+        ours: the channels that there are.
         remote_name: what its document is called on the server.
         now: the instant of the decision.
         rules: what an operator set.
-        chosen: the channel that its collectivité chose; empty when it chose none.
     """
     if not is_due(flux) or flux.document is None:
         return Plan()  # a redelivery, or it waits for someone
@@ -134,10 +136,13 @@ def plan(
             return Plan((_found(flux.attempt),))
         if evidence.size_on_server is None:
             return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
+        channel = flux.attempt.channel  # whatever was chosen since: what lies there is overwritten
     number = flux.attempt.attempt + 1 if flux.attempt else 1
     requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
-    if chosen not in ("", channel):
-        cause = OTHER_CHANNEL.format(chosen=chosen, ours=channel)
+    if channel not in ours:
+        cause = OTHER_CHANNEL.format(channel=channel, ours=", ".join(f"« {name} »" for name in sorted(ours)))
+        if flux.may_be_cancelled:
+            cause = f"{cause} {NOTHING_ATTEMPTED}"
         return Plan((*requested, facts.TransmissionHeld(attempt=number, cause=cause, waits_for="channel")))
     attempt = facts.TransmissionAttempted(
         attempt=number,
@@ -175,15 +180,15 @@ def is_hold_over(flux: Flux, *, now: datetime, rules: Rules) -> bool:
 
 
 def waits_for_channel(flux: Flux) -> bool:
-    """Say whether a flux is held because its collectivité chose another channel."""
+    """Say whether a flux is held because its collectivité chose a channel that we do not have."""
     return flux.held is not None and flux.held.waits_for == "channel"
 
 
-def on_channel(flux: Flux, *, channel: str, chosen: str) -> list[Fact]:
-    """Return the facts that end the hold of a flux whose collectivité chose another channel, once ours will do."""
-    if not waits_for_channel(flux) or chosen not in ("", channel):
+def on_channel(flux: Flux, *, channel: str, ours: Collection[str]) -> list[Fact]:
+    """Return the facts that end the hold of a flux that waits for its channel, once this is one of ours."""
+    if not waits_for_channel(flux) or channel not in ours:
         return []
-    return [facts.TransmissionReleased(reason=OUR_CHANNEL.format(ours=channel))]
+    return [facts.TransmissionReleased(reason=OUR_CHANNEL.format(channel=channel))]
 
 
 def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> list[Fact]:

@@ -9,7 +9,7 @@ attempt, and who has not recorded it sends nothing.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn
@@ -38,11 +38,18 @@ REVIEWED_AT_ONCE_MAX = 200
 
 @dataclass(kw_only=True)
 class Sender:
-    """Sends flux through `channel`; `p_dest` and `p_appli` route the files there; see `_size_at_rest` for growth."""
+    """Sends each flux through the channel of its collectivité, one of `channels`, by name.
+
+    Attributes:
+        usual: the name of the channel of those who chose none.
+        p_dest: with `p_appli`, routes the files there: see `names`.
+        growth_seconds_max: see `_size_at_rest`.
+    """
 
     history: History
     documents: Documents
-    channel: Channel
+    channels: Mapping[str, Channel]
+    usual: str
     choices: Choices
     now: Callable[[], datetime]
     rules: Rules
@@ -66,15 +73,17 @@ class Sender:
             if not decide.is_due(flux):
                 self._not_begun.pop(event.flux_id, None)
                 return
-            await self.channel.open()  # while the server is away, nothing is recorded
+            channel = await self._channel_of(event.collectivite)
+            if channel in self.channels:
+                await self.channels[channel].open()  # while the server is away, nothing is recorded
             plan = decide.plan(
                 flux,
                 await self._evidence(past, flux),
-                channel=self.channel.name,
+                channel=channel,
+                ours=self.channels,
                 remote_name=await self._name(flux),
                 now=self.now(),
                 rules=self.rules,
-                chosen=await self.choices.channel_of(event.collectivite),
             )
             events = _following(past, plan.record, self.now())
             if plan.upload is not None:
@@ -109,16 +118,14 @@ class Sender:
             return
         past, flux = read.past, read.flux
         if decide.waits_for_channel(flux):
-            chosen = await self.choices.channel_of(past[-1].collectivite)
-            await self._settle(past, decide.on_channel(flux, channel=self.channel.name, chosen=chosen))
+            channel = await self._channel_of(past[-1].collectivite)
+            await self._settle(past, decide.on_channel(flux, channel=channel, ours=self.channels))
             return
         if not decide.is_hold_over(flux, now=self.now(), rules=self.rules):
             return
-        evidence = Evidence()
-        if flux.is_in_flight:
-            await self.channel.open()
-            evidence = await self._evidence(past, flux)
-            evidence = replace(evidence, has_unread_replies=await self.channel.has_unread_replies())
+        evidence = await self._evidence(past, flux)
+        if flux.is_in_flight and flux.attempt is not None:
+            evidence = replace(evidence, has_unread_replies=await self._has_unread_replies(flux.attempt))
         await self._settle(past, decide.end_hold(flux, evidence, now=self.now(), rules=self.rules))
 
     async def _settle(self, past: Sequence[Event], facts: Sequence[Fact]) -> None:
@@ -134,9 +141,20 @@ class Sender:
         attempted = next(event for event in reversed(past) if isinstance(event.data, TransmissionAttempted))
         if self._not_begun.get(attempted.flux_id) == attempted.event_id:
             return Evidence(is_unsent=True)
-        return Evidence(size_on_server=await self._size_at_rest(flux.attempt))
+        channel = self.channels.get(flux.attempt.channel)
+        if channel is None:
+            return Evidence()  # we do not have it any more: nobody can tell
+        await channel.open()
+        return Evidence(size_on_server=await self._size_at_rest(channel, flux.attempt))
 
-    async def _size_at_rest(self, attempt: TransmissionAttempted) -> int | None:
+    async def _has_unread_replies(self, attempt: TransmissionAttempted) -> bool:
+        channel = self.channels.get(attempt.channel)
+        return channel is None or await channel.has_unread_replies()  # where nobody can look, one may wait
+
+    async def _channel_of(self, siren: str) -> str:
+        return await self.choices.channel_of(siren) or self.usual
+
+    async def _size_at_rest(self, channel: Channel, attempt: TransmissionAttempted) -> int | None:
         """Return the size of what lies on the server. An incomplete file must have stopped growing.
 
         The consumer group gives a flux to another process when ours is lost; but a process that is lost to the bus
@@ -146,12 +164,12 @@ class Sender:
         Raises:
             UnavailableError: it grows; look again later.
         """
-        size = await self.channel.size_of(attempt.remote_name)
+        size = await channel.size_of(attempt.remote_name)
         if size is None or size == attempt.document.size:
             return size
         await asyncio.sleep(self.growth_seconds_max)
-        if await self.channel.size_of(attempt.remote_name) != size:
-            raise UnavailableError("sftp", "the file is being written by another process")
+        if await channel.size_of(attempt.remote_name) != size:
+            raise UnavailableError(channel.name, "the file is being written by another process")
         return size
 
     async def _name(self, flux: Flux) -> str:
@@ -169,7 +187,9 @@ class Sender:
 
     async def _upload(self, flux_id: UUID, attempt: TransmissionAttempted) -> None:
         try:
-            await self.channel.put(attempt.remote_name, self._leaving(flux_id, attempt.document.sha256))
+            await self.channels[attempt.channel].put(
+                attempt.remote_name, self._leaving(flux_id, attempt.document.sha256)
+            )
         except UploadRefusedError as error:
             logger.warning("gateway.refused", extra={"reason": str(error), "attempt": attempt.attempt})
             self._outcomes[flux_id] = Outcome(attempt, refusal=str(error))

@@ -21,7 +21,7 @@ class Choices(Protocol):
     """What the collectivités chose."""
 
     async def channel_of(self, siren: str) -> str:
-        """Return the channel that the flux of a collectivité leave by; empty when it chose none: by ours."""
+        """Return the channel that a collectivité chose; empty when it chose none: by the usual one."""
 
 
 class Channel(Protocol):
@@ -29,7 +29,7 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """What the facts call it."""
+        """What the facts call it, and those who choose it for a collectivité."""
 
     async def open(self) -> None:
         """Return once the server answers.

@@ -69,7 +69,7 @@ def cancel(flux: Flux, reason: str) -> list[Fact]:
     """Return the facts that withdraw a flux.
 
     Raises:
-        RequestRefusedError: the flux has left, or is about to.
+        RequestRefusedError: the flux has left, or a byte of it may have.
     """
     if FluxCancelled in flux.past:
         return []  # asked twice
@@ -78,7 +78,7 @@ def cancel(flux: Flux, reason: str) -> list[Fact]:
             Why.AS_THINGS_STAND,
             "too-late",
             "Annulation impossible",
-            f"Le flux est dans l’état « {flux.on_screen} » : il a été transmis, ou va l’être, et ne peut plus être "
-            "annulé. Une correction passe par un nouveau flux.",
+            f"Le flux est dans l’état « {flux.on_screen} » : son envoi a commencé, il ne peut plus être annulé. Une "
+            "correction passe par un nouveau flux.",
         )
     return [FluxCancelled(reason=reason)]

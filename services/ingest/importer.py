@@ -89,7 +89,7 @@ class Importer:
         }
 
     async def cancel(self, flux_id: UUID, reason: str, who: Caller) -> None:
-        """Withdraw a flux that has not left.
+        """Withdraw a flux of which nothing has left.
 
         Raises:
             RequestRefusedError: the caller may not see it, or it is too late.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from pes.vocabulary import Header
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxValidated
+from shared.facts.flux import FluxCancelled, FluxValidated
 from shared.facts.lifecycles.flux import AT_A_VISA_ON_SCREEN, TRANSITIONS, Flux, State
 
 START = "[*]"
@@ -41,7 +41,8 @@ def _edges() -> Edges:
 
 def _targets(source: State | None, fact: type[Fact]) -> Iterator[tuple[State, str]]:
     target = TRANSITIONS[source][fact]
-    yield target, fact.__name__
+    is_bounded = fact is FluxCancelled and source is State.SENDING
+    yield target, f"{fact.__name__}{' (before the first attempt)' * is_bounded}"
     if fact is FluxValidated:
         exception = Flux(state=source).evolve(_UNSIGNED).state
         if exception is not None and exception is not target:

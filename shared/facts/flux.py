@@ -26,7 +26,7 @@ class FluxImported(Fact):
 
 
 class FluxCancelled(Fact):
-    """Someone withdrew the flux before it was sent. Its file may be imported again."""
+    """Someone withdrew the flux before any byte of it left. Its file may be imported again."""
 
     kind: Literal["flux.cancelled.v1"] = "flux.cancelled.v1"
     reason: str

@@ -57,6 +57,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         flux.FluxRejected,
         flux.ReplyUnmatched,
         reply.ReplyLinked,
+        reply.ReplyUnlinked,
         reply.ReplyDismissed,
         platform.SettingsApplied,
     ),

@@ -21,6 +21,14 @@ class ReplyLinked(Fact):
     reason: str
 
 
+class ReplyUnlinked(Fact):
+    """The link had no effect, for this reason (French): another answer was first. The reply waits again."""
+
+    kind: Literal["reply.unlinked.v1"] = "reply.unlinked.v1"
+    flux_id: UUID
+    reason: str
+
+
 class ReplyDismissed(Fact):
     """Someone answers for this reply being none of ours, for this reason. It is kept."""
 
@@ -29,7 +37,7 @@ class ReplyDismissed(Fact):
 
 
 ReplyFact = Annotated[
-    ReplyReceived | ReplyUnmatched | ReplyLinked | ReplyDismissed,
+    ReplyReceived | ReplyUnmatched | ReplyLinked | ReplyUnlinked | ReplyDismissed,
     Field(discriminator="kind"),
 ]
 

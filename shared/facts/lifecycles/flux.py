@@ -8,6 +8,8 @@ of their own: a service loads the facts, folds, and asks `flux.awaits(SomeFact)`
 - no: the flux is past that point, so this is a redelivery and there is nothing to do;
 - `UnexpectedFactError`: the fact comes too early, or can never come.
 
+A flux may be withdrawn until its first attempt is recorded: no byte leaves before that, and one may have left after.
+
 FluxTransmitted may arrive after the answer it should have preceded (DGFiP can be faster than our own record of the
 sending): it is kept, and changes no state then.
 """
@@ -87,6 +89,7 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
         facts.TransmissionFailed: State.SENDING,
         facts.TransmissionHeld: State.SENDING,
         facts.TransmissionReleased: State.SENDING,
+        facts.FluxCancelled: State.CANCELLED,  # before the first attempt only: see `may_be_cancelled`
         facts.FluxTransmitted: State.AWAITING_ACK,
         facts.ReplyReceived: State.SENDING,
         **_VERDICTS,
@@ -148,7 +151,7 @@ class Flux:
         Raises:
             UnexpectedFactError: it is too early for this fact.
         """
-        if fact is facts.FluxTransmitted and self.is_transmitted:
+        if (fact is facts.FluxTransmitted and self.is_transmitted) or self._is_too_late_for(fact):
             return False
         if fact in TRANSITIONS[self.state]:
             return True
@@ -179,16 +182,16 @@ class Flux:
 
     @property
     def may_be_cancelled(self) -> bool:
-        """True while nothing has been sent or is about to be."""
-        return facts.FluxCancelled in TRANSITIONS[self.state]
+        """True until the first attempt to send it: before that, no byte of it has left."""
+        return facts.FluxCancelled in TRANSITIONS[self.state] and not self._is_too_late_for(facts.FluxCancelled)
 
     def evolve(self, fact: Fact) -> Self:
         """Return the flux after `fact`.
 
         Raises:
-            UnexpectedFactError: the table has no such transition.
+            UnexpectedFactError: the table has no such transition, or it is too late for it.
         """
-        if type(fact) not in TRANSITIONS[self.state]:
+        if type(fact) not in TRANSITIONS[self.state] or self._is_too_late_for(type(fact)):
             raise UnexpectedFactError(type(fact).__name__, self.state)
         changes: dict[str, object] = {
             "state": _state_after(self.state, fact),
@@ -197,6 +200,9 @@ class Flux:
         }
         changes |= self._judged(fact) | self._signed(fact) | self._sent(fact)
         return replace(self, **changes)  # type: ignore[arg-type]  # the names are checked by the test of the table
+
+    def _is_too_late_for(self, fact: type[Fact]) -> bool:
+        return fact is facts.FluxCancelled and self.attempt is not None
 
     def _judged(self, fact: Fact) -> dict[str, object]:
         match fact:
@@ -241,8 +247,13 @@ class Flux:
             case facts.TransmissionReleased() | facts.FluxTransmitted():
                 is_transmitted = self.is_transmitted or isinstance(fact, facts.FluxTransmitted)
                 return {"is_in_flight": False, "is_transmitted": is_transmitted, "held": None}
-            case facts.FluxAcknowledged() | facts.FluxPartiallyRejected() | facts.FluxRejected():
-                return {"held": None}  # DGFiP has it: nothing is in doubt any more
+            case (
+                facts.FluxAcknowledged()
+                | facts.FluxPartiallyRejected()
+                | facts.FluxRejected()
+                | facts.FluxCancelled()
+            ):
+                return {"held": None}  # DGFiP has it, or never will: nothing waits any more
             case _:
                 return {}
 

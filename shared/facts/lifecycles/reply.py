@@ -1,4 +1,7 @@
-"""The lifecycle of a reply that belongs to no flux: it waits until a person links it to one, or dismisses it."""
+"""The lifecycle of a reply that belongs to no flux: it waits until a person links it to one, or dismisses it.
+
+A link that has its effect shows in the flux, and ends the reply; one that came too late leaves it waiting again.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,7 +11,7 @@ from pes.vocabulary import OnScreen
 from shared.facts.fact import Fact
 from shared.facts.flux import ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles.playing import following, play
-from shared.facts.reply import ReplyDismissed, ReplyLinked
+from shared.facts.reply import ReplyDismissed, ReplyLinked, ReplyUnlinked
 
 
 class State(OnScreen):
@@ -26,7 +29,7 @@ TRANSITIONS: dict[State | None, dict[type[Fact], State]] = {
         ReplyLinked: State.LINKED,
         ReplyDismissed: State.DISMISSED,
     },
-    State.LINKED: {},
+    State.LINKED: {ReplyUnlinked: State.WAITING},
     State.DISMISSED: {},
 }
 
@@ -55,6 +58,8 @@ class Reply:
                 return replace(after, unmatched=fact)
             case ReplyLinked():
                 return replace(after, linked=fact)
+            case ReplyUnlinked():
+                return replace(after, linked=None)
             case _:
                 return after
 

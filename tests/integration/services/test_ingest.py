@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,9 @@ from fastapi import FastAPI
 from services.ingest.admission import admit
 from services.ingest.api import routes
 from services.ingest.importer import Importer
+from shared.facts.fact import Fact
 from shared.facts.flux import FluxCancelled, FluxImported
+from shared.facts.reservations import bordereau_reservation, nomfic_reservation
 from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -25,6 +27,7 @@ from shared.runtime.documents import DocumentStore, open_store
 from shared.web.app import caller_dependency, service_app
 from shared.web.auth import Role
 from shared.web.uploads import Bounds
+from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.real.platform import sample
@@ -366,6 +369,29 @@ async def test_a_flux_that_has_not_left_is_cancelled_with_a_reason(ingest: Inges
     assert (await ingest.send()).status_code == 202
 
 
+async def test_a_flux_held_for_its_channel_is_cancelled_and_gives_back_its_names(
+    ingest: Ingest, test_database: TestDatabase
+) -> None:
+    held = an.held.model_copy(update={"waits_for": "channel"})
+    flux_id = UUID((await ingest.send()).json()["flux_id"])
+    names = [nomfic_reservation(COMMUNE, an.header), bordereau_reservation(COMMUNE, an.header, an.bordereau)]
+    await record(test_database, flux_id, [an.validated_unsigned, an.requested, held])
+    assert set(await ingest.history.holders(names)) == set(names)
+    assert (await cancel(ingest, str(flux_id))).status_code == 200
+    assert await ingest.history.holders(names) == {}
+    assert (await ingest.send()).status_code == 202
+
+
+@pytest.mark.parametrize("since", [[], [an.held], [an.held, an.released]], ids=["in flight", "in doubt", "released"])
+async def test_a_flux_of_which_a_byte_may_have_left_is_not_cancelled(
+    ingest: Ingest, test_database: TestDatabase, since: list[Fact]
+) -> None:
+    flux_id = UUID((await ingest.send()).json()["flux_id"])
+    await record(test_database, flux_id, [an.validated_unsigned, an.requested, an.attempted, *since])
+    problem_of(await cancel(ingest, str(flux_id)), 409, "too-late")
+    assert problem_of(await ingest.send(), 409, "duplicate")["flux_id"] == str(flux_id)
+
+
 async def test_nobody_cancels_the_flux_of_another_or_knows_that_it_exists(ingest: Ingest) -> None:
     flux_id = (await ingest.send()).json()["flux_id"]
     answer = await cancel(ingest, flux_id, **bearer(OTHER_COMMUNE))
@@ -416,6 +442,15 @@ async def test_without_the_journal_the_answer_is_503_and_nothing_is_half_done(tm
             ready = await http.get("/readyz")
             assert ready.status_code == 503
             assert json.loads(ready.text)["away"] == ["postgresql"]
+
+
+async def record(test_database: TestDatabase, flux_id: UUID, facts: Sequence[Fact]) -> None:
+    """Record what other services do with a flux."""
+    async with Database(test_database.dsn(), timeout_seconds=5) as database:
+        history = PostgresHistory(database)
+        past = await history.load(flux_id)
+        events = [past[-1].follow(fact, actor="x", at=past[-1].occurred_at) for fact in facts]
+        await history.append(events, expected_version=len(past))
 
 
 async def cancel(ingest: Ingest, flux_id: str, **headers: str) -> httpx.Response:

@@ -26,7 +26,7 @@ from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import FluxAcknowledged, FluxRejected, FluxTransmitted, ReplyReceived
 from shared.facts.lifecycles.flux import State, fold
-from shared.facts.reply import ReplyLinked
+from shared.facts.reply import ReplyLinked, ReplyUnlinked
 from shared.facts.streams import BY_KIND
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -101,13 +101,13 @@ class Bench:
 
         async def on_fact(event: Event, linked: ReplyLinked) -> None:
             await act(event, linked)
-            self.heard.append(event.stream_id)
+            self.heard.append(event.event_id)
 
-        wanted = await self.owner.fetch("select stream_id from journal where kind = $1", kind_of(ReplyLinked))
+        wanted = await self.owner.fetch("select event_id from journal where kind = $1", kind_of(ReplyLinked))
         await order_all(self.owner)
         async with running(PostgresBus(self.owner, self.dsn), Subscription("ack", {ReplyLinked: on_fact})):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while not {row["stream_id"] for row in wanted} <= set(self.heard):
+                while not {row["event_id"] for row in wanted} <= set(self.heard):
                     await asyncio.sleep(0.01)
 
     async def facts(self, flux_id: UUID) -> list[Event]:
@@ -201,6 +201,49 @@ async def test_the_first_answer_of_a_flux_stands_even_between_a_link_and_its_eff
     await bench.hear()
     assert await bench.state(flux_id) is State.ACKNOWLEDGED
     assert len(await bench.facts(flux_id)) == len(past) + 2
+    (row,) = (await bench.get("")).json()["replies"]
+    assert (row["reply_id"], row["on_screen"], row["flux_id"]) == (str(reply_id), "Réponse non rattachée", None)
+
+
+async def test_a_link_that_another_reply_overtook_is_undone_with_the_reason_and_may_be_decided_anew(
+    bench: Bench,
+) -> None:
+    flux_id, other = await bench.flux(*SENT), await bench.flux(*SENT, number=2)
+    first, second, third = await bench.reply(ACK), await bench.reply(NACK), await bench.reply(ACK, NACK)
+    before = (await bench.get(f"/{second}")).json()["reason"]
+    for reply_id in (first, second, third):
+        assert (await bench.link(reply_id, flux_id)).status_code == 202
+    await bench.hear()
+    assert await bench.state(flux_id) is State.ACKNOWLEDGED
+    linked, undone = (await bench.facts(second))[-2:]
+    assert isinstance(undone.data, ReplyUnlinked)
+    assert (undone.data.flux_id, undone.actor, undone.causation_id) == (flux_id, "ack", linked.event_id)
+    row = (await bench.get(f"/{second}")).json()
+    assert (row["state"], row["flux_id"], row["decided_by"], row["decision"]) == ("waiting", None, "", "")
+    assert row["reason"] == f"{before} {undone.data.reason}"
+    assert f"flux {flux_id}" in row["reason"]
+    assert "« Acquitté »" in row["reason"]
+    assert problem(await bench.link(second, flux_id)) == (409, "already-answered")
+    assert (await bench.link(second, other)).json()["state"] == "linked"
+    assert (await bench.dismiss(third)).json()["state"] == "dismissed"
+    await bench.hear()
+    assert await bench.state(other) is State.REJECTED
+
+
+async def test_every_link_heard_again_changes_nothing(bench: Bench) -> None:
+    flux_id, other = await bench.flux(*SENT), await bench.flux(*SENT, number=2)
+    first, second = await bench.reply(ACK), await bench.reply(NACK)
+    await bench.link(first, flux_id)
+    await bench.link(second, flux_id)
+    await bench.hear()
+    await bench.link(second, other)
+    streams = (flux_id, other, first, second)
+    for _ in range(2):
+        await bench.owner.execute("delete from consumer_cursor")
+        bench.heard.clear()
+        await bench.hear()
+        assert [len(await bench.facts(one)) for one in streams] == [6, 6, 3, 5]
+    assert await bench.state(other) is State.REJECTED
 
 
 async def test_a_reply_without_a_verdict_is_linked_to_nothing_and_may_be_dismissed(bench: Bench) -> None:
@@ -246,8 +289,11 @@ async def test_a_reply_that_a_flux_received_is_none_of_them_and_the_list_can_be_
     await bench.flux(*SENT, an.reply_received, an.acknowledged)
     flux_id, reply_id = await bench.flux(*SENT, number=2), await bench.reply()
     await bench.link(reply_id, flux_id)
+    overtaken = await bench.reply(NACK)
+    await bench.link(overtaken, flux_id)
+    await bench.hear()
     before = [(await bench.get(f"?state={state}")).json() for state in ("waiting", "linked", "dismissed")]
-    assert [len(one["replies"]) for one in before] == [0, 1, 0]
+    assert [len(one["replies"]) for one in before] == [1, 1, 0]
     await bench.owner.execute("select rebuild_projection('replies')")
     assert [(await bench.get(f"?state={state}")).json() for state in ("waiting", "linked", "dismissed")] == before
 

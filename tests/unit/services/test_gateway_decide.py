@@ -31,8 +31,9 @@ SIZE = an.signed_document.size
 
 
 def planned(past: list[Fact], evidence: Evidence = Evidence(), rules: Rules = HOLD) -> Plan:  # noqa: B008  # frozen
+    ours = ("passtrans-sftp",)
     return decide.plan(
-        fold(past), evidence, channel="passtrans-sftp", remote_name=an.remote_name, now=NOW, rules=rules
+        fold(past), evidence, channel=ours[0], ours=ours, remote_name=an.remote_name, now=NOW, rules=rules
     )
 
 
@@ -130,8 +131,7 @@ def refuse(past: list[Fact], times: int) -> tuple[list[Fact], list[TransmissionH
     """Play so many refusals, each followed by a new attempt; return the facts and the holds."""
     past, holds = list(past), []
     for _ in range(times):
-        flux = fold(past)
-        past += decide.plan(flux, Evidence(), channel="c", remote_name=an.remote_name, now=NOW, rules=HOLD).record
+        past += planned(past).record
         last = fold(past).attempt
         assert last is not None
         failed, held = decide.conclude(past, Outcome(last, "disk full"), now=NOW, rules=HOLD)

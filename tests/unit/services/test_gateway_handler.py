@@ -60,6 +60,7 @@ class Bench:
     history: ForgetfulHistory = field(default_factory=ForgetfulHistory)
     documents: MemoryDocuments = field(default_factory=lambda: MemoryDocuments({DOCUMENT.sha256: CONTENT}))
     channel: SimulatedChannel = field(default_factory=SimulatedChannel)
+    others: Sequence[SimulatedChannel] = ()
     choices: ChosenChannels = field(default_factory=ChosenChannels)
     policy: str = "resend"
     now: datetime = NOON
@@ -78,7 +79,8 @@ class Bench:
         self.sender = Sender(
             history=self.history,
             documents=self.documents,
-            channel=self.channel,
+            channels={channel.name: channel for channel in (self.channel, *self.others)},
+            usual=self.channel.name,
             choices=self.choices,
             now=lambda: self.now,
             rules=rules,
@@ -416,6 +418,85 @@ async def test_a_person_who_asks_sends_nothing_by_a_channel_that_was_not_chosen(
     await bench.hear(event)
     assert (await bench.flux_now(event.flux_id)).held is not None
     assert bench.channel.received == []
+
+
+async def test_each_flux_leaves_by_the_channel_of_its_collectivite() -> None:
+    other = SimulatedChannel(name="passtrans-ftp")
+    bench = Bench(others=[other], choices=ChosenChannels({"1": other.name}))
+    bench.channel.is_down = True
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    assert (bench.channel.received, other.received) == ([], [(NAME, CONTENT)])
+    attempt = (await bench.flux_now(event.flux_id)).attempt
+    assert attempt is not None
+    assert attempt.channel == other.name
+
+
+async def test_an_attempt_is_settled_where_it_was_made() -> None:
+    other = SimulatedChannel(name="passtrans-ftp", files={NAME: CONTENT})
+    bench = Bench(others=[other])
+    event = await bench.flux([*SIGNED, an.requested, _attempt().model_copy(update={"channel": other.name})])
+    await bench.hear(event)
+    assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
+    assert bench.channel.received == []
+
+
+async def test_a_file_cut_in_the_middle_is_sent_again_over_itself_whatever_was_chosen_since() -> None:
+    other = SimulatedChannel(name="passtrans-ftp", files={NAME: CONTENT[:100]})
+    bench = Bench(others=[other])
+    await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt().model_copy(update={"channel": other.name})]))
+    assert (bench.channel.received, other.received) == ([], [(NAME, CONTENT)])
+
+
+async def test_replies_that_wait_on_the_channel_of_an_attempt_keep_it_in_doubt() -> None:
+    other = SimulatedChannel(name="passtrans-ftp", reply_names=["reply.xml"])
+    bench = Bench(others=[other])
+    await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt().model_copy(update={"channel": other.name})]))
+    await bench.review_after(IN_DOUBT_SECONDS + 1)
+    assert bench.kinds() == [of_flux.TransmissionHeld]
+    other.reply_names.clear()
+    await bench.review_after(1)
+    assert bench.kinds() == [of_flux.TransmissionHeld, of_flux.TransmissionReleased]
+
+
+async def test_an_attempt_on_a_channel_that_is_gone_waits_for_a_person(bench: Bench) -> None:
+    await bench.hear(await bench.flux([*SIGNED, an.requested, _attempt().model_copy(update={"channel": "gone"})]))
+    await bench.review_after(10 * IN_DOUBT_SECONDS)
+    assert bench.kinds() == [of_flux.TransmissionHeld]
+    assert bench.channel.received == []
+
+
+async def test_a_flux_cancelled_while_its_channel_is_not_ours_never_leaves() -> None:
+    bench = Bench(choices=ChosenChannels({"1": "passtrans-ftp"}))
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    past = await bench.history.load(event.flux_id)
+    held = past[-1].data
+    assert isinstance(held, of_flux.TransmissionHeld)
+    assert "heliotrope flux cancel" in held.cause
+    cancelled = past[-1].follow(an.cancelled, actor="amina", at=NOON)
+    await bench.history.append([cancelled], expected_version=len(past))
+    bench.choices.channels = {}
+    await bench.sender.review_holds_once()
+    await bench.hear(event)
+    assert bench.channel.received == []
+    assert (await bench.flux_now(event.flux_id)).on_screen == "Annulé"
+
+
+async def test_of_an_attempt_and_a_cancellation_at_once_only_one_is_recorded(bench: Bench) -> None:
+    event = await bench.flux([*SIGNED, an.requested])
+
+    async def cancelled_meanwhile() -> None:
+        past = await bench.history.load(event.flux_id)
+        cancelled = past[-1].follow(an.cancelled, actor="amina", at=NOON)
+        await bench.history.append([cancelled], expected_version=len(past))
+
+    bench.channel.open = cancelled_meanwhile  # type: ignore[method-assign]  # the sender has loaded the flux by then
+    with pytest.raises(VersionConflictError):
+        await bench.hear(event)
+    await bench.hear(event)
+    assert bench.channel.received == []
+    assert bench.kinds() == []
 
 
 async def test_a_file_that_has_left_is_settled_whatever_was_chosen_since() -> None:

@@ -105,7 +105,7 @@ async def test_nothing_is_recorded_when_nothing_is_left_to_do(journal: Journal) 
 
 async def test_after_a_conflict_it_is_decided_on_the_flux_as_it_has_become(journal: Journal) -> None:
     flux_id = await journal.begin(WAITING)
-    journal.first = [an.requested]
+    journal.first = [an.requested, an.attempted]
     seen: list[tuple[Flux, int]] = []
 
     def decide(flux: Flux, past: Sequence[Event]) -> list[Fact]:
@@ -113,7 +113,7 @@ async def test_after_a_conflict_it_is_decided_on_the_flux_as_it_has_become(journ
         return [CANCELLED] if flux.may_be_cancelled else []
 
     decided = await to_send(journal, flux_id, decide)
-    assert [(flux.state, count) for flux, count in seen] == [(State.READY, 2), (State.SENDING, 3)]
+    assert [(flux.state, count) for flux, count in seen] == [(State.READY, 2), (State.SENDING, 3), (State.SENDING, 4)]
     assert decided.recorded == ()
 
 
@@ -136,7 +136,7 @@ async def test_a_flux_that_never_stops_moving_is_given_up(ask: Ask, journal: Jou
 
 async def test_a_cancellation_that_comes_second_is_too_late(journal: Journal) -> None:
     flux_id = await journal.begin(WAITING)
-    journal.first = [an.requested]
+    journal.first = [an.requested, an.attempted]
     with pytest.raises(RequestRefusedError) as refused:
         await cancel(journal, flux_id, AMINA)
     assert (refused.value.why, refused.value.slug) == (Why.AS_THINGS_STAND, "too-late")

@@ -206,9 +206,38 @@ def test_an_attempt_is_in_flight_until_something_says_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_a_flux_may_be_cancelled_until_it_is_about_to_leave(state: State) -> None:
+def test_a_flux_may_be_cancelled_until_it_is_sent(state: State) -> None:
     before = {State.IMPORTED, State.INVALID, State.DRAFT, State.TO_SIGN, State.SIGNATURE_REFUSED, State.READY}
-    assert fold(path_to(state)).may_be_cancelled == (state in before)
+    assert fold(path_to(state)).may_be_cancelled == (state in before or state is State.SENDING)
+
+
+REQUESTED_TO_LEAVE = [*SENT[:-2]]
+HELD_FOR_A_CHANNEL = an.held.model_copy(update={"waits_for": "channel"})
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], [HELD_FOR_A_CHANNEL], [HELD_FOR_A_CHANNEL, an.released]],
+    ids=["requested", "another channel", "asked for again"],
+)
+def test_a_flux_of_which_nothing_has_left_may_be_cancelled(before: list[Fact]) -> None:
+    flux = fold([*REQUESTED_TO_LEAVE, *before])
+    assert flux.may_be_cancelled
+    cancelled = flux.evolve(an.cancelled)
+    assert (cancelled.on_screen, cancelled.held) == ("Annulé", None)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [[], [an.failed], [an.held], [an.held, an.released], [an.held, an.released, HELD_FOR_A_CHANNEL]],
+    ids=["in flight", "refused", "in doubt", "released", "another channel since"],
+)
+def test_a_flux_of_which_a_byte_may_have_left_is_never_cancelled(after: list[Fact]) -> None:
+    flux = fold([*REQUESTED_TO_LEAVE, an.attempted, *after])
+    assert not flux.may_be_cancelled
+    assert flux.awaits(facts.FluxCancelled) is False
+    with pytest.raises(UnexpectedFactError):
+        flux.evolve(an.cancelled)
 
 
 def test_a_flux_of_no_facts_is_nothing() -> None:
