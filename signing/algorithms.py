@@ -1,6 +1,6 @@
 """The names that signatures of PES use, and which are admitted: namespaces, algorithms, policies.
 
-Clauses are those of the fact dossier, ``helios.md`` section 5.
+Clauses are those of ``docs/helios.md``, section 5.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What is checked of the signatures of a PES, in order: each check has a number, a code and a source.
 
-Sources: ``helios.md`` is the fact dossier; "XMLDSig" is W3C's recommendation, "XAdES" is ETSI TS 101 903 1.2.2,
+Sources: ``helios.md`` is in docs; "XMLDSig" is W3C's recommendation, "XAdES" is ETSI TS 101 903 1.2.2,
 "RFC 5280" and "RFC 6960" are those of certificates. The list at the end of docs/signature.md is printed from here.
 """
 

@@ -4,7 +4,7 @@ lxml does not tell bytes. So it reads the document (and refuses what is not well
 are found in the bytes, past comments, CDATA and processing instructions: the first start tag is that of the first
 bordereau that lxml met, and so on.
 
-Clauses are those of the fact dossier, ``helios.md`` section 5.
+Clauses are those of ``docs/helios.md``, section 5.
 """
 
 import re

@@ -10,7 +10,7 @@ Signing takes three steps, because the key may be on the signatory's own compute
     prepare    for each of them, the exact bytes that the key must sign
     complete   the document, with one signature inserted per signature value
 
-Clauses are those of the fact dossier, ``helios.md`` section 5.
+Clauses are those of ``docs/helios.md``, section 5.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Every control, in one list: what a flux must be before an elected official is asked to sign it.
 
-The order is that of the findings. `source` names a paragraph of helios.md, the dossier of facts about Hélios; U, A
-and E are the controls that S2LOW numbers so (helios.md 4.1 to 4.3). The default severity follows DGFiP's
+The order is that of the findings. `source` names a paragraph of docs/helios.md; U, A and E are S2LOW's controls, as
+helios.md 4.1 to 4.3 numbers them. The default severity follows DGFiP's
 documentation: what it says to be a reason to reject the flux, a bordereau or a PJ blocks; what is only unlikely is a
 warning. The policy of a collectivité may say otherwise, except for what is fixed.
 

@@ -28,7 +28,7 @@ class Control:
         code: stable; scripts and policies rely on it.
         severity: unless the policy of the collectivité says otherwise.
         checks: what must be so, in French.
-        source: the paragraph of the dossier of facts, and DGFiP's or S2LOW's own reference where there is one.
+        source: the paragraph of docs/helios.md, and DGFiP's or S2LOW's own reference where there is one.
         who: who can act.
         next: what to do about it, in French.
         find: yields where it is not so; none for the controls that are not about one document (`judge`, `decide`).

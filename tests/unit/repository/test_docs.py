@@ -24,9 +24,7 @@ from tests.applications import documents
 
 ROOT = Path(__file__).parents[3]
 DECISIONS = ROOT / "docs" / "decisions"
-DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
-)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 CODE_FOLDERS = ("pes", "signing", "shared", "services", "agent", "local", "cli", "tests", "deploy")
 LINK = re.compile(r"\[[^\]]*\]\(([^)]+)\)")
@@ -89,6 +87,30 @@ def test_every_name_of_the_code_that_is_quoted_is_in_the_code(name: str) -> None
         word = said.split("=")[0]
         if shape.fullmatch(word):
             assert {word, word.lower()} & words_of_the_code(), word  # settings are fields, in lower case
+
+
+def test_every_document_that_is_cited_is_in_the_repository() -> None:
+    """In the documents as in the code, whoever cites a page cites one that is here."""
+    here = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*.md") if ".venv" not in path.parts]
+    cited = {
+        found
+        for path in [*DOCUMENTS, *(path for folder in CODE_FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+        for found in re.findall(r"(?<![\w/.-])(?:\.\./)*((?:[\w-]+/)*[\w-]+\.md)\b", path.read_text("utf-8"))
+    } - {"docs/decisions/NNNN-title.md"}
+    assert [name for name in sorted(cited) if not any(f"/{path}".endswith(f"/{name}") for path in here)] == []
+
+
+def test_every_paragraph_that_is_cited_of_what_we_know_of_helios_is_there() -> None:
+    page = text_of("docs/helios.md")
+    there = set(re.findall(r"^(?:## |\| )(\d+(?:\.\d+)?)", page, re.MULTILINE))
+    cited = {
+        number
+        for path in [*DOCUMENTS, *(path for folder in CODE_FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+        for found in re.findall(r"helios\.md`* (\d[\d., ]*)", path.read_text("utf-8"))
+        for number in re.findall(r"\d+(?:\.\d+)?", found)
+    }
+    assert cited - there == set()
+    assert there
 
 
 def test_the_architecture_names_every_service_with_what_it_records() -> None:
@@ -202,6 +224,22 @@ def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
 
 def test_the_readme_shows_every_command() -> None:
     assert {named_by(words) for words in commands_in("README.md")} == set(commands())
+
+
+def shown_by(name: str) -> list[tuple[tuple[str, ...], frozenset[str]]]:
+    """Return every command that a document shows, with its options, in order."""
+    return [(named_by(words), frozenset(re.findall(r"--[a-z0-9-]+", " ".join(words)))) for words in commands_in(name)]
+
+
+def test_both_readmes_show_the_same_commands_options_settings_and_links() -> None:
+    english, french = "README.md", "README.fr.md"
+    assert shown_by(french) == shown_by(english)
+    assert [LINK.findall(text_of(name))[0] for name in (english, french)] == [french, english]
+    assert LINK.findall(text_of(french))[1:] == LINK.findall(text_of(english))[1:]
+    for shape in (r"make [a-z]+(?: [A-Z]+=)?", r"--[a-z][a-z0-9-]*", r"HELIOTROPE_[A-Z_]+", r"`[a-z]+/`", r"^##? "):
+        found = [re.findall(shape, text_of(name), re.MULTILINE) for name in (english, french)]
+        assert found[0] == found[1], shape
+    assert text_of(french).count("\n|") == text_of(english).count("\n|")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ from cli.main import app
 
 ROOT = Path(__file__).parents[3]
 CODE = ("pes", "signing", "shared", "services", "agent", "local", "cli")
-DOCUMENTS = ("docs/operations.md", "docs/controls.md", "docs/signature.md")
+DOCUMENTS = ("README.fr.md", "docs/operations.md", "docs/controls.md", "docs/signature.md")
 QUOTED = re.compile(r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
 ELISION = r"(?<![\w'])(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|quelqu|presqu|aujourd)'(?=[\wÀ-ÿ«{\"…])"
 IN_LATIN_1 = {"pes/sample.py"}  # a PES is ISO-8859-1, which has no typographic apostrophe
