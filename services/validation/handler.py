@@ -1,7 +1,7 @@
 """What `validation` does when it hears of a fact: it judges the file, and records what it found."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -31,7 +31,6 @@ from shared import metrics
 from shared.errors import MalformedMessageError, NameTakenError, VersionConflictError
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import DuplicateAccepted
 from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reservations import Reservation
 from shared.facts.values import Document
@@ -69,7 +68,7 @@ class Judges:
         collectivite: str,
         *,
         flux_id: UUID | None = None,
-        is_accepted: bool = False,
+        accepted: Collection[UUID] = (),
         pack_id: str = "",
         with_synthese: bool = True,
     ) -> Judged:
@@ -79,7 +78,7 @@ class Judges:
             path: where its bytes are.
             collectivite: the SIREN of whom it is for.
             flux_id: the flux that it is, if it is one: what it holds itself is no duplicate.
-            is_accepted: a person answers for duplicates.
+            accepted: the flux that this one may repeat: someone answers for it.
             pack_id: judge with this pack instead of those in force.
             with_synthese: read the synthèse too.
 
@@ -98,7 +97,7 @@ class Judges:
             return self._too_costly(error)
         judgement = await self._of_known(judged.judgement, collectivite, flux_id)
         taken = await self._holders(names_of(judgement, collectivite), flux_id)
-        judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted)
+        judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, accepted=accepted)
         metrics.JUDGED.labels(judgement.verdict).inc()
         return Judged(judgement, judged.index, judged.pages)
 
@@ -169,9 +168,7 @@ async def on_imported(
         return
     async with scratch.keep(documents.stream(flux.imported.document.sha256)) as path:
         try:
-            judged = await judges.judge(
-                path, event.collectivite, flux_id=event.flux_id, is_accepted=DuplicateAccepted in flux.past
-            )
+            judged = await judges.judge(path, event.collectivite, flux_id=event.flux_id, accepted=flux.accepted)
         except WorkerLostError as error:
             # It is parked: an operator looks at the file, and has it judged again or cancelled.
             raise MalformedMessageError(f"no worker survives this file: {error}") from error
