@@ -11,8 +11,9 @@ from pes.vocabulary import Bordereau, Finding, Header, Severity, Where
 from services.validation.identity import named_by
 from shared.errors import RequestRefusedError, Why
 from shared.facts.collectivite import Identifier, Siret
+from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated
+from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated, SignaturesRejected
 from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.reservations import Reservation, bordereau_reservation, nomfic_reservation
 from shared.facts.values import Document
@@ -179,6 +180,14 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         "Rien à accepter",
         f"Le flux est dans l'état « {where} »{because}. Seul un flux en erreur pour doublon peut être accepté ainsi.",
     )
+
+
+def blocking(past: Sequence[Event]) -> list[Finding]:
+    """Return what keeps a flux in error: the findings of the last fact that says so."""
+    for event in reversed(past):
+        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
+            return [finding for finding in event.data.findings if finding.severity == "blocking"]
+    return []
 
 
 def for_fact(findings: Sequence[Finding]) -> tuple[Finding, ...]:

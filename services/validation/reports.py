@@ -11,12 +11,13 @@ from pes.synthese import Json
 from pes.tasks import CompareTask, ExtractTask, compare, extract_file
 from pes.vocabulary import Finding
 from services.validation import decide
+from services.validation.decide import blocking
 from services.validation.handler import run_twice
 from services.validation.ports import Documents, Scratch, Workers
 from shared.errors import RequestRefusedError, Why
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxInvalidated, FluxValidated, SignaturesRejected
+from shared.facts.flux import FluxInvalidated, FluxValidated
 from shared.facts.lifecycles.flux import Flux
 from shared.journal.history import History
 from shared.runtime.workers import WorkerLostError
@@ -174,14 +175,6 @@ def _last_judgement(known: VisibleFlux) -> FluxValidated | FluxInvalidated:
 
 def _in_fact(judged: FluxValidated | FluxInvalidated) -> tuple[Finding, ...]:
     return judged.findings if isinstance(judged, FluxInvalidated) else judged.warnings
-
-
-def blocking(past: Sequence[Event]) -> list[Finding]:
-    """Return what keeps a flux in error: the findings of the last fact that says so."""
-    for event in reversed(past):
-        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
-            return [finding for finding in event.data.findings if finding.severity == "blocking"]
-    return []
 
 
 def _not_extracted(position: int, fault: str) -> RequestRefusedError:
