@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain, islice
 from typing import Literal, NamedTuple
+from uuid import UUID
 
 from lxml import etree
 
@@ -61,6 +62,7 @@ class Judgement:
         root: the tree, for those who go on with it; none when the file is unreadable or not a PES Aller.
         encoded_bytes: how long the text of each Fichier was, for the tree no longer holds them (`_lighten`).
         pack: the schema pack that applied; none when none was asked.
+        repeats: other files that say the same, by the ids of whoever knows of them; the file alone does not tell.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Judgement:
     bordereaux: tuple[Bordereau, ...] = ()
     attachments: int = 0
     signature_required: bool = False
+    repeats: tuple[UUID, ...] = ()
     root: etree._Element | None = field(default=None, repr=False, compare=False)
     encoded_bytes: tuple[int, ...] = field(default=(), repr=False)
 

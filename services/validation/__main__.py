@@ -11,18 +11,20 @@ from services.validation.adapters.scratch import ScratchFolder
 from services.validation.administration import Administration
 from services.validation.api import administration_routes, check_routes, collectivite_routes, flux_routes
 from services.validation.collectivites import Identities
-from services.validation.handler import Judges, on_imported
+from services.validation.handler import Judges, on_imported, on_registered
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
 from services.validation.settings import Settings
-from shared.bus.consumer import Subscription
+from shared.bus.consumer import Handler, Subscription
+from shared.facts.collectivite import IdentifierRegistered
+from shared.facts.fact import Fact
 from shared.facts.flux import DuplicateAccepted, FluxImported, IdentifiersCompleted
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.workers import Pool
 from shared.web.app import caller_dependency, service_app
 from shared.web.uploads import Bounds
 
-LISTENS_TO = (FluxImported, DuplicateAccepted, IdentifiersCompleted)
+JUDGES_AT = (FluxImported, DuplicateAccepted, IdentifiersCompleted)
 
 
 async def serve(settings: Settings) -> None:
@@ -58,9 +60,9 @@ async def serve(settings: Settings) -> None:
         handler = partial(
             on_imported, judges=judges, documents=parts.documents, scratch=scratch, history=parts.history
         )
-        await run_service(
-            app, settings, [parts.bus.run(Subscription("validation", dict.fromkeys(LISTENS_TO, handler)))]
-        )
+        registered = partial(on_registered, collectivites=judges.collectivites, history=parts.history, now=utc_now)
+        handlers: dict[type[Fact], Handler] = {**dict.fromkeys(JUDGES_AT, handler), IdentifierRegistered: registered}
+        await run_service(app, settings, [parts.bus.run(Subscription("validation", handlers))])
 
 
 if __name__ == "__main__":

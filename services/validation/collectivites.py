@@ -10,15 +10,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.validation import identity
 from services.validation.decide import blocking
+from services.validation.handler import refused_flux
 from services.validation.ports import Collectivites
 from services.validation.requests import ChannelChoice, Registration, Withdrawal
 from shared.errors import NameTakenError, RequestRefusedError, VersionConflictError, Why
 from shared.facts.collectivite import Identifier
 from shared.facts.envelope import Event
-from shared.facts.fact import Fact, kind_of
-from shared.facts.flux import FluxInvalidated
+from shared.facts.fact import Fact
+from shared.facts.flux import IdentifiersCompleted
 from shared.facts.lifecycles.collectivite import Collectivite, fold
-from shared.facts.lifecycles.flux import Flux
+from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.streams import collectivite_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
@@ -28,7 +29,6 @@ from shared.web.problems import flux_not_found
 
 logger = logging.getLogger(__name__)
 
-JUDGED_ANEW_MAX = 500
 _WRITTEN: TypeAdapter[Sequence[Identifier]] = TypeAdapter(Sequence[Identifier])
 
 
@@ -81,13 +81,17 @@ class Identities:
         wanted = asked.identifiers
         if asked.flux_id is not None:
             wanted = await self._named_by(asked.flux_id, siren, who)
+        refused = await refused_flux(siren, self.history)
         collectivite, recorded = await self._decide(
             siren, lambda now: identity.register(now, siren, wanted, asked.reason), who
         )
         answer = _answer(collectivite, siren, recorded)
         if asked.flux_id is not None:
-            answer["flux"] = await self._judge_anew(asked.flux_id, collectivite, asked.reason, who)
-        others = await self._refused(siren)
+            was_refused = asked.flux_id in refused
+            answer["flux"] = await self._judge_anew(
+                asked.flux_id, collectivite, asked.reason, who, was_refused=was_refused
+            )
+        others = [one for one in refused if one != asked.flux_id]
         anew = [one for one in others if await self._is_judged_anew(one, collectivite, asked.reason, who)]
         return answer | {"others_judged_anew": [str(one) for one in anew]}
 
@@ -122,14 +126,10 @@ class Identities:
             "n’ont pas pu être lus. Attendez la fin de son contrôle, ou corrigez d’abord ses autres anomalies.",
         )
 
-    async def _refused(self, siren: str) -> Sequence[UUID]:
-        """Return the last flux of a collectivité that validation refused, so many at most."""
-        refused = await self.history.whose_last_fact_is(kind_of(FluxInvalidated), [siren])
-        return refused[-JUDGED_ANEW_MAX:]
-
     async def _is_judged_anew(self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller) -> bool:
         try:
-            return bool((await self._judge_anew(flux_id, collectivite, reason, who))["is_judged_anew"])
+            told = await self._judge_anew(flux_id, collectivite, reason, who, was_refused=True)
+            return bool(told["is_judged_anew"])
         except (
             RequestRefusedError,
             VersionConflictError,
@@ -138,8 +138,10 @@ class Identities:
             return False
 
     async def _judge_anew(
-        self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller
+        self, flux_id: UUID, collectivite: Collectivite, reason: str, who: Caller, *, was_refused: bool
     ) -> dict[str, object]:
+        """Have a flux judged anew, unless `on_registered` was faster; tell what became of it."""
+
         def complete(flux: Flux, past: Sequence[Event]) -> list[Fact]:
             codes = [one.code for one in blocking(past)]
             return identity.complete(flux, codes, collectivite.identifiers, reason)
@@ -157,7 +159,7 @@ class Identities:
             "flux_id": str(flux_id),
             "state": decided.flux.state,
             "on_screen": decided.flux.on_screen,
-            "is_judged_anew": bool(decided.recorded),
+            "is_judged_anew": bool(decided.recorded) or (was_refused and _is_beyond(decided.flux)),
         }
 
     async def _decide(
@@ -194,6 +196,11 @@ class Identities:
             f"Un budget (poste, CodCol, CodBud) que vous demandez est celui {whose}. Rien n’est enregistré. "
             "Vérifiez-le auprès de votre comptable ; s’il est bien le vôtre, votre hébergeur tranche.",
         )
+
+
+def _is_beyond(flux: Flux) -> bool:
+    """Say whether a flux has left its refusal for having its identifiers registered."""
+    return IdentifiersCompleted in flux.past and flux.state not in {State.INVALID, State.CANCELLED}
 
 
 def _answer(collectivite: Collectivite, siren: str, recorded: Sequence[Fact]) -> dict[str, object]:

@@ -24,6 +24,7 @@ MESSAGE_CHARACTERS_MAX = 1000
 _DOMAINS = {"depense": "dépense", "recette": "recette"}
 _WRONG_IDENTITY = frozenset({"pes.header", "pes.siren"})
 DUPLICATES = frozenset({NOMFIC_USED.code, ALREADY_SENT.code})
+_LET_PASS = {"severity": "warning", "next": "Rien : ce doublon a été accepté."}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def in_context(
     *,
     collectivite: str,
     policy: Mapping[str, Severity],
-    is_accepted: bool = False,
+    accepted: Collection[UUID] = (),
 ) -> Judgement:
     """Add what other flux have to say to a judgement.
 
@@ -96,22 +97,26 @@ def in_context(
         collectivite: the SIREN of whom the file is for.
         taken: which other flux hold the names that this one would take.
         policy: how serious each control is, where it is not its default.
-        is_accepted: a person answers for the duplicates: they are warnings.
+        accepted: the flux that this one may repeat, someone answers for it: what they hold is a warning.
     """
     header = judgement.header
     if not taken or header is None:
         return judgement
     found = [*_nomfic_findings(header, taken, collectivite), *_bordereau_findings(judgement, taken, collectivite)]
-    serious = with_policy(found, policy)
-    if is_accepted:
-        accepted = {"severity": "warning", "next": "Rien : ce doublon a été accepté."}
-        serious = [finding.model_copy(update=accepted) for finding in serious]
-    findings = (*judgement.findings, *serious)
+    serious = with_policy([finding for _, finding in found], policy)
+    told = [
+        finding.model_copy(update=_LET_PASS) if holder.flux_id in accepted else finding
+        for (holder, _), finding in zip(found, serious, strict=True)
+    ]
+    # Nobody here can answer for the flux of another collectivité, which they may not even be told of.
+    ours = sorted({holder.flux_id for holder, _ in found if holder.collectivite == collectivite})
+    findings = (*judgement.findings, *told)
     bordereaux = tuple(
         one.model_copy(update={"is_repeated": bordereau_reservation(collectivite, header, one) in taken})
         for one in judgement.bordereaux
     )
-    return replace(judgement, findings=findings, verdict=verdict_of(findings), bordereaux=bordereaux)
+    verdict = verdict_of(findings)
+    return replace(judgement, findings=findings, verdict=verdict, bordereaux=bordereaux, repeats=tuple(ours))
 
 
 def infected(name: str) -> Judgement:
@@ -133,6 +138,7 @@ def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:
                 pack=judgement.pack,
                 report=beside.report,
                 synthese=beside.synthese,
+                repeats=judgement.repeats,
             )
         ]
     return [
@@ -151,7 +157,7 @@ def decide(flux: Flux, judgement: Judgement, beside: Beside) -> list[Fact]:
 
 
 def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
-    """Return the facts that let a flux pass although another holds what it holds.
+    """Return the facts that let a flux pass although those that it was last refused for hold what it holds.
 
     Args:
         flux: as its facts tell it.
@@ -164,7 +170,7 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
     if DuplicateAccepted in flux.past and flux.state is not State.INVALID:
         return []  # asked twice
     if flux.state is State.INVALID and codes and DUPLICATES.issuperset(codes):
-        return [DuplicateAccepted(reason=reason)]
+        return [DuplicateAccepted(reason=reason, repeats=flux.repeats)]
     others = sorted(set(codes) - DUPLICATES)
     because = f" ; ses anomalies sont à corriger d’abord ({', '.join(others)})" if others else ""
     raise RequestRefusedError(
@@ -174,6 +180,14 @@ def accept(flux: Flux, codes: Sequence[str], reason: str) -> list[Fact]:
         f"Le flux est dans l’état « {flux.on_screen} »{because}. Seul un flux en erreur pour doublon peut être "
         "accepté ainsi.",
     )
+
+
+def blocking(past: Sequence[Event]) -> list[Finding]:
+    """Return what keeps a flux in error: the findings of the last fact that says so."""
+    for event in reversed(past):
+        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
+            return [finding for finding in event.data.findings if finding.severity == "blocking"]
+    return []
 
 
 def for_fact(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -212,22 +226,25 @@ def _command(missing: Sequence[Identifier], collectivite: str, flux_id: UUID | N
     return f'heliotrope collectivites identifiers add --collectivite {collectivite} {options} --reason "…"'
 
 
-def _nomfic_findings(header: Header, taken: Mapping[Reservation, Holder], collectivite: str) -> Iterator[Finding]:
+def _nomfic_findings(
+    header: Header, taken: Mapping[Reservation, Holder], collectivite: str
+) -> Iterator[tuple[Holder, Finding]]:
     holder = taken.get(nomfic_reservation(collectivite, header))
     if holder is not None:
         told = _told(holder, collectivite)
         message = f"Le NomFic « {header.nomfic} » a déjà servi pour le CodCol {header.cod_col} : {told}."
-        yield _finding(NOMFIC_USED, message, Where(element="NomFic", xpath="/*/Enveloppe/Parametres/NomFic"))
+        where = Where(element="NomFic", xpath="/*/Enveloppe/Parametres/NomFic")
+        yield holder, _finding(NOMFIC_USED, message, where)
 
 
 def _bordereau_findings(
     judgement: Judgement, taken: Mapping[Reservation, Holder], collectivite: str
-) -> Iterator[Finding]:
+) -> Iterator[tuple[Holder, Finding]]:
     header = judgement.header
     for one in judgement.bordereaux if header else ():
         holder = taken.get(bordereau_reservation(collectivite, header, one)) if header else None
         if holder is not None:
-            yield _finding(ALREADY_SENT, _repeated(one, holder, collectivite), _where(one))
+            yield holder, _finding(ALREADY_SENT, _repeated(one, holder, collectivite), _where(one))
 
 
 def _repeated(one: Bordereau, holder: Holder, collectivite: str) -> str:
@@ -257,11 +274,3 @@ def _finding(control: Control, message: str, where: Where) -> Finding:
         who=control.who,
         next=control.next,
     )
-
-
-def blocking(past: Sequence[Event]) -> list[Finding]:
-    """Return what keeps a flux in error: the findings of the last fact that says so."""
-    for event in reversed(past):
-        if isinstance(event.data, FluxInvalidated | SignaturesRejected):
-            return [finding for finding in event.data.findings if finding.severity == "blocking"]
-    return []

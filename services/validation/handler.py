@@ -1,7 +1,13 @@
-"""What `validation` does when it hears of a fact: it judges the file, and records what it found."""
+"""What `validation` does when it hears of a fact: it judges the file, and records what it found.
+
+Theory of operation. A flux may be refused for an identifier that is registered while it is judged. What is registered
+is recorded, then `on_registered` looks at the refused flux; the judge records its refusal, then looks at what is
+registered. So one of both sees what the other has recorded, and has the flux judged anew; a message comes again until
+that is done. The API that registers looks too, only to answer at once.
+"""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -19,6 +25,7 @@ from pes.vocabulary import Severity
 from services.validation.decide import (
     Beside,
     Holder,
+    blocking,
     decide,
     in_context,
     infected,
@@ -26,12 +33,14 @@ from services.validation.decide import (
     needs_report,
     of_known_collectivite,
 )
+from services.validation.identity import complete
 from services.validation.ports import Antivirus, Collectivites, Documents, Packs, Policies, Scratch, Workers
 from shared import metrics
 from shared.errors import MalformedMessageError, NameTakenError, VersionConflictError
+from shared.facts.collectivite import Identifier, IdentifierRegistered
 from shared.facts.envelope import Event
-from shared.facts.fact import Fact
-from shared.facts.flux import DuplicateAccepted
+from shared.facts.fact import Fact, kind_of
+from shared.facts.flux import FluxInvalidated
 from shared.facts.lifecycles.flux import State, fold
 from shared.facts.reservations import Reservation
 from shared.facts.values import Document
@@ -44,6 +53,8 @@ logger = logging.getLogger(__name__)
 ACTOR = "validation"
 TRIES = 2  # a worker may be lost for another reason than its task: once is no proof
 CHUNK_BYTES = MEBIBYTE
+JUDGED_ANEW_MAX = 500
+REGISTERED_MEANWHILE = "Enregistrés pendant que le flux était contrôlé"
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -69,7 +80,7 @@ class Judges:
         collectivite: str,
         *,
         flux_id: UUID | None = None,
-        is_accepted: bool = False,
+        accepted: Collection[UUID] = (),
         pack_id: str = "",
         with_synthese: bool = True,
     ) -> Judged:
@@ -79,7 +90,7 @@ class Judges:
             path: where its bytes are.
             collectivite: the SIREN of whom it is for.
             flux_id: the flux that it is, if it is one: what it holds itself is no duplicate.
-            is_accepted: a person answers for duplicates.
+            accepted: the flux that this one may repeat: someone answers for it.
             pack_id: judge with this pack instead of those in force.
             with_synthese: read the synthèse too.
 
@@ -98,7 +109,7 @@ class Judges:
             return self._too_costly(error)
         judgement = await self._of_known(judged.judgement, collectivite, flux_id)
         taken = await self._holders(names_of(judgement, collectivite), flux_id)
-        judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, is_accepted=is_accepted)
+        judgement = in_context(judgement, taken, collectivite=collectivite, policy=policy, accepted=accepted)
         metrics.JUDGED.labels(judgement.verdict).inc()
         return Judged(judgement, judged.index, judged.pages)
 
@@ -164,24 +175,62 @@ async def on_imported(
 ) -> None:
     """Judge an imported file; again once its duplicates were accepted, or what it names was registered."""
     past = await history.load(event.flux_id)
-    flux = fold(fact.data for fact in past)
-    if flux.imported is None or flux.state is not State.IMPORTED:
-        return
-    async with scratch.keep(documents.stream(flux.imported.document.sha256)) as path:
+    flux = fold(one.data for one in past)
+    if flux.imported is not None and flux.state is State.IMPORTED:
+        async with scratch.keep(documents.stream(flux.imported.document.sha256)) as path:
+            try:
+                judged = await judges.judge(path, event.collectivite, flux_id=event.flux_id, accepted=flux.accepted)
+            except WorkerLostError as error:
+                # It is parked: an operator looks at the file, and has it judged again or cancelled.
+                raise MalformedMessageError(f"no worker survives this file: {error}") from error
+        facts = decide(flux, judged.judgement, await keep_beside(judged, documents))
+        events = [event.follow(fact, actor=ACTOR, at=judges.now()) for fact in facts]
         try:
-            judged = await judges.judge(
-                path, event.collectivite, flux_id=event.flux_id, is_accepted=DuplicateAccepted in flux.past
-            )
-        except WorkerLostError as error:
-            # It is parked: an operator looks at the file, and has it judged again or cancelled.
-            raise MalformedMessageError(f"no worker survives this file: {error}") from error
-    facts = decide(flux, judged.judgement, await keep_beside(judged, documents))
-    events = [event.follow(fact, actor=ACTOR, at=judges.now()) for fact in facts]
-    try:
+            past += await history.append(events, expected_version=flux.version)
+        except NameTakenError as taken:
+            # Another flux took the name since we looked: look again.
+            raise VersionConflictError(event.flux_id, flux.version) from taken
+    known = await judges.collectivites.identifiers(event.collectivite)
+    await _judge_anew(past, known, REGISTERED_MEANWHILE, actor=ACTOR, history=history, now=judges.now)
+
+
+async def on_registered(
+    event: Event,
+    registered: IdentifierRegistered,
+    *,
+    collectivites: Collectivites,
+    history: History,
+    now: Callable[[], datetime],
+) -> None:
+    """Have every flux judged anew that was refused for nothing but what is registered by now."""
+    known = await collectivites.identifiers(event.collectivite)
+    for flux_id in await refused_flux(event.collectivite, history):
+        read = read_flux(await history.recorded(flux_id))
+        if read.set_aside is None:
+            await _judge_anew(read.past, known, registered.reason, actor=event.actor, history=history, now=now)
+
+
+async def refused_flux(collectivite: str, history: History) -> Sequence[UUID]:
+    """Return the last flux of a collectivité that validation refused, so many at most."""
+    refused = await history.whose_last_fact_is(kind_of(FluxInvalidated), [collectivite])
+    return refused[-JUDGED_ANEW_MAX:]
+
+
+async def _judge_anew(
+    past: Sequence[Event],
+    known: Collection[Identifier],
+    reason: str,
+    *,
+    actor: str,
+    history: History,
+    now: Callable[[], datetime],
+) -> None:
+    """Have a flux judged anew, if it was refused for nothing but identifiers, and they are registered now."""
+    flux = fold(event.data for event in past)
+    facts = complete(flux, [one.code for one in blocking(past)], known, reason)
+    events = [past[-1].follow(fact, actor=actor, at=now()) for fact in facts]
+    if events:
         await history.append(events, expected_version=flux.version)
-    except NameTakenError as taken:
-        # Another flux took the name since we looked: look again.
-        raise VersionConflictError(event.flux_id, flux.version) from taken
 
 
 async def keep_beside(judged: Judged, documents: Documents) -> Beside:

@@ -7,6 +7,7 @@ arrival, stored in the journal, published on its topic and used in tests.
 
 from datetime import datetime
 from typing import Annotated, Literal, get_args
+from uuid import UUID
 
 from pydantic import Field
 
@@ -52,7 +53,10 @@ class FluxValidated(Fact):
 
 
 class FluxInvalidated(Fact):
-    """At least one blocking finding: the flux stops here. The header is what could be read of it."""
+    """At least one blocking finding: the flux stops here. The header is what could be read of it.
+
+    `repeats` are the other flux of its collectivité that hold what it would take.
+    """
 
     kind: Literal["flux.invalidated.v1"] = "flux.invalidated.v1"
     findings: tuple[Finding, ...]
@@ -60,13 +64,18 @@ class FluxInvalidated(Fact):
     pack: Pack | None = None
     report: Document | None = None
     synthese: Document | None = None
+    repeats: tuple[UUID, ...] = ()
 
 
 class DuplicateAccepted(Fact):
-    """Someone answers for sending again what another flux holds already, for this reason. It is judged anew."""
+    """Someone answers for sending again what another flux holds already, for this reason. It is judged anew.
+
+    `repeats` are the flux that it was refused for, and nothing is accepted of any other. Older versions did not say.
+    """
 
     kind: Literal["flux.duplicate-accepted.v1"] = "flux.duplicate-accepted.v1"
     reason: str
+    repeats: tuple[UUID, ...] = ()
 
 
 class IdentifiersCompleted(Fact):

@@ -55,8 +55,22 @@ _READ_WHOLE: Final[tuple[str, ...]] = ("journal", "reservation")
 _KEPT_BY_GROUP: Final[tuple[str, ...]] = ("consumer_cursor", "parked")
 WITH_ROW_POLICIES: Final = (*_READ_WHOLE, *_KEPT_BY_GROUP)
 
-# An event says its kind in its body too, and that is what is read: the two must agree. (`json` refuses a NUL.)
-_SAYS_ITS_KIND: Final = r"(((replace(body, '\u0000'::text, '\u0001'::text))::json ->> 'kind'::text) = kind)"
+# An event says in its body too what stands in its columns, and the body is what is read: they must agree. However
+# long, it is parsed once. A stream has one of two names in it; given both, both agree. (`json` refuses a NUL.)
+_BODY: Final = r"(replace(journal.body, '\u0000'::text, '\u0001'::text))::json"
+_SAID: Final = ", ".join(
+    f"{name} text" for name in ("kind", "collectivite", "version", "event_id", "flux_id", "stream_id")
+)
+_AS_ITS_ROW: Final[Mapping[str, str]] = {
+    "said.kind": "journal.kind",
+    "said.collectivite": "journal.collectivite",
+    "said.version": "(journal.version)::text",
+    "said.event_id": "(journal.event_id)::text",
+    "COALESCE(said.flux_id, said.stream_id)": "(journal.stream_id)::text",
+    "COALESCE(said.stream_id, said.flux_id)": "(journal.stream_id)::text",
+}
+_AGREES: Final = " AND ".join(f"({said} = {column})" for said, column in _AS_ITS_ROW.items())
+_BODY_AGREES: Final = f"(EXISTS ( SELECT\n   FROM json_to_record({_BODY}) said({_SAID})\n  WHERE ({_AGREES})))"
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ def policies_of(service: str) -> Iterator[Policy]:
     for table in [name for name in _READ_WHOLE if name in tables]:
         yield Policy(table, f"{service}_reads", login, "SELECT", qual="true")
     if kinds := kinds_of(service):
-        check = f"({_kind_among(kinds)} AND {_SAYS_ITS_KIND})"
+        check = f"({_kind_among(kinds)} AND {_BODY_AGREES})"
         yield Policy("journal", f"{service}_records", login, "INSERT", with_check=check)
     if taken := taken_by(service):
         yield Policy("reservation", f"{service}_takes", login, "INSERT", with_check=_kind_among(taken))

@@ -1,12 +1,18 @@
 """Who a collectivité is, on a whole platform, with the command line: refused, registered in one step, sent."""
 
+import asyncio
 import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from local.postgres.database import DATABASE
+from local.postgres.server import LocalPostgres
 from pes.sample import SampleSpec, build_sample, siret_of
-from tests.real.platform import RunningPlatform
+from shared.journal.history import PostgresHistory
+from shared.journal.postgres import Database
+from tests.identities import open_collectivite
+from tests.real.platform import RunningPlatform, until
 
 SPEC = SampleSpec(number=32_001, siret=siret_of("099000085"), cod_col="320", is_dematerialised=False)
 SIREN = SPEC.siret[:9]
@@ -56,6 +62,26 @@ def test_a_flux_of_an_unknown_collectivite_passes_after_one_step(platform: Runni
     assert "1 flux refusé pour cela seul est contrôlé de nouveau" in told
     assert platform.heliotrope(*seen, "--yes").returncode == 1  # nothing is left
     done(platform.heliotrope("flux", "wait", other, "--state", "acknowledged"))
+
+
+def test_a_flux_passes_though_whoever_registered_was_stopped_before_looking_at_it(
+    platform: RunningPlatform, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, number=32_004, siret=siret_of("099000119"), cod_col="322")
+    path = tmp_path / "flux.xml"
+    path.write_bytes(build_sample(spec))
+    told = platform.heliotrope("flux", "import", str(path), "--collectivite", spec.siret[:9], "--json")
+    flux_id = str(json.loads(done(told))["flux_id"])
+    assert platform.wait_for(flux_id, "invalid")["state"] == "invalid"
+
+    async def register() -> None:
+        """Record what the API would, and nothing after it."""
+        async with Database(LocalPostgres(platform.folder.postgres).dsn(DATABASE)) as database:
+            await open_collectivite(PostgresHistory(database), spec)
+
+    asyncio.run(register())
+    until(lambda: "flux.identifiers-completed.v1" in platform.kinds(flux_id), 60)
+    done(platform.heliotrope("flux", "wait", flux_id, "--state", "acknowledged"))
 
 
 def test_the_budget_of_another_collectivite_is_refused(platform: RunningPlatform) -> None:

@@ -17,6 +17,7 @@ sending): it is kept, and changes no state then.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
+from uuid import UUID
 
 from pes.vocabulary import Header, OnScreen
 from shared.errors import UnexpectedFactError
@@ -122,6 +123,8 @@ class Flux:
         steps_done: how many of them were taken.
         signatures: those put in so far, by the circuit or, at the end, all of them.
         validated: what validation found, once it has passed.
+        repeats: the other flux that it was refused for, when it was last refused.
+        accepted: other flux that it may repeat: someone answers for it.
         attempt: the last transmission attempt, whose outcome is unknown while `is_in_flight`.
         is_in_flight: an attempt was recorded and nothing says yet how it ended.
         held: why and until when nothing leaves, while the sending is suspended.
@@ -133,6 +136,8 @@ class Flux:
     document: Document | None = None
     header: Header | None = None
     validated: facts.FluxValidated | None = None
+    repeats: tuple[UUID, ...] = ()
+    accepted: frozenset[UUID] = frozenset()
     circuit: tuple[CircuitStep, ...] = ()
     steps_done: int = 0
     signatures: tuple[Signature, ...] = ()
@@ -211,7 +216,9 @@ class Flux:
             case facts.FluxValidated():
                 return {"validated": fact, "header": fact.header}
             case facts.FluxInvalidated():
-                return {"header": fact.header}
+                return {"header": fact.header, "repeats": fact.repeats}
+            case facts.DuplicateAccepted():
+                return {"accepted": self.accepted | set(fact.repeats)}
             case _:
                 return {}
 

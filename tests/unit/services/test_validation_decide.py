@@ -31,8 +31,9 @@ NOMFIC = nomfic_reservation(an.collectivite, an.header)
 BORDEREAU = bordereau_reservation(an.collectivite, an.header, an.bordereau)
 
 
-def in_the_context_of(taken: dict[Reservation, Holder], *, is_accepted: bool = False) -> Judgement:
-    return in_context(VALID, taken, collectivite=an.collectivite, policy={}, is_accepted=is_accepted)
+def in_the_context_of(taken: dict[Reservation, Holder], *accepted: Holder) -> Judgement:
+    flux = {holder.flux_id for holder in accepted}
+    return in_context(VALID, taken, collectivite=an.collectivite, policy={}, accepted=flux)
 
 
 def test_a_valid_flux_is_validated_with_its_warnings() -> None:
@@ -83,16 +84,30 @@ def test_what_another_flux_holds_blocks_and_names_it_with_its_state(claim: Reser
 
 def test_a_flux_of_another_collectivite_is_not_named() -> None:
     other = Holder(HOLDER.flux_id, "999999999", State.DRAFT)
-    assert str(HOLDER.flux_id) not in repr(in_the_context_of({NOMFIC: other}))
+    judgement = in_the_context_of({NOMFIC: other})
+    assert str(HOLDER.flux_id) not in repr(judgement)
+    assert (judgement.verdict, judgement.repeats) == ("invalid", ())
 
 
 def test_what_was_accepted_is_a_warning_and_is_not_taken_again() -> None:
-    judgement = in_the_context_of({NOMFIC: HOLDER, BORDEREAU: HOLDER}, is_accepted=True)
+    judgement = in_the_context_of({NOMFIC: HOLDER, BORDEREAU: HOLDER}, HOLDER)
     assert judgement.verdict == "valid"
     (fact,) = decide(IMPORTED, judgement, Beside())
     assert isinstance(fact, FluxValidated)
     assert fact.nomfic_is_reused
     assert fact.bordereaux[0].is_repeated
+
+
+def test_what_was_accepted_of_one_flux_is_not_of_another() -> None:
+    other = Holder(new_id(), an.collectivite, State.READY)
+    judgement = in_the_context_of({NOMFIC: HOLDER, BORDEREAU: other}, HOLDER)
+    assert [(one.code, one.severity) for one in judgement.findings[-2:]] == [
+        ("pes.nomfic-used", "warning"),
+        ("bordereau.already-sent", "blocking"),
+    ]
+    (fact,) = decide(IMPORTED, judgement, Beside())
+    assert isinstance(fact, FluxInvalidated)
+    assert fact.repeats == (HOLDER.flux_id, other.flux_id)
 
 
 def test_no_policy_lets_duplicates_pass_someone_must_answer_for_each() -> None:
@@ -121,9 +136,20 @@ def test_a_fact_carries_the_findings_that_block_first_and_counts_the_rest() -> N
 INVALID = fold([an.imported, an.invalidated])
 
 
-def test_a_duplicate_is_accepted_with_its_reason() -> None:
+def test_a_duplicate_is_accepted_with_its_reason_of_the_flux_that_it_was_refused_for() -> None:
     codes = ["bordereau.already-sent", "pes.nomfic-used"]
-    assert accept(INVALID, codes, "demandé") == [DuplicateAccepted(reason="demandé")]
+    first, second = (FluxInvalidated(findings=(), repeats=(new_id(),)) for _ in range(2))
+    accepted = accept(fold([an.imported, first]), codes, "demandé")
+    assert accepted == [DuplicateAccepted(reason="demandé", repeats=first.repeats)]
+    refused_again = fold([an.imported, first, *accepted, second])
+    assert refused_again.accepted == {*first.repeats}
+    (again,) = accept(refused_again, codes, "encore")
+    assert again == DuplicateAccepted(reason="encore", repeats=second.repeats)
+    assert refused_again.evolve(again).accepted == {*first.repeats, *second.repeats}
+
+
+def test_an_acceptance_that_names_no_flux_as_older_versions_recorded_accepts_none() -> None:
+    assert fold([an.imported, an.invalidated, an.duplicate_accepted]).accepted == frozenset()
 
 
 def test_asked_twice_it_is_accepted_once() -> None:

@@ -13,7 +13,15 @@ from shared.journal.grants import (
 )
 
 COLUMNS = "stream_id, version, event_id, collectivite, kind, body"
-BODY_AGREES = r"(((replace(body, '\u0000'::text, '\u0001'::text))::json ->> 'kind'::text) = kind)"
+BODY_AGREES = (
+    "(EXISTS ( SELECT\n   FROM json_to_record("
+    r"(replace(journal.body, '\u0000'::text, '\u0001'::text))::json"
+    ") said(kind text, collectivite text, version text, event_id text, flux_id text, stream_id text)\n"
+    "  WHERE ((said.kind = journal.kind) AND (said.collectivite = journal.collectivite)"
+    " AND (said.version = (journal.version)::text) AND (said.event_id = (journal.event_id)::text)"
+    " AND (COALESCE(said.flux_id, said.stream_id) = (journal.stream_id)::text)"
+    " AND (COALESCE(said.stream_id, said.flux_id) = (journal.stream_id)::text))))"
+)
 
 
 def test_the_grants_of_a_login_are_always_the_same_text() -> None:

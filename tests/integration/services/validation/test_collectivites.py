@@ -1,27 +1,47 @@
 """Who a collectivité is, for real: what is registered, who may, and what becomes of the flux that name it."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
 from pes.sample import SampleSpec, build_sample, siret_of
-from shared.facts.collectivite import Budget, IdentifierRegistered, PolicySet, Siret
+from services.validation.handler import REGISTERED_MEANWHILE, on_registered
+from services.validation.ports import Collectivites
+from shared.facts.collectivite import (
+    Budget,
+    CollectiviteOpened,
+    Identifier,
+    IdentifierRegistered,
+    PolicySet,
+    Siret,
+)
+from shared.facts.envelope import Event
 from shared.facts.fact import kind_of
-from shared.facts.flux import DuplicateAccepted, FluxInvalidated, FluxValidated, IdentifiersCompleted
+from shared.facts.flux import (
+    DuplicateAccepted,
+    FluxImported,
+    FluxInvalidated,
+    FluxValidated,
+    IdentifiersCompleted,
+)
 from shared.facts.reservations import nomfic_reservation
 from shared.facts.streams import BY_KIND, collectivite_stream
+from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
 from shared.web.auth import Role
 from tests import examples as an
+from tests import identities
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer
 from tests.granting import say
 from tests.identities import named_in
 from tests.integration.services.validation.bench import OPERATOR, SENT, Bench, codes
 from tests.judging import changed_sample, replacing
+from tests.recording import begun
 
 OURS = SampleSpec()
 THEIRS = SampleSpec(siret=siret_of(OTHER_COMMUNE), cod_col="456")
@@ -135,6 +155,112 @@ async def test_a_flux_that_was_judged_while_it_was_registered_is_judged_anew_whe
     await bench.add(event.flux_id, FluxInvalidated(findings=(finding,), header=header))
     answer = await register(bench, flux_id=str(event.flux_id))
     assert (answer.json()["recorded"], answer.json()["flux"]["is_judged_anew"]) == ([], True)
+
+
+async def test_a_flux_that_is_being_judged_while_it_is_registered_is_judged_anew(bench: Bench) -> None:
+    known = Interrupted(bench.judges.collectivites, bench)
+    event = await bench.imported(build_sample(THEIRS), OTHER_COMMUNE)
+    judges = replace(bench.judges, collectivites=known)
+    await replace(bench, judges=judges).hear(event)
+    assert known.answers == [(200, [])]  # nothing was refused yet
+    past = await bench.history.load(event.flux_id)
+    assert [type(one.data) for one in past] == [FluxImported, FluxInvalidated, IdentifiersCompleted]
+    await bench.hear(past[-1])
+    assert isinstance(await bench.last(event.flux_id), FluxValidated)
+
+
+@dataclass
+class Interrupted:
+    """What is registered, as it was just before someone registers all that the flux name."""
+
+    real: Collectivites
+    bench: Bench
+    answers: list[tuple[int, list[str]]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    async def identifiers(self, siren: str) -> frozenset[Identifier]:
+        before = await self.real.identifiers(siren)
+        if not self.answers:
+            answer = await register(self.bench, identifiers=[one.model_dump() for one in named_in(THEIRS)])
+            self.answers.append((answer.status_code, answer.json()["others_judged_anew"]))
+        return before
+
+
+async def test_a_judge_who_was_stopped_after_its_refusal_looks_when_the_message_comes_again(bench: Bench) -> None:
+    event = await bench.imported(build_sample(THEIRS), OTHER_COMMUNE)
+    await bench.hear(event)
+    await registered_by_whoever_was_stopped(bench)
+    await bench.hear(event)
+    last = (await bench.history.load(event.flux_id))[-1]
+    assert (last.data, last.actor) == (IdentifiersCompleted(reason=REGISTERED_MEANWHILE), "validation")
+    await bench.hear(last)
+    await bench.hear(event)
+    assert isinstance(await bench.last(event.flux_id), FluxValidated)
+
+
+async def test_what_was_registered_by_whoever_was_stopped_then_has_refused_flux_judged_anew(bench: Bench) -> None:
+    first, second = [(await refused(bench, replace(THEIRS, number=number)))[0] for number in (1, 2)]
+    elsewhere, _ = await refused(bench, replace(THEIRS, number=3, cod_bud="07"))
+    recorded = await registered_by_whoever_was_stopped(bench)
+    for _ in range(2):  # it is heard twice, and done once
+        for event in recorded:
+            await heard(bench, event)
+    for flux_id in (first, second):
+        last = (await bench.history.load(flux_id))[-1]
+        assert (last.data, last.actor) == (IdentifiersCompleted(reason=identities.REASON), "bastien")
+        assert last.version == 3
+    assert isinstance(await bench.last(elsewhere), FluxInvalidated)
+
+
+async def test_who_registers_is_told_what_was_judged_anew_even_by_whoever_heard_of_it_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = [(await refused(bench, replace(THEIRS, number=number)))[0] for number in (1, 2)]
+    append = PostgresHistory.append
+
+    async def append_and_be_heard(history: PostgresHistory, events: Sequence[Event], **how: Any) -> list[Event]:
+        recorded = await append(history, events, **how)
+        for event in recorded:
+            if isinstance(event.data, IdentifierRegistered):
+                await heard(bench, event)
+        return recorded
+
+    monkeypatch.setattr(PostgresHistory, "append", append_and_be_heard)
+    answer = (await register(bench, flux_id=str(first))).json()
+    assert (answer["flux"]["is_judged_anew"], answer["others_judged_anew"]) == (True, [str(second)])
+    assert len(await bench.history.load(first)) == len(await bench.history.load(second)) == 3
+
+
+async def test_a_flux_that_a_newer_version_wrote_to_keeps_no_other_from_being_heard_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside, fact = await refused(bench, THEIRS)
+    await bench.add(aside, an.duplicate_accepted, fact)
+    other, _ = await refused(bench, replace(THEIRS, number=2))
+    (*_, event) = await registered_by_whoever_was_stopped(bench)
+    with monkeypatch.context() as older:
+        older.delitem(BY_KIND, kind_of(DuplicateAccepted))
+        await heard(bench, event)
+    assert isinstance(await bench.last(other), IdentifiersCompleted)
+    assert isinstance(await bench.last(aside), FluxInvalidated)
+
+
+async def registered_by_whoever_was_stopped(bench: Bench) -> list[Event]:
+    """Record what the API would, and nothing after it."""
+    siren = OTHER_COMMUNE
+    opened = CollectiviteOpened(siren=siren, reason=identities.REASON)
+    facts = [opened, *(IdentifierRegistered(identifier=one, reason=identities.REASON) for one in named_in(THEIRS))]
+    stream, at = collectivite_stream(siren), bench.judges.now()
+    events = [begun(fact, stream=stream, collectivite=siren, actor="bastien", at=at) for fact in facts]
+    return (await bench.history.append(events, expected_version=0))[1:]
+
+
+async def heard(bench: Bench, event: Event) -> None:
+    assert isinstance(event.data, IdentifierRegistered)
+    judges = bench.judges
+    await on_registered(event, event.data, collectivites=judges.collectivites, history=judges.history, now=judges.now)
 
 
 async def test_a_flux_with_other_faults_is_not_judged_anew(bench: Bench) -> None:

@@ -5,6 +5,7 @@ import gzip
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -94,12 +95,50 @@ async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> Non
     answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json={"reason": "La DGFiP le demande"})
     assert (answer.status_code, answer.json()["state"]) == (202, "imported")
     accepted = (await bench.history.load(again))[-1]
-    assert (accepted.data, accepted.actor) == (flux.DuplicateAccepted(reason="La DGFiP le demande"), "amina")
+    named = flux.DuplicateAccepted(reason="La DGFiP le demande", repeats=(first,))
+    assert (accepted.data, accepted.actor) == (named, "amina")
     await bench.hear(accepted)
     fact = await bench.last(again)
     assert isinstance(fact, flux.FluxValidated)
     assert [finding.code for finding in fact.warnings] == ["bordereau.already-sent"]
     assert fact.bordereaux[0].is_repeated
+
+
+async def accept(bench: Bench, flux_id: UUID) -> Event:
+    """Have someone answer for a duplicate, and return the event."""
+    answer = await bench.http.post(f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "Renvoi"})
+    assert answer.status_code == 202, answer.text
+    return (await bench.history.load(flux_id))[-1]
+
+
+async def test_what_was_accepted_of_one_flux_is_refused_of_another_that_came_between(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    await bench.add(first, *SENT)
+    again, _ = await bench.judged(renamed(sample(1), "PES_2"))
+    accepted = await accept(bench, again)
+    await bench.add(first, an.reply_received, an.rejected)
+    third, fact = await bench.judged(renamed(sample(1), "PES_3"))
+    assert isinstance(fact, flux.FluxValidated)
+    await bench.hear(accepted)
+    fact = await bench.last(again)
+    assert codes(fact) == {"bordereau.already-sent"}
+    assert isinstance(fact, flux.FluxInvalidated)
+    assert fact.repeats == (third,)
+    assert str(third) in fact.findings[0].message
+    await bench.hear(await accept(bench, again))
+    assert isinstance(await bench.last(again), flux.FluxValidated)
+
+
+async def test_an_acceptance_that_does_not_say_of_which_flux_lets_nothing_pass(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    again, _ = await bench.judged(renamed(sample(1), "PES_2"))
+    await bench.add(again, an.duplicate_accepted)  # as older versions recorded it
+    await bench.hear((await bench.history.load(again))[-1])
+    assert codes(await bench.last(again)) == {"bordereau.already-sent"}
+    accepted = await accept(bench, again)
+    assert accepted.data == flux.DuplicateAccepted(reason="Renvoi", repeats=(first,))
+    await bench.hear(accepted)
+    assert isinstance(await bench.last(again), flux.FluxValidated)
 
 
 async def test_a_bordereau_of_a_rejected_flux_may_come_again(bench: Bench) -> None:
