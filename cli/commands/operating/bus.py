@@ -6,9 +6,10 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
@@ -22,8 +23,10 @@ from shared.facts.platform import MessageReleased
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
+from shared.web.texts import Person, Reason
 
-REASON_CHARACTERS_MIN, REASON_CHARACTERS_MAX = 3, 500
+_REASON: Final = TypeAdapter[str](Reason)
+_PERSON: Final = TypeAdapter[str](Person)
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
 parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, mis de côté.")
@@ -64,11 +67,10 @@ def release_parked(
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        if not REASON_CHARACTERS_MIN <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
-            raise UsageProblemError("Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
-        who = actor.strip() or _account()
+        why = _read(_REASON, reason, "Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        who = _read(_PERSON, actor.strip() or _account(), "Auteur à préciser", "Dites qui le décide (--actor).")
         released, unknown = asyncio.run(
-            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=reason.strip())
+            _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=why)
         )
         if as_json:
             emit({"released": released, "unknown": unknown})
@@ -122,6 +124,14 @@ async def _record(fact: MessageReleased, who: str, history: History) -> None:
         history=history,
         now=lambda: datetime.now(UTC),
     )
+
+
+def _read(kind: TypeAdapter[str], text: str, title: str, advice: str) -> str:
+    """Read a text as the APIs do theirs (`shared.web.texts`): it goes into a fact likewise."""
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        raise UsageProblemError(title, advice) from error
 
 
 def _account() -> str:
