@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import reduce
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -205,6 +206,7 @@ class Identities:
             facts = decide(before)
             if not facts:
                 return before, ()
+            after = reduce(Collectivite.evolve, facts, before)
             request = new_id()
             events = [
                 Event.first(
@@ -218,7 +220,7 @@ class Identities:
                 for fact in facts
             ]
             await self.history.append(events, expected_version=before.version)
-            return fold([*(event.data for event in past), *facts]), facts
+            return after, facts
 
         try:
             return await until_no_conflict(attempt)
@@ -229,8 +231,8 @@ class Identities:
         """Return the refusal of what another collectivité has: only the exploitant is told which."""
         whose = "d'une autre collectivité"
         if who.may(Right.OPERATE, EVERY_COLLECTIVITE):
-            holder = (await self.history.load(taken.stream_id))[0].collectivite
-            whose = f"de la collectivité {holder}"
+            (holder,) = await self.history.recorded(taken.stream_id, limit=1)
+            whose = f"de la collectivité {holder.collectivite}"
         return RequestRefusedError(
             Why.AS_THINGS_STAND,
             "identifier-taken",
