@@ -191,9 +191,10 @@ async def test_what_was_parked_before_there_were_dialects_is_taken_up_by_any(
     with monkeypatch.context() as before:
         _park_as_before(before)
         async with running(stage.bus(), older.subscription(GROUP)):
+            parked = await _parked_fact(stage, flux_id)
             await _settled(stage, older, flux_id)
+    assert parked.awaits == "flux.teleported.v1"
     await stage.database.execute("update parked set dialect = ''")
-    assert (await _parked_fact(stage, flux_id)).awaits == "flux.teleported.v1"
     async with running(stage.bus(), newer.subscription(GROUP)):
         await until(lambda: (flux_id, "flux.imported.v1") in newer.heard)
 
@@ -263,6 +264,9 @@ async def test_a_process_that_takes_up_what_was_parked_holds_nothing_that_anothe
         await until(has_begun.is_set)
         async with running(stage.bus(), Subscription(group, {FluxImported: on_fact_slowly})):
             await until(is_asked.is_set)
+            flux |= {
+                await stage.happen(document(number)) for number in range(24, 48)
+            }  # for the second, at the latest
             with suppress(TimeoutError):
                 async with asyncio.timeout(HANDOVER_SECONDS):
                     await until(lambda: bool(at_work))
