@@ -16,18 +16,18 @@ class MalformedMessageError(PesError):
     """A message that can never be processed. The consumer parks it, then goes on."""
 
 
-class UnknownFactError(MalformedMessageError):
-    """A fact of a kind that this version does not know: a newer one wrote it. Set its stream aside, and go on.
+class NewerFactError(MalformedMessageError):
+    """A recorded fact that this version cannot take in: a newer one wrote it. Set its stream aside, and go on.
+
+    Its kind is not known here, or it holds a value that is not; see also `MisplacedFactError`.
 
     Attributes:
         kind: of the fact.
-        stream_id: whose fact it is, when it says so.
     """
 
-    def __init__(self, kind: str, stream_id: UUID | None) -> None:
-        super().__init__(f"not an event we can read: {kind[:100]!r} is no kind of fact that this version knows")
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
         self.kind = kind
-        self.stream_id = stream_id
 
 
 class UnavailableError(PesError):
@@ -80,11 +80,15 @@ class UnexpectedFactError(PesError):
         self.state = state
 
 
-class MisplacedFactError(UnexpectedFactError, MalformedMessageError):
+class MisplacedFactError(NewerFactError, UnexpectedFactError):
     """A recorded fact stands where this version's table has no room: a newer one wrote it. Set its stream aside.
 
     Of what is recorded, never of what is decided: that a decision cannot follow is a bug, and stays one.
     """
+
+    def __init__(self, kind: str, fact: str, state: str | None) -> None:
+        UnexpectedFactError.__init__(self, fact, state)
+        self.kind = kind
 
 
 class CorruptDocumentError(PesError):

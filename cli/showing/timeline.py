@@ -12,7 +12,6 @@ from shared import wording
 from shared.errors import MalformedMessageError, UnexpectedFactError
 from shared.facts.envelope import Event, read_event
 from shared.facts.lifecycles.flux import Flux
-from shared.facts.streams import BY_KIND
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def members_of(answer: Mapping[str, object], name: str = "events") -> list[Mappi
 
 
 def known_events(members: Iterable[Mapping[str, object]]) -> Iterator[Event]:
-    """Yield the events that this version knows; a newer platform may tell of others."""
+    """Yield the events that this version can read; a newer platform may tell of others."""
     for member in members:
         try:
             yield read_event(json.dumps(member))
@@ -44,10 +43,10 @@ def known_events(members: Iterable[Mapping[str, object]]) -> Iterator[Event]:
             continue
 
 
-def unknown_kinds(members: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return the kinds of facts among some events that this version does not know, each once."""
-    kinds = dict.fromkeys(str(member.get("kind", "?")) for member in members)
-    return [kind for kind in kinds if kind not in BY_KIND]
+def unread_kinds(members: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the kinds of the facts among some events that this version cannot read, each once."""
+    unread = (member for member in members if not any(known_events([member])))
+    return list(dict.fromkeys(str(member.get("kind", "?")) for member in unread))
 
 
 def steps_of(members: Sequence[Mapping[str, object]]) -> list[Step]:

@@ -12,7 +12,7 @@ from services.signature.granting import Asked, adopt, decide, id_taken
 from services.signature.mandates import Mandate
 from services.signature.ports import Registries
 from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
-from shared.errors import NameTakenError, RequestRefusedError, UnknownFactError, Why
+from shared.errors import NameTakenError, NewerFactError, RequestRefusedError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.fact import Fact
 from shared.facts.streams import decisions_stream
@@ -197,7 +197,7 @@ class Administration:
         for collectivite in sorted(collectivites):
             try:
                 await self._record(collectivite, SealChosen(reason=_ADOPTED), ACTOR, adopt)
-            except UnknownFactError:  # a newer version works there, and has read the setting before us
+            except NewerFactError:  # a newer version works there, and has read the setting before us
                 logger.warning("seal.not_adopted", extra={"collectivite": collectivite})
 
     async def _record(

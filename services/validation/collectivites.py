@@ -187,8 +187,8 @@ class Identities:
         """Return the refusal of what another collectivité has: only the operator is told which."""
         whose = "d’une autre collectivité"
         if who.may(Right.OPERATE, EVERY_COLLECTIVITE):
-            holder = (await self.history.load(taken.stream_id))[0].collectivite
-            whose = f"de la collectivité {holder}"
+            (holder,) = await self.history.recorded(taken.stream_id, limit=1)
+            whose = f"de la collectivité {holder.collectivite}"
         return RequestRefusedError(
             Why.AS_THINGS_STAND,
             "identifier-taken",

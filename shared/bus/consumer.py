@@ -7,8 +7,9 @@ The contract, the same on both and tested once against both:
 - a message is settled (and the place in the stream saved) only after the handler has recorded, or after the
   message is safely parked; so after a crash it comes again, and the expected version makes that harmless;
 - a message that cannot be read is parked with its error, and the stream goes on;
-- one that meets a kind of fact which this version does not know, in itself or in the stream that its handler loads,
-  is parked with that kind: a process whose version knows it takes it up by itself, once it has its part of the work;
+- one that meets a fact which this version cannot take in (its kind, a value in it or its place is not known), in
+  itself or in the stream that its handler loads, is parked with that kind and in this version's dialect: a process of
+  another dialect takes it up by itself, once, when it has its part of the work;
 - while an outside party does not answer, the message waits and is tried again, without end: no flux is lost
   because a server was away for a week. The service says so in its metrics and in `/readyz`;
 - any other error is a bug: it leaves the consumer, the process stops, and nothing is settled.
@@ -26,7 +27,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from shared import metrics
-from shared.errors import MalformedMessageError, UnavailableError, UnknownFactError
+from shared.errors import MalformedMessageError, NewerFactError, UnavailableError
+from shared.facts.dialect import own_dialect
 from shared.facts.envelope import Event, read_event
 from shared.facts.fact import Fact, kind_of
 from shared.logs import current_ids, ids_of
@@ -74,7 +76,7 @@ class ParkedMessage:
         body: the message as it came, as text.
         error: why it could not be read.
         parked_at: ISO 8601, UTC.
-        awaits: the kind of fact that was not known; empty when that is not why.
+        awaits: the kind of the fact that its version could not take in; empty when that is not why.
     """
 
     parked_id: str
@@ -119,10 +121,12 @@ class Attempts:
     """Handles messages one attempt at a time, and says what to do next. Both buses use it.
 
     Attributes:
+        dialect: what this version reads; what it parks for a newer one is parked in this.
         retrying: for each message being retried (by the key that the bus gives it), how often and who is away.
     """
 
     subscription: Subscription
+    dialect: str = field(default_factory=own_dialect)
     retrying: dict[object, tuple[int, str]] = field(default_factory=dict)
 
     async def attempt(self, key: object, body: bytes | str) -> Attempt:
@@ -167,7 +171,7 @@ class Attempts:
 
     def _park(self, key: object, error: MalformedMessageError) -> Attempt:
         self._forget(key)
-        awaits = error.kind if isinstance(error, UnknownFactError) else ""
+        awaits = error.kind if isinstance(error, NewerFactError) else ""
         logger.error("message.parked", extra={"reason": str(error), "awaits": awaits})
         metrics.PARKED.labels(self.subscription.group).inc()
         metrics.MESSAGES.labels(self.subscription.group, "", "parked").inc()

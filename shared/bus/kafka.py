@@ -34,7 +34,6 @@ from shared.bus.topics import MESSAGE_BYTES_MAX, Topic, parked_topic_of, topic_o
 from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
 from shared.facts.recorders import SERVICES_THAT_CONSUME
-from shared.facts.streams import BY_KIND
 from shared.journal.order import OrderedFact
 
 logger = logging.getLogger(__name__)
@@ -173,7 +172,7 @@ class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pu
     def __init__(self) -> None:
         self.working = asyncio.Lock()
         self.is_asked = False
-        self.is_new = False  # what was parked for a newer version may be for us
+        self.is_new = False  # what another dialect parked may be for us
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002  # all of them
         """Wait until the message under way is settled."""
@@ -218,11 +217,11 @@ class _Term:
             topics = sorted({topic_of(kind) for kind in self._subscription.kinds})
             self._consumer.subscribe(topics, listener=self._handover)
             while True:
+                async with self._handover.working:
+                    await self._take_up()
                 with in_our_words():
                     batch = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS)
-                if self._handover.is_new:
-                    self._handover.is_new = False
-                    await self._take_up()
+                # Nothing may wait between the two: what a batch holds is ours only as long as nobody asks for it.
                 async with self._handover.working, asyncio.TaskGroup() as numbers:
                     for number in {partition.partition for partition in batch}:
                         same = {one: records for one, records in batch.items() if one.partition == number}
@@ -234,8 +233,12 @@ class _Term:
             await _stop_quietly(self._parking)
 
     async def _take_up(self) -> None:
-        """Have what was parked for a kind that is known by now delivered again."""
-        await KafkaParkedMessages(self._bootstrap, (self._subscription.group,)).release_awaiting(BY_KIND)
+        """Have what another dialect parked in the partitions that we were just given delivered again."""
+        if not self._handover.is_new:
+            return
+        self._handover.is_new = False
+        parked = KafkaParkedMessages(self._bootstrap, (self._subscription.group,))
+        await parked.take_up(self._attempts.dialect, self._consumer.assignment())
 
     async def _settle_all(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         end = asyncio.get_running_loop().time() + BATCH_SECONDS_MAX
@@ -283,7 +286,9 @@ class _Term:
             *_headers_as_it_came(record),
             ("parked_error", attempt.error.encode()),
             ("parked_awaits", attempt.awaits.encode()),
+            ("parked_dialect", self._attempts.dialect.encode()),
             ("parked_from", record.topic.encode()),
+            ("parked_partition", str(record.partition).encode()),
             ("parked_at", format_time(datetime.now(UTC)).encode()),
             ("parked_key", record.key or b""),
         ]
@@ -334,30 +339,35 @@ class KafkaParkedMessages:
             await self._send_again([record])
             return True
 
-    async def release_awaiting(self, kinds: Collection[str]) -> None:
-        """Release every message that was parked for want of knowing one of these kinds."""
+    async def take_up(self, dialect: str, partitions: Collection[TopicPartition]) -> None:
+        """Release every message of these partitions that a version of another dialect could not take in."""
         with in_our_words():
-            records = [one for one in (await self._read()).values() if _header(one, "parked_awaits") in kinds]
+            records = [
+                one
+                for one in (await self._read()).values()
+                if _header(one, "parked_awaits") and _header(one, "parked_dialect") != dialect
+                if _was_in(one, partitions)
+            ]
             if records:
                 await self._send_again(records)
 
     async def _send_again(self, records: Sequence[ConsumerRecord]) -> None:
         producer = _careful_producer(self._bootstrap)
-        await producer.start()
         try:
+            await producer.start()
             for record in records:
                 key = _header(record, "parked_key").encode() or None
                 topic, headers = _header(record, "parked_from"), _headers_as_it_came(record)
                 await producer.send_and_wait(topic, value=record.value, key=key, headers=headers)
                 await producer.send_and_wait(record.topic, value=None, key=record.key)
         finally:
-            await producer.stop()
+            await _stop_quietly(producer)
 
     async def _read(self) -> dict[str, ConsumerRecord]:
         """Return every parked record not released yet, by its id."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = [TopicPartition(topic, 0) for topic in sorted(self._topics & await consumer.topics())]
             if not partitions:
                 return {}
@@ -376,7 +386,7 @@ class KafkaParkedMessages:
                             parked[parked_id] = record
             return parked
         finally:
-            await consumer.stop()
+            await _stop_quietly(consumer)
 
 
 async def create_topics(bootstrap: str, topics: Sequence[Topic], *, replication: int) -> list[str]:
@@ -427,6 +437,12 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 def _header(record: ConsumerRecord, name: str) -> str:
     return next((value.decode("utf-8", "replace") for key, value in record.headers if key == name), "")
+
+
+def _was_in(record: ConsumerRecord, partitions: Collection[TopicPartition]) -> bool:
+    """Say whether a message was parked from one of these partitions, or when nobody wrote down from which."""
+    number = _header(record, "parked_partition")
+    return not number or TopicPartition(_header(record, "parked_from"), int(number)) in partitions
 
 
 def _headers_as_it_came(record: ConsumerRecord) -> list[tuple[str, bytes]]:

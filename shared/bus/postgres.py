@@ -50,22 +50,25 @@ on conflict (consumer_group, shard) do update set index = greatest(consumer_curs
 """
 
 _PARK = """
-insert into parked (parked_id, consumer_group, index, kind, stream_id, body, error, awaits)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+insert into parked (parked_id, consumer_group, index, kind, stream_id, body, error, awaits, dialect)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (consumer_group, index) do update
-    set error = excluded.error, awaits = excluded.awaits, released_at = null, parked_at = clock_timestamp()
+    set error = excluded.error, awaits = excluded.awaits, dialect = excluded.dialect, released_at = null,
+        parked_at = clock_timestamp()
 """
 
-# What was parked for a kind that is known by now: it is delivered again, if the group listens to it at all.
+# What a version of another dialect parked in these shards (`shard_of`), because it could not take it in: it is
+# delivered again; unless it was parked for a kind that was not known, and the group turns out not to listen to it.
 _TAKE_UP = """
-with known as (
-    select parked_id, kind = any($3) or kind <> awaits as is_listened_to from parked
-    where consumer_group = $1 and released_at is null and awaits = any($2)
+with taken as (
+    select parked_id, kind = awaits and kind = any($5) as is_unheard from parked
+    where consumer_group = $1 and released_at is null and awaits <> '' and dialect <> $2
+      and get_byte(uuid_send(stream_id), 15) % $3 = any($4)
 ), dropped as (
-    delete from parked using known where parked.parked_id = known.parked_id and not is_listened_to
+    delete from parked using taken where parked.parked_id = taken.parked_id and is_unheard
 )
 update parked set released_at = clock_timestamp()
-from known where parked.parked_id = known.parked_id and is_listened_to
+from taken where parked.parked_id = taken.parked_id and not is_unheard
 """
 
 _RELEASED = """
@@ -185,7 +188,8 @@ class _Term:
         for number, cursor in starts.items():
             shard = self._shards[number] = _Shard(number, cursor)
             shard.task = tasks.create_task(self._work(shard))
-        await self._database.execute(_TAKE_UP, self._group, list(BY_KIND), list(self._subscription.kinds))
+        unheard = list(BY_KIND.keys() - self._subscription.kinds)
+        await self._database.execute(_TAKE_UP, self._group, self._attempts.dialect, SHARDS, taken, unheard)
 
     async def _give_up_shards(self, connection: _Connection, share: int) -> None:
         """Let other processes have what is over our share, as far as it is idle; the rest has its turn later."""
@@ -261,10 +265,11 @@ class _Term:
             fact.body,
             attempt.error,
             attempt.awaits,
+            self._attempts.dialect,
         )
 
     async def _deliver_released(self) -> None:
-        """Handle once more what an operator released; what still cannot be read is parked again."""
+        """Handle once more what was released or taken up; what still cannot be read is parked again."""
         for row in await self._database.fetch(_RELEASED, self._group, BATCH):
             fact = OrderedFact(**row)
             if shard_of(fact.stream_id) not in self._shards:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from uuid_utils.compat import uuid7
 
-from shared.errors import MalformedMessageError, UnknownFactError
+from shared.errors import MalformedMessageError, NewerFactError
 from shared.facts.fact import Fact, kind_of
 from shared.facts.flux import ReplyReceived, ReplyUnmatched
 from shared.facts.streams import BY_KIND, FACTS_OF, Stream, StreamKind
@@ -155,21 +155,31 @@ def read_event(body: bytes | str) -> Event:
     """Read an event back from its canonical JSON.
 
     Raises:
-        UnknownFactError: its kind, or the kind of its stream, is not known here: a newer version has written it.
-        MalformedMessageError: not JSON, or a field is missing or has the wrong shape.
+        NewerFactError: it is in an envelope, but what it says is not known here: a newer version has written it.
+        MalformedMessageError: it is in no envelope: not JSON, or what every event has is missing.
     """
     try:
         wire = _Wire.model_validate_json(body)
-        if wire.kind not in BY_KIND or wire.stream not in FACTS_OF:
-            raise UnknownFactError(wire.kind, wire.stream_id or wire.flux_id)
+    except ValidationError as error:
+        raise MalformedMessageError(_fault_of(error)) from error
+    if wire.kind not in BY_KIND or wire.stream not in FACTS_OF:
+        raise NewerFactError(
+            wire.kind, f"not an event we can read: {wire.kind[:100]!r} is no kind of fact that this version knows"
+        )
+    try:
         fact = BY_KIND[wire.kind].model_validate({**wire.data, "kind": wire.kind})
         return Event.model_validate(
             {**(wire.model_extra or {}), "stream": _stream_of(wire), "version": wire.version, "data": fact}
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole message"
-        raise MalformedMessageError(f"not an event we can read: {place}: {first['msg']}") from error
+        raise NewerFactError(wire.kind, _fault_of(error)) from error
+
+
+def _fault_of(error: ValidationError) -> str:
+    """Name the place of the first fault, never what is there."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the whole message"
+    return f"not an event we can read: {place}: {first['msg']}"
 
 
 def _stream_of(wire: _Wire) -> dict[str, object]:

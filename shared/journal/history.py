@@ -34,7 +34,7 @@ class History(Protocol):
         """Return the events of one stream in order; none when it does not exist.
 
         Raises:
-            UnknownFactError: a newer version has written one of them: leave this stream alone.
+            NewerFactError: a newer version has written one of them: leave this stream alone.
         """
 
     async def recorded(self, stream_id: UUID, *, after: int = 0, limit: int | None = None) -> list[Recorded]:

@@ -2,7 +2,7 @@
 
 A newer version may have written a fact that this one does not know, or that it cannot place. What came before still
 tells something; what comes after tells nothing any more. Such a flux is *set aside*: nothing is decided on it here,
-and it stops nobody else. Whoever loads one flux to decide on it gets an error instead (`History.load`).
+and it stops nobody else. Whoever loads one flux to decide on it gets an error instead (`NewerFactError`).
 """
 
 from collections.abc import Sequence

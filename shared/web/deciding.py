@@ -6,12 +6,13 @@ One way for every API. What one may not see does not exist (404); what one sees 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from uuid import UUID
 
 from shared.facts.envelope import Event
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxImported
-from shared.facts.lifecycles.flux import Flux, fold
+from shared.facts.lifecycles.flux import Flux
 from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict
@@ -103,10 +104,11 @@ async def decide_on(
     async def attempt() -> Decided:
         known = await load_flux(flux_id, who=who, history=history, right=right, action=action)
         facts = decide(known.flux, known.past)
-        events = [known.last.follow(fact, actor=who.subject, at=now()) for fact in facts]
-        if not events:
+        if not facts:
             return Decided(known.flux)
+        after = reduce(Flux.evolve, facts, known.flux)
+        events = [known.last.follow(fact, actor=who.subject, at=now()) for fact in facts]
         recorded = await history.append(events, expected_version=known.flux.version)
-        return Decided(fold(event.data for event in [*known.past, *recorded]), tuple(recorded))
+        return Decided(after, tuple(recorded))
 
     return await until_no_conflict(attempt)

@@ -16,14 +16,15 @@ from starlette.exceptions import HTTPException
 
 from shared import metrics, wording
 from shared.errors import (
+    NewerFactError,
     PesError,
     RequestRefusedError,
     UnavailableError,
     UnexpectedFactError,
-    UnknownFactError,
     VersionConflictError,
     Why,
 )
+from shared.facts.streams import BY_KIND
 from shared.web.faults import faults_of
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def answer_errors(app: FastAPI) -> None:
     app.exception_handler(UnavailableError)(_unavailable)
     app.exception_handler(VersionConflictError)(_conflict)
     app.exception_handler(UnexpectedFactError)(_conflict)
-    app.exception_handler(UnknownFactError)(_set_aside)
+    app.exception_handler(NewerFactError)(_set_aside)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_bug)
@@ -163,10 +164,10 @@ async def _conflict(request: Request, error: PesError) -> JSONResponse:
     return problem(RequestRefusedError(Why.AS_THINGS_STAND, "conflict", "Un changement est passé avant", detail))
 
 
-async def _set_aside(_: Request, error: UnknownFactError) -> JSONResponse:
+async def _set_aside(_: Request, error: NewerFactError) -> JSONResponse:
     logger.warning("request.set_aside", extra={"reason": str(error)})
     kind = error.kind[:100]
-    detail = f"{wording.set_aside(kind, is_known=False)} Recommencez une fois la mise à jour terminée."
+    detail = f"{wording.set_aside(kind, is_known=kind in BY_KIND)} Recommencez une fois la mise à jour terminée."
     return problem(
         RequestRefusedError(Why.AS_THINGS_STAND, "set-aside", "Historique mis de côté", detail, extra={"kind": kind})
     )

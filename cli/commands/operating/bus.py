@@ -6,13 +6,14 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from cli.errors import CommandRefusedError, UsageProblemError
 from cli.infrastructure import Infrastructure, find_infrastructure, parked_messages
-from cli.options import AsJson, DataOption, checked_reason, environ
+from cli.options import AsJson, DataOption, environ
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, emit, reporting, say, show
 from cli.showing.timeline import time_of
@@ -22,6 +23,10 @@ from shared.facts.platform import MessageReleased
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
+from shared.web.texts import Person, Reason
+
+_REASON: Final = TypeAdapter[str](Reason)
+_PERSON: Final = TypeAdapter[str](Person)
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Ce qui circule entre les services.")
 parked = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Les messages illisibles, retenus.")
@@ -62,8 +67,8 @@ def release_parked(
     with reporting(as_json=as_json):
         if bool(parked_ids) == every:
             raise UsageProblemError("Messages à préciser", "Donnez leurs identifiants, ou --all pour tous.")
-        why = checked_reason(reason).strip()
-        who = actor.strip() or _account()
+        why = _read(_REASON, reason, "Motif à préciser", "Dites pourquoi, en 3 à 500 caractères (--reason).")
+        who = _read(_PERSON, actor.strip() or _account(), "Auteur à préciser", "Dites qui le décide (--actor).")
         released, unknown = asyncio.run(
             _release(find_infrastructure(environ(), data), parked_ids, who=who, reason=why)
         )
@@ -119,6 +124,14 @@ async def _record(fact: MessageReleased, who: str, history: History) -> None:
         history=history,
         now=lambda: datetime.now(UTC),
     )
+
+
+def _read(kind: TypeAdapter[str], text: str, title: str, advice: str) -> str:
+    """Read a text as the APIs do theirs (`shared.web.texts`): it goes into a fact likewise."""
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        raise UsageProblemError(title, advice) from error
 
 
 def _account() -> str:

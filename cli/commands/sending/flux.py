@@ -16,12 +16,13 @@ from cli.options import AsJson, FluxId, environ, moment_of
 from cli.showing.findings import show_findings, show_problem, show_rejections
 from cli.showing.french import FrenchCommand, FrenchGroup
 from cli.showing.output import Table, console, emit, emit_line, emit_or_say, reason_of, reporting, say, show
-from cli.showing.timeline import members_of, steps_of, table_of, time_of, unknown_kinds
+from cli.showing.timeline import members_of, steps_of, table_of, time_of, unread_kinds
 from cli.uploads import Upload, UploadBars, keys_of, send_file
 from cli.waiting import Outlook, Waited, wait_for
 from pes.text import PARIS
 from shared import wording
 from shared.facts.lifecycles.flux import State
+from shared.facts.streams import BY_KIND
 
 app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte, suit, envoie et annule des flux.")
 
@@ -131,8 +132,8 @@ def show_events(flux_id: FluxId, *, as_json: AsJson = False) -> None:
         else:
             members = members_of(answer)
             show(table_of(steps_of(members), title=f"Flux {flux_id}"))
-            for kind in unknown_kinds(members):
-                show(_set_aside(wording.set_aside(kind, is_known=False)))
+            for kind in unread_kinds(members):
+                show(_set_aside(wording.set_aside(kind, is_known=kind in BY_KIND)))
 
 
 @app.command("wait", cls=FrenchCommand)

@@ -30,7 +30,7 @@ def play(nothing: Played, facts: Iterable[Fact]) -> Played:
         try:
             played = played.evolve(fact)
         except UnexpectedFactError as error:
-            raise MisplacedFactError(error.fact, error.state) from error
+            raise MisplacedFactError(fact.kind, error.fact, error.state) from error
     return played
 
 

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli.errors import ExitCode
 from cli.main import app
 from shared.facts.collectivite import CollectiviteOpened, PolicySet
 from shared.facts.envelope import Event, new_id
@@ -51,7 +52,8 @@ def released(database: TestDatabase) -> list[Event]:
 def test_a_message_is_released_with_its_author_and_its_reason(test_database: TestDatabase) -> None:
     executed(test_database, PARKED)
     unknown = str(new_id())
-    done = heliotrope(test_database, *RELEASE, PARKED_ID, unknown, "--reason", "Version 0.2", "--actor", "karima")
+    reason = " Version\n0.2 "  # on one line, as the APIs write what people say
+    done = heliotrope(test_database, *RELEASE, PARKED_ID, unknown, "--reason", reason, "--actor", "karima")
     assert done.exit_code == 1  # one of them is not there
     assert unknown in done.stderr
     (event,) = released(test_database)
@@ -61,6 +63,25 @@ def test_a_message_is_released_with_its_author_and_its_reason(test_database: Tes
     )
     (row,) = executed(test_database, "select released_at from parked")
     assert row["released_at"] is not None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("--reason", "x" * 501),
+        ("--reason", "\n.."),
+        ("--reason", "Version\x1b[2J 0.2"),
+        ("--reason", "corrigé", "--actor", "karima\nolga"),
+        ("--reason", "corrigé", "--actor", "k" * 256),
+    ],
+)
+def test_what_could_not_be_kept_as_it_is_releases_nothing(test_database: TestDatabase, said: tuple[str, ...]) -> None:
+    executed(test_database, PARKED)
+    done = heliotrope(test_database, *RELEASE, PARKED_ID, *said)
+    assert done.exit_code == ExitCode.USAGE
+    assert released(test_database) == []
+    (row,) = executed(test_database, "select released_at from parked")
+    assert row["released_at"] is None
 
 
 def test_the_fact_comes_before_the_release_and_names_the_account(test_database: TestDatabase) -> None:

@@ -94,7 +94,13 @@ def test_the_events_of_a_flux_say_what_a_newer_version_wrote(run: Callable[..., 
     shown = run({"events": [*members_of([an.imported]), UNKNOWN]}, "flux", "events", str(new_id()))
     assert "Fichier importé" in shown.stdout
     assert "Mis de côté : une version plus récente de la plateforme a écrit" in shown.stdout
-    assert "(flux.teleported.v1)" in shown.stdout
+    assert "ne connaît pas (flux.teleported.v1)" in shown.stdout
+
+
+def test_so_do_those_in_which_it_wrote_a_value_that_is_not_known(run: Callable[..., Result]) -> None:
+    (imported,) = members_of([an.imported])
+    shown = run({"events": [imported | {"data": {"document": "teleported"}}]}, "flux", "events", str(new_id()))
+    assert "ne peut pas lire à cette place (flux.imported.v1)" in shown.stdout
 
 
 @pytest.mark.parametrize("known", [{"state": "ready", "sha256": "a" * 64}, {}], ids=["in part", "not at all"])

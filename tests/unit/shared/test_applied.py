@@ -8,7 +8,7 @@ import pytest
 from services.ack import settings as ack
 from services.gateway import settings as gateway
 from services.signature import settings as signature
-from shared.errors import UnknownFactError
+from shared.errors import NewerFactError
 from shared.facts.envelope import Event
 from shared.facts.platform import SettingsApplied
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
@@ -53,7 +53,7 @@ class NewerHistory(MemoryHistory):
     """A journal in which a newer version told its settings otherwise."""
 
     async def load(self, stream_id: UUID) -> list[Event]:
-        raise UnknownFactError("settings.applied.v2", stream_id)
+        raise NewerFactError("settings.applied.v2", f"a newer version wrote in {stream_id}")
 
 
 async def test_beside_a_newer_version_that_records_there_a_service_starts_all_the_same() -> None:

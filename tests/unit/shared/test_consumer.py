@@ -94,9 +94,21 @@ async def test_what_is_logged_while_a_message_is_handled_names_its_flux_and_noth
 async def test_a_message_that_cannot_be_read_is_parked_with_its_reason(body: bytes) -> None:
     handler = Handler()
     attempt = await attempts_with(handler).attempt(1, body)
-    assert attempt.outcome is Outcome.PARK
+    assert (attempt.outcome, attempt.awaits) == (Outcome.PARK, "")
     assert attempt.error
     assert handler.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [(("imported.v1", "imported.v9"), "flux.imported.v9"), (('"size":', '"size":-'), "flux.imported.v1")],
+    ids=["kind", "value"],
+)
+async def test_a_fact_that_a_newer_version_wrote_is_parked_until_one_reads_it(
+    written: tuple[str, str], kind: str
+) -> None:
+    attempt = await attempts_with(Handler()).attempt(1, BODY.decode().replace(*written))
+    assert (attempt.outcome, attempt.awaits) == (Outcome.PARK, kind)
 
 
 async def test_a_stream_that_a_newer_version_continued_in_its_own_way_parks_its_message_and_stops_nobody() -> None:
@@ -105,6 +117,7 @@ async def test_a_stream_that_a_newer_version_continued_in_its_own_way_parks_its_
 
     attempt = await Attempts(Subscription("gateway", {FluxImported: on_imported})).attempt(1, BODY)
     assert (attempt.outcome, "cannot follow" in attempt.error) == (Outcome.PARK, True)
+    assert attempt.awaits == "flux.acknowledged.v1"
 
 
 async def test_what_a_handler_decides_against_the_table_is_a_bug() -> None:
@@ -117,7 +130,7 @@ async def test_what_a_handler_decides_against_the_table_is_a_bug() -> None:
 
 async def test_a_fact_that_the_group_does_not_listen_to_is_parked() -> None:
     attempt = await Attempts(Subscription("gateway", {})).attempt(1, BODY)
-    assert attempt.outcome is Outcome.PARK
+    assert (attempt.outcome, attempt.awaits) == (Outcome.PARK, "")
     assert "does not listen" in attempt.error
 
 

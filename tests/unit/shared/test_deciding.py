@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.send_requests import SendRequests
 from services.ingest.importer import Importer
-from shared.errors import RequestRefusedError, VersionConflictError, Why
+from shared.errors import MalformedMessageError, RequestRefusedError, UnexpectedFactError, VersionConflictError, Why
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxCancelled, TransmissionRequested
@@ -101,6 +101,16 @@ async def test_nothing_is_recorded_when_nothing_is_left_to_do(journal: Journal) 
     assert decided.recorded == ()
     assert decided.flux.state is State.CANCELLED
     assert len(journal.log) == 3
+
+
+async def test_what_is_decided_against_the_table_is_not_recorded_nor_laid_on_a_newer_version(
+    journal: Journal,
+) -> None:
+    flux_id = await journal.begin(WAITING)
+    with pytest.raises(UnexpectedFactError) as raised:
+        await to_send(journal, flux_id, lambda *_: [CANCELLED, an.requested])
+    assert not isinstance(raised.value, MalformedMessageError)
+    assert len(journal.log) == len(WAITING)
 
 
 async def test_after_a_conflict_it_is_decided_on_the_flux_as_it_has_become(journal: Journal) -> None:

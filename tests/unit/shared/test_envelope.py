@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.errors import MalformedMessageError
+from shared.errors import MalformedMessageError, NewerFactError
 from shared.facts.envelope import Event, format_time, new_id, read_event
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxImported
@@ -138,9 +138,23 @@ def test_a_field_from_a_newer_version_is_ignored() -> None:
     assert read_event(json.dumps(members)).data == an.cancelled
 
 
-def test_a_fact_that_this_version_does_not_know_is_malformed() -> None:
-    with pytest.raises(MalformedMessageError):
-        read_event(json.dumps(members_of(an.imported) | {"kind": "flux.imported.v2"}))
+@pytest.mark.parametrize(
+    "newer",
+    [{"kind": "flux.teleported.v1"}, {"data": {"document": {}}}, {"stream": "region"}, {"actor": None}],
+    ids=["kind", "data", "stream", "envelope"],
+)
+def test_a_fact_that_this_version_does_not_know_so_is_of_a_newer_one(newer: dict[str, object]) -> None:
+    members = members_of(an.imported) | newer
+    with pytest.raises(NewerFactError) as raised:
+        read_event(json.dumps(members))
+    assert raised.value.kind == members["kind"]
+
+
+@pytest.mark.parametrize("body", ["{}", "[1]", '{"kind": "flux.imported.v1"}'])
+def test_what_is_in_no_envelope_is_of_nobody(body: str) -> None:
+    with pytest.raises(MalformedMessageError) as raised:
+        read_event(body)
+    assert not isinstance(raised.value, NewerFactError)
 
 
 def test_times_are_written_in_one_way() -> None:

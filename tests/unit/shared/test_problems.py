@@ -2,11 +2,13 @@
 
 import json
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from shared.errors import RequestRefusedError, Why
-from shared.web.problems import STATUSES, http_problem, problem
+from shared.errors import MisplacedFactError, NewerFactError, RequestRefusedError, UnexpectedFactError, Why
+from shared.web.problems import STATUSES, answer_errors, http_problem, problem
 
 
 def refusal(why: Why, *, again_in_seconds: int = 0) -> RequestRefusedError:
@@ -60,3 +62,28 @@ def test_what_the_framework_refuses_keeps_its_status_and_headers() -> None:
     answer = http_problem(HTTPException(405, headers={"Allow": "GET"}), "method-not-allowed", "Non", "GET seulement.")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     assert json.loads(bytes(answer.body))["type"] == "urn:heliotrope:problem:method-not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("error", "slug", "said"),
+    [
+        (NewerFactError("flux.teleported.v1", "x"), "set-aside", "ne connaît pas (flux.teleported.v1)"),
+        (NewerFactError("flux.signed.v1", "x"), "set-aside", "à cette place (flux.signed.v1)"),
+        (MisplacedFactError("flux.signed.v1", "FluxSigned", "draft"), "set-aside", "à cette place (flux.signed.v1)"),
+        (UnexpectedFactError("FluxSigned", "draft"), "conflict", "a changé entre-temps"),
+    ],
+)
+async def test_what_a_newer_version_recorded_is_told_apart_from_what_cannot_be_decided(
+    error: Exception, slug: str, said: str
+) -> None:
+    app = FastAPI()
+    answer_errors(app)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise error
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://x") as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.json()["type"]) == (409, f"urn:heliotrope:problem:{slug}")
+    assert said in answer.json()["detail"]

@@ -111,15 +111,15 @@ async def test_the_setting_is_recorded_once_for_those_that_never_said_anything_o
     assert not await sealed(bench, "*")
 
 
+@pytest.mark.parametrize(
+    "newer", [("circuit.set.v1", "circuit.set.v9"), ('"signature"', '"ratification"')], ids=["kind", "value"]
+)
 async def test_a_stream_that_a_newer_version_has_written_in_stops_no_start(
-    bench: Bench, database: Database, caplog: pytest.LogCaptureFixture
+    newer: tuple[str, str], bench: Bench, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     await set_circuit(bench, SIGNATURE)
     await database.execute("alter table journal disable trigger user")
-    await database.execute(
-        """update journal set kind = 'circuit.set.v9', body = replace(body, 'circuit.set.v1', 'circuit.set.v9')
-        where kind = 'circuit.set.v1'"""
-    )
+    await database.execute("update journal set body = replace(body, $1, $2) where kind = 'circuit.set.v1'", *newer)
     await database.execute("alter table journal enable trigger user")
     administration = Administration(bench.history, bench.registries, lambda: NOW, has_key=True)
     with caplog.at_level(logging.WARNING):

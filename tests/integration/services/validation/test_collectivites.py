@@ -88,6 +88,19 @@ async def test_nobody_registers_the_budget_of_another_collectivite_nor_learns_wh
     assert COMMUNE in answer.json()["detail"]
 
 
+async def test_whose_a_budget_is_can_be_told_when_a_newer_version_writes_about_it(
+    bench: Bench, database: Database
+) -> None:
+    await database.execute("alter table journal disable trigger user")
+    await database.execute(
+        "update journal set body = replace(body, 'identifier.registered.v1', 'identifier.registered.v9')"
+    )
+    await database.execute("alter table journal enable trigger user")
+    answer = await register(bench, OPERATOR, identifiers=[OUR_BUDGET])
+    assert answer.json()["type"] == "urn:heliotrope:problem:identifier-taken"
+    assert COMMUNE in answer.json()["detail"]
+
+
 async def test_the_operator_gives_a_budget_to_whose_it_is(bench: Bench) -> None:
     asked = {"identifiers": [OUR_BUDGET], "reason": "Le comptable l’attribue à une autre"}
     path = f"/v1/collectivites/{COMMUNE}/identifiers/withdrawal"
