@@ -24,6 +24,7 @@ from shared.facts.reservations import IDEMPOTENCY_KEY
 from shared.facts.streams import flux_stream
 from shared.journal.history import History
 from shared.journal.reading import read_flux
+from shared.web.app import request_id
 from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on
 from shared.web.multipart import File
@@ -45,13 +46,15 @@ class Cancellation(BaseModel):
 class ImportRequest:
     """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key.
 
-    `links_to` is the address that stands before the path of a flux; empty where all is under one address.
+    `correlation_id` is that of all that follows. `links_to` is the address that stands before the path of a flux;
+    empty where all is under one address.
     """
 
     collectivite: str
     actor: str
     send: SendChoice
     key: str
+    correlation_id: UUID
     links_to: str = ""
 
     def link(self, flux_id: UUID) -> str:
@@ -59,8 +62,12 @@ class ImportRequest:
         return f"{self.links_to}/v1/flux/{flux_id}"
 
     def numbered(self, index: int) -> "ImportRequest":
-        """Return what is wanted of one file among several: each has a key of its own."""
-        return replace(self, key=f"{self.key}#{index}") if self.key else self
+        """Return what is wanted of one file among several: each has a key and a correlation id of its own."""
+        return replace(
+            self,
+            key=f"{self.key}#{index}" if self.key else "",
+            correlation_id=new_id() if index else self.correlation_id,
+        )
 
 
 class Importer:
@@ -126,7 +133,7 @@ class Importer:
             stream=flux_stream(new_id()),
             collectivite=wanted.collectivite,
             actor=wanted.actor,
-            correlation_id=new_id(),
+            correlation_id=wanted.correlation_id,
             at=self._now(),
         )
         try:
@@ -161,7 +168,8 @@ def routes(
     ) -> JSONResponse:
         collectivite = who.choose(x_collectivite, Right.SEND, "importer un flux")
         links_to = "" if x_forwarded_proto else history_url
-        wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key, links_to)
+        sending = decide.chosen(send)
+        wanted = ImportRequest(collectivite, who.subject, sending, idempotency_key, request_id(request), links_to)
         try:
             async with uploaded(request, bounds, filename=x_filename, done="importés") as upload:
                 if upload.is_multipart:
