@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -35,15 +35,20 @@ def ids_in(body: bytes | str) -> dict[str, str]:
         return {}
     if not isinstance(said, dict):
         return {}
-    return {name: said[name] for name in ("flux_id", "stream_id", "correlation_id") if is_id(said.get(name))}
+    return ids_among(said, "flux_id", "stream_id", "correlation_id")
 
 
-def is_id(text: object) -> bool:
-    """Say whether a text is a UUID, in its usual form."""
+def ids_among(fields: Mapping[str, object], *names: str) -> dict[str, str]:
+    """Return those of some fields that hold an id: whoever wrote them may have put anything else there."""
+    found = {name: _as_id(fields.get(name)) for name in names}
+    return {name: one for name, one in found.items() if one}
+
+
+def _as_id(text: object) -> str:
     try:
-        return isinstance(text, str) and str(UUID(text)) == text
+        return str(UUID(text)) if isinstance(text, str) else ""
     except ValueError:
-        return False
+        return ""
 
 
 @contextmanager

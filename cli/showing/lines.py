@@ -58,8 +58,8 @@ def told_of(flux_id: str, files: Sequence[IO[bytes]]) -> Told:
         elif line.get("flux_id") == flux_id and str(line.get("event")).startswith(_OF_EVENTS):
             correlations[str(line.get("correlation_id", flux_id))] = None
     ids = {flux_id, *correlations}
-    found = [line for raw in _lines(files, ids) if (line := _read(raw)) and not ids.isdisjoint(_texts(line))]
-    return Told(sorted(found, key=lambda line: str(line["at"])), list(correlations), unreadable)
+    found = [line for raw in _lines(files, ids) if (line := _read(raw))]
+    return Told(sorted(found, key=_at), list(correlations), unreadable)
 
 
 def is_reading(line: Line) -> bool:
@@ -109,10 +109,6 @@ def _read(raw: bytes) -> Line | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
-
-
-def _texts(line: Line) -> Iterator[str]:
-    return (value for value in line.values() if isinstance(value, str))
 
 
 def _at(line: Line) -> datetime:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from opentelemetry.trace import INVALID_SPAN, Span
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import tracing
 from shared.errors import UnavailableError
 from shared.facts.envelope import new_id
-from shared.logs import current_ids, is_id, naming, seconds
+from shared.logs import current_ids, ids_among, naming, seconds
 from shared.web.auth import Caller, TokenChecker
 from shared.web.problems import NO_STORE, answer_errors
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS_MAX = 3.0
 OF_OPERATIONS: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: no news
 REQUEST_ID: Final = "heliotrope.request_id"
+_STATUS: Final = "http.response.status_code"
 
 Check = Callable[[], Awaitable[None]]
 
@@ -105,23 +107,14 @@ class _Following:
         scope[REQUEST_ID] = new_id()
         with naming({"correlation_id": str(scope[REQUEST_ID])}):
             if scope["path"] in OF_OPERATIONS:
-                await self._answer(scope, receive, send)
+                await self._answer(scope, receive, send, INVALID_SPAN)
                 return
             traceparent = Headers(scope=scope).get("traceparent", "")
             with tracing.request(scope[REQUEST_ID], traceparent) as span:
-                answered = await self._answer(scope, receive, send)
-                span.update_name(f"{answered['method']} {answered['path']}")
-                span.set_attributes(
-                    {
-                        "http.request.method": answered["method"],
-                        "http.route": answered["path"],
-                        "http.response.status_code": answered["status"],
-                        **{f"heliotrope.{name}": value for name, value in _ids_in_path(scope).items()},
-                    }
-                )
+                await self._answer(scope, receive, send, span)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> dict[str, Any]:
-        """Have a request answered, and return what the line says of it."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
+        """Have a request answered, then say so in the log and in its span."""
         status = 0  # nobody was there any more
 
         async def noting(message: Message) -> None:
@@ -134,18 +127,19 @@ class _Following:
         try:
             await self._app(scope, receive, noting)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            answered = {"method": scope["method"], "path": route, "status": status}
-            took = {"duration_seconds": seconds(time.perf_counter() - began)}
+            method, route, ids = scope["method"], getattr(scope.get("route"), "path", "unknown"), _ids_in_path(scope)
+            fields = {**ids, "method": method, "path": route, "status": status}
+            took = seconds(time.perf_counter() - began)
             level = logging.DEBUG if scope["path"] in OF_OPERATIONS else logging.INFO
-            logger.log(level, "request.answered", extra={**_ids_in_path(scope), **answered, **took})
-        return answered
+            logger.log(level, "request.answered", extra={**fields, "duration_seconds": took})
+            span.update_name(f"{method} {route}")
+            span.set_attributes({f"heliotrope.{name}": value for name, value in ids.items()})
+            span.set_attributes({"http.request.method": method, "http.route": route, _STATUS: status})
 
 
 def _ids_in_path(scope: Scope) -> dict[str, str]:
     """Return the ids of streams that the path of a request names."""
-    named = scope.get("path_params", {})
-    return {name: named[name] for name in ("flux_id", "reply_id") if is_id(named.get(name))}
+    return ids_among(scope.get("path_params", {}), "flux_id", "reply_id")
 
 
 async def _away(checks: Mapping[str, Check]) -> list[str]:

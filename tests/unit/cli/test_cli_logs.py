@@ -25,7 +25,8 @@ POSTED = line(2, "request.answered", correlation_id=CORRELATION, method="POST", 
 IMPORTED = line(1, "fact.recorded", flux_id=FLUX, correlation_id=CORRELATION, kind="flux.imported.v1")
 HANDLED = line(3, "message.handled", "validation", flux_id=FLUX, correlation_id=CORRELATION, duration_seconds=0.25)
 READ = line(4, "request.answered", "history", flux_id=FLUX, correlation_id=OTHERS, method="GET", status=200)
-ASIDE = line(5, "gateway.set_aside", "gateway", set_aside_flux_id=FLUX, level="warning")
+CONFLICT = line(5, "request.conflict", "gateway", reason=f"stream {FLUX} is no longer at version 3")
+ASIDE = line(6, "gateway.set_aside", "gateway", set_aside_flux_id=FLUX, level="warning")
 FOREIGN = line(1, "fact.recorded", flux_id=OTHER, correlation_id=OTHERS, kind="flux.imported.v1")
 UNRELATED = line(1, "service.started", port=8401)
 
@@ -68,12 +69,13 @@ def test_the_lines_of_all_services_and_of_rotated_files_are_told_in_the_order_of
     assert events(done) == ["fact.recorded", "request.answered", "message.handled"]
 
 
-def test_a_line_is_of_a_flux_that_it_names_in_whatever_field_or_by_its_correlation_id(
+def test_a_line_is_of_a_flux_that_it_names_wherever_or_by_its_correlation_id(
     written: Callable[..., str],
 ) -> None:
-    file = written(POSTED, READ, ASIDE, FOREIGN, IMPORTED, UNRELATED)
-    done = logs(FLUX, file, "--json")
-    assert events(done) == ["fact.recorded", "request.answered", "request.answered", "gateway.set_aside"]
+    file = written(POSTED, READ, ASIDE, CONFLICT, FOREIGN, IMPORTED, UNRELATED)
+    told = events(logs(FLUX, file, "--json"))
+    assert told[:3] == ["fact.recorded", "request.answered", "request.answered"]
+    assert told[3:] == ["request.conflict", "gateway.set_aside"]
 
 
 def test_what_a_reader_of_one_flux_asks_besides_is_not_of_that_flux(written: Callable[..., str]) -> None:

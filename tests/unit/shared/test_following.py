@@ -61,6 +61,13 @@ async def test_an_answer_is_told_by_its_route_its_flux_its_caller_and_how_long_i
     assert "Durand" not in caplog.text
 
 
+async def test_an_id_that_a_caller_writes_in_capitals_is_the_same(
+    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await http.get(f"/v1/flux/{FLUX_ID.upper()}")
+    assert [line["flux_id"] for line in lines(caplog)] == [FLUX_ID]
+
+
 async def test_what_is_logged_while_a_request_is_answered_names_its_flux_and_nothing_does_after(
     http: httpx.AsyncClient,
 ) -> None:
@@ -94,11 +101,14 @@ async def test_who_is_not_identified_is_told_without_a_name(
 async def test_our_own_fault_is_told_under_the_flux_that_met_it(
     http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await http.get(f"/v1/flux/{FLUX_ID}/bug")
+    with kept_spans() as spans:
+        await http.get(f"/v1/flux/{FLUX_ID}/bug")
     failed, answered = lines(caplog)
     assert (failed["event"], failed["flux_id"], failed["actor"]) == ("request.failed", FLUX_ID, "amina")
     assert (answered["event"], answered["status"]) == ("request.answered", 500)
     assert failed["correlation_id"] == answered["correlation_id"]
+    span = spans.named("GET /v1/flux/{flux_id}/bug")
+    assert (span.status.description, (span.attributes or {})["http.response.status_code"]) == ("KeyError", 500)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
