@@ -3,7 +3,7 @@
 import typer
 
 from cli.commands.administering import collectivites, registries
-from cli.commands.operating import bus, installation, platform, trust, validation
+from cli.commands.operating import bus, installation, logs, platform, trust, validation
 from cli.commands.sending import (
     agent,
     checks,
@@ -34,6 +34,7 @@ app.command("sample", cls=FrenchCommand)(sample.sample)
 app.command("synthese", cls=FrenchCommand)(checks.synthese)
 app.command("diff", cls=FrenchCommand)(checks.diff)
 app.command("events", cls=FrenchCommand)(events.events)
+app.command("logs", cls=FrenchCommand)(logs.logs)
 for name, group in {
     "flux": flux.app,
     "collectivites": collectivites.app,

@@ -1,7 +1,7 @@
 """What runs, with which settings: the one place where the local platform's policy values are.
 
 Each service gets its own environment and nothing else: no variable of the terminal that started the platform reaches
-it, except the few that say where programs, temporary files and certificates are.
+it, except the few that say where programs, temporary files and certificates are, and where traces go.
 """
 
 import sys
@@ -28,7 +28,7 @@ MARKER = "HELIOTROPE_PLATFORM"  # every process of a platform has it, with the d
 SERVICES_GROUP, DGFIP_GROUP, BUS_GROUP, DATABASE_GROUP = "services", "dgfip", "bus", "database"
 SERVICES_RANK, DGFIP_RANK, BUS_RANK, DATABASE_RANK = 40, 30, 20, 10
 
-_KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "OTLP_ENDPOINT")
 
 ACK_POLL_SECONDS = 0.05  # the local Hélios answers at once
 IN_DOUBT_SECONDS = 3

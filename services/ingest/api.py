@@ -12,6 +12,7 @@ from services.ingest import decide
 from services.ingest.decide import DuplicateError
 from services.ingest.importer import Importer, ImportRequest, label
 from shared.errors import RequestRefusedError
+from shared.web.app import request_id
 from shared.web.auth import Caller, Right
 from shared.web.multipart import File
 from shared.web.problems import problem, problem_members
@@ -45,7 +46,8 @@ def routes(
     ) -> JSONResponse:
         collectivite = who.choose(x_collectivite, Right.SEND, "importer un flux")
         links_to = "" if x_forwarded_proto else history_url
-        wanted = ImportRequest(collectivite, who.subject, decide.chosen(send), idempotency_key, links_to)
+        sending = decide.chosen(send)
+        wanted = ImportRequest(collectivite, who.subject, sending, idempotency_key, request_id(request), links_to)
         try:
             async with uploaded(request, bounds, filename=x_filename, done="importés") as upload:
                 if upload.is_multipart:

@@ -31,13 +31,15 @@ FILENAME_CHARACTERS_MAX = 255
 class ImportRequest:
     """What a request asks for, besides the files: for whom, by whom, when to send, and its Idempotency-Key.
 
-    `links_to` is the address that stands before the path of a flux; empty where all is under one address.
+    `correlation_id` is that of all that follows. `links_to` is the address that stands before the path of a flux;
+    empty where all is under one address.
     """
 
     collectivite: str
     actor: str
     send: SendChoice
     key: str
+    correlation_id: UUID
     links_to: str = ""
 
     def link(self, flux_id: UUID) -> str:
@@ -45,8 +47,12 @@ class ImportRequest:
         return f"{self.links_to}/v1/flux/{flux_id}"
 
     def numbered(self, index: int) -> "ImportRequest":
-        """Return what is wanted of one file among several: each has a key of its own."""
-        return replace(self, key=f"{self.key}#{index}") if self.key else self
+        """Return what is wanted of one file among several: each has a key and a correlation id of its own."""
+        return replace(
+            self,
+            key=f"{self.key}#{index}" if self.key else "",
+            correlation_id=new_id() if index else self.correlation_id,
+        )
 
 
 class Importer:
@@ -112,7 +118,7 @@ class Importer:
             stream=flux_stream(new_id()),
             collectivite=wanted.collectivite,
             actor=wanted.actor,
-            correlation_id=new_id(),
+            correlation_id=wanted.correlation_id,
             at=self._now(),
         )
         try:

@@ -26,17 +26,23 @@ from enum import Enum
 from functools import partial
 from typing import Any, Protocol
 
-from shared import metrics
+from shared import metrics, tracing
 from shared.errors import MalformedMessageError, NewerFactError, UnavailableError
 from shared.facts.dialect import own_dialect
 from shared.facts.envelope import Event, read_event
 from shared.facts.fact import Fact, kind_of
-from shared.logs import current_ids, ids_of
+from shared.logs import ids_in, ids_of, naming, seconds
 from shared.retrying import PAUSE_SECONDS, TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_conflict
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Event, Any], Awaitable[None]]
+
+TO_DO_ABOUT_A_BUG = (
+    "Un défaut du programme : le message n’est pas traité, et le service s’arrête, puis le reprend. Gardez ce "
+    "journal, signalez-le, ne touchez à rien : le flux attend, il n’est pas perdu. Si l’erreur nomme un document, "
+    "restaurez-le depuis une copie."
+)
 
 
 @dataclass(frozen=True)
@@ -142,26 +148,34 @@ class Attempts:
         try:
             event = read_event(body)
         except MalformedMessageError as error:
-            return self._park(key, error)
-        token = current_ids.set(ids_of(event))
-        began = time.perf_counter()
-        try:
-            await self._handle(event)
-        except MalformedMessageError as error:
-            return self._park(key, error)
-        except UnavailableError as error:
-            return self._retry(key, event.kind, error)
-        finally:
-            current_ids.reset(token)
-        self._forget(key)
-        group = self.subscription.group
-        metrics.HANDLING_SECONDS.labels(group, event.kind).observe(time.perf_counter() - began)
-        metrics.MESSAGES.labels(group, event.kind, "done").inc()
-        return Attempt(Outcome.DONE)
+            with naming(ids_in(body)):
+                return self._park(key, error)
+        with naming(ids_of(event)):
+            return await self._attempt(key, event)
 
     def waits_for(self) -> list[str]:
         """Return the outside parties that messages wait for, for `/readyz`."""
         return sorted({party for tries, party in self.retrying.values() if tries >= TRIES_BEFORE_NEWS})
+
+    async def _attempt(self, key: object, event: Event) -> Attempt:
+        began = time.perf_counter()
+        try:
+            with tracing.handling(event):
+                await self._handle(event)
+        except MalformedMessageError as error:
+            return self._park(key, error)
+        except UnavailableError as error:
+            return self._retry(key, event.kind, error, time.perf_counter() - began)
+        except Exception as bug:  # it stops the service, which tells it from end to end but not of what
+            fields = {"kind": event.kind, "event_id": str(event.event_id), "error_type": type(bug).__name__}
+            logger.critical("message.failed", extra={**fields, "to_do": TO_DO_ABOUT_A_BUG})
+            raise
+        self._forget(key)
+        group, took = self.subscription.group, time.perf_counter() - began
+        metrics.HANDLING_SECONDS.labels(group, event.kind).observe(took)
+        metrics.MESSAGES.labels(group, event.kind, "done").inc()
+        logger.info("message.handled", extra={"kind": event.kind, "duration_seconds": seconds(took)})
+        return Attempt(Outcome.DONE)
 
     async def _handle(self, event: Event) -> None:
         handler = self.subscription.handlers.get(type(event.data))
@@ -177,14 +191,15 @@ class Attempts:
         metrics.MESSAGES.labels(self.subscription.group, "", "parked").inc()
         return Attempt(Outcome.PARK, error=str(error), awaits=awaits)
 
-    def _retry(self, key: object, kind: str, error: UnavailableError) -> Attempt:
+    def _retry(self, key: object, kind: str, error: UnavailableError, took: float) -> Attempt:
         tries = self.retrying.get(key, (0, ""))[0] + 1
         self._forget(key)
         self.retrying[key] = (tries, error.party)
         metrics.RETRYING.labels(self.subscription.group, error.party).inc()
         metrics.MESSAGES.labels(self.subscription.group, kind, "retried").inc()
         delay = delay_after(tries)
-        logger.warning("message.retried", extra={"reason": str(error), "tries": tries, "delay_seconds": delay})
+        fields = {"kind": kind, "reason": str(error), "tries": tries, "delay_seconds": delay}
+        logger.warning("message.retried", extra={**fields, "duration_seconds": seconds(took)})
         return Attempt(Outcome.RETRY, delay_seconds=delay)
 
     def _forget(self, key: object) -> None:

@@ -35,6 +35,7 @@ from shared.errors import MalformedMessageError, PesError, UnavailableError
 from shared.facts.envelope import format_time, new_id, read_event
 from shared.facts.recorders import SERVICES_THAT_CONSUME
 from shared.journal.order import OrderedFact
+from shared.tracing import traceparent_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +74,7 @@ def in_our_words() -> Iterator[None]:
 
 
 def cloud_event_headers(fact: OrderedFact) -> list[tuple[str, bytes]]:
-    """Return the CloudEvents 1.0 headers (Kafka binding, binary mode) of a fact, with its `traceparent`.
-
-    The trace id is the correlation id and the span id the end of the event id, so that a trace can be looked up
-    from the journal and the other way round.
-    """
+    """Return the CloudEvents 1.0 headers (Kafka binding, binary mode) of a fact, with its `traceparent`."""
     attributes = {
         "ce_specversion": "1.0",
         "ce_id": f"{fact.index}",
@@ -94,7 +91,7 @@ def cloud_event_headers(fact: OrderedFact) -> list[tuple[str, bytes]]:
         attributes |= {
             "ce_id": str(event.event_id),
             "ce_time": format_time(event.occurred_at),
-            "traceparent": f"00-{event.correlation_id.hex}-{event.event_id.hex[16:]}-01",
+            "traceparent": traceparent_of(event),
         }
     return [(name, value.encode()) for name, value in attributes.items()]
 

@@ -4,6 +4,8 @@ The append is the only write that a service makes. It is one SQL statement: the 
 (`shared.facts.reservations`) and the version they were decided on succeed or fail together.
 """
 
+import logging
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +13,14 @@ from uuid import UUID
 
 import asyncpg
 
+from shared import tracing
 from shared.errors import NameTakenError, VersionConflictError
 from shared.facts.envelope import Event, read_event
 from shared.facts.reservations import Reservation, releases_of, reservations_of
 from shared.journal.postgres import Database, in_our_words
+from shared.logs import ids_of, seconds
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,7 @@ class PostgresHistory:
         stream_id = numbered[0].stream_id
         taken = [name for event in numbered for name in reservations_of(event.data, event.collectivite)]
         releases = [release for event in numbered for release in releases_of(event.data)]
+        began = time.perf_counter()
         try:
             with in_our_words():
                 recorded = await self._database.fetch(
@@ -177,6 +184,7 @@ class PostgresHistory:
             raise VersionConflictError(stream_id, expected_version) from error
         if len(recorded) != len(numbered):
             raise VersionConflictError(stream_id, expected_version)
+        _tell(numbered, time.perf_counter() - began)
         return numbered
 
     async def holder(self, name: Reservation) -> UUID | None:
@@ -212,6 +220,14 @@ class PostgresHistory:
                 raise NameTakenError(name.kind, holder) from error
         # Whoever held it has just let it go: deciding again will settle it.
         raise VersionConflictError(stream_id, expected_version) from error
+
+
+def _tell(events: Sequence[Event], took: float) -> None:
+    """Say that events have just been recorded."""
+    tracing.recorded(events, seconds=took)
+    for event in events:
+        fields = {"kind": event.kind, "version": event.version, "duration_seconds": seconds(took)}
+        logger.info("fact.recorded", extra={**ids_of(event), **fields})
 
 
 def number(events: Sequence[Event], expected_version: int) -> list[Event]:

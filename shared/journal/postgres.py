@@ -1,12 +1,15 @@
 """The one way to PostgreSQL: a pool, its errors in our words, and a listener for its notifications."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import Self
 
 import asyncpg
 
+from shared import tracing
 from shared.errors import UnavailableError
 
 _AWAY = (
@@ -20,6 +23,10 @@ _AWAY = (
     TimeoutError,
     OSError,
 )
+_SYSTEM = {"db.system.name": "postgresql"}
+_IN_BRACKETS = re.compile(r"\([^()]*\)")
+_DOES = re.compile(r"\b(select|insert into|update|delete from)\b", re.IGNORECASE)
+_TABLE = re.compile(r"\b(?:from|into|update)\s+(\w+)", re.IGNORECASE)
 
 
 @contextmanager
@@ -29,6 +36,19 @@ def in_our_words() -> Iterator[None]:
         yield
     except _AWAY as error:
         raise UnavailableError("postgresql", str(error) or type(error).__name__) from error
+
+
+@lru_cache(maxsize=256)
+def name_of(query: str) -> str:
+    """Return what a statement does and to which table, for traces: `insert into journal`."""
+    bare, found = query, 1
+    while found:
+        bare, found = _IN_BRACKETS.subn("", bare)
+    does = _DOES.search(bare)
+    if does is None:
+        return "statement"
+    table = _TABLE.search(bare, does.start())
+    return f"{does[1].lower()} {table[1]}" if table else does[1].lower()
 
 
 class Database:
@@ -76,13 +96,15 @@ class Database:
 
     async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
         """Run one query and return its rows."""
-        async with self.connection() as connection:
-            return await connection.fetch(query, *values)
+        with tracing.step(name_of(query), _SYSTEM):
+            async with self.connection() as connection:
+                return await connection.fetch(query, *values)
 
     async def execute(self, query: str, *values: object) -> None:
         """Run one statement, in a transaction of its own."""
-        async with self.connection() as connection:
-            await connection.execute(query, *values)
+        with tracing.step(name_of(query), _SYSTEM):
+            async with self.connection() as connection:
+                await connection.execute(query, *values)
 
     async def check(self) -> None:
         """Return if PostgreSQL answers; raise `UnavailableError` if not."""

@@ -20,6 +20,7 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from shared import tracing
 from shared.bus.kafka import KafkaBus
 from shared.bus.opening import open_bus
 from shared.bus.postgres import PostgresBus
@@ -84,7 +85,7 @@ async def open_parts(settings: ServiceSettings) -> AsyncIterator[Parts]:
 
 
 def read_settings(settings: type[SettingsT], service: str) -> SettingsT:
-    """Read a service's settings and set up its logs; end the process naming what is missing or wrong."""
+    """Read a service's settings, set up its logs and traces; end the process naming what is missing or wrong."""
     try:
         values = settings()
     except ValidationError as error:
@@ -93,6 +94,10 @@ def read_settings(settings: type[SettingsT], service: str) -> SettingsT:
             sys.stderr.write(f"{service}: setting {name}: {one['msg']}\n")
         raise SystemExit(EXIT_BAD_SETTINGS) from error
     set_up_logs(service, values.log_level)
+    if values.otlp_endpoint:
+        from shared.runtime.exporting import start_traces  # noqa: PLC0415  # who does not trace does not load it
+
+        start_traces(service, values.otlp_endpoint)
     return values
 
 
@@ -149,3 +154,5 @@ def run(main: Coroutine[None, None, None]) -> None:
     except Exception as bug:
         logger.critical("service.failed", exc_info=bug)
         raise SystemExit(1) from bug
+    finally:
+        tracing.stop()

@@ -19,6 +19,8 @@ class HttpSettings(BaseSettings):
         http_host: address the service listens on.
         http_port: port the service listens on.
         log_level: the least serious level written.
+        otlp_endpoint: where traces go, as `http://collector:4318`: an OpenTelemetry collector (OTLP over HTTP); empty
+            for no traces.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -28,6 +30,7 @@ class HttpSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(ge=1, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
 
 class ServiceSettings(HttpSettings):

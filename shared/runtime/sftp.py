@@ -15,6 +15,7 @@ import asyncssh
 from pydantic import Field, FilePath, SecretStr, model_validator
 
 from pes.units import MEBIBYTE
+from shared import tracing
 from shared.errors import UnavailableError
 from shared.runtime.settings import ServiceSettings
 
@@ -180,7 +181,8 @@ class SftpConnection:
         """
         async with self._opening:
             if self._session is None or not self._session.is_open:
-                self._session = await self._open()
+                with tracing.step("sftp open"):
+                    self._session = await self._open()
             return self._session
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 import asyncssh
 
 from services.gateway.ports import UploadRefusedError
+from shared import tracing
 from shared.errors import UnavailableError
 from shared.runtime.sftp import PARTY, PIECE_BYTES, SftpConnection, SftpServer, SftpSession, is_reply, joined, said
 
@@ -58,6 +59,10 @@ class SftpChannel:
 
     async def put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         """See `Channel.put`."""
+        with tracing.step("sftp put"):
+            await self._put(remote_name, chunks)
+
+    async def _put(self, remote_name: str, chunks: AsyncIterator[bytes]) -> None:
         session = await self._connection.session()
         try:
             file = await session.within(session.client.open(self._path(remote_name), "wb"))

@@ -1,6 +1,7 @@
 """The journal cannot be changed, by any role and not by its owner; the order has no hole and no doubt."""
 
 import json
+import logging
 from datetime import UTC, datetime
 
 import asyncpg
@@ -8,7 +9,9 @@ import pytest
 import rfc8785
 
 from local.postgres.server import LocalPostgres
-from shared.facts.envelope import Event
+from shared import tracing
+from shared.errors import VersionConflictError
+from shared.facts.envelope import Event, new_id
 from shared.journal.grants import SERVICES_WITH_A_LOGIN, login_of
 from shared.journal.history import PostgresHistory
 from shared.journal.postgres import Database
@@ -17,6 +20,7 @@ from shared.journal.upgrade import STEP
 from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.recording import begun
+from tests.tracing import kept_spans
 
 INSERT = (
     "insert into journal (stream_id, version, event_id, collectivite, kind, body) "
@@ -90,3 +94,40 @@ async def test_an_empty_database_gets_every_step(postgres: LocalPostgres) -> Non
     finally:
         await connection.close()
     assert await migrate(postgres.dsn("empty")) == [*sorted(step.name for step in steps()), STEP]
+
+
+async def test_each_fact_recorded_is_told_with_its_ids_and_how_long_it_took(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    history = PostgresHistory(database)
+    with kept_spans() as spans:
+        (first,) = await history.append([begun(an.imported, collectivite=an.collectivite)], expected_version=0)
+    (record,) = caplog.records
+    told = {name: vars(record)[name] for name in ("message", "flux_id", "correlation_id", "collectivite", "actor")}
+    assert told == {
+        "message": "fact.recorded",
+        "flux_id": str(first.flux_id),
+        "correlation_id": str(first.correlation_id),
+        "collectivite": an.collectivite,
+        "actor": first.actor,
+    }
+    assert (vars(record)["kind"], vars(record)["version"]) == (first.kind, 1)
+    assert vars(record)["duration_seconds"] >= 0
+    assert [span.name for span in spans.all()] == ["record flux.imported.v1"]
+
+
+async def test_what_was_not_recorded_is_not_told(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with kept_spans() as spans, pytest.raises(VersionConflictError):
+        await PostgresHistory(database).append([begun(an.validated)], expected_version=3)
+    assert caplog.records == []
+    assert spans.all() == ()
+
+
+async def test_a_statement_is_traced_by_its_name_without_its_values(database: Database) -> None:
+    with kept_spans() as spans, tracing.request(new_id(), ""):
+        await database.fetch("select $1::text as value from journal", "Durand")
+    span = spans.named("select journal")
+    assert span.parent == spans.named("request").context
+    assert "Durand" not in span.to_json()

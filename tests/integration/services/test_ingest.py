@@ -31,6 +31,7 @@ from tests import examples as an
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer, checker
 from tests.conftest import TestDatabase
 from tests.real.platform import sample
+from tests.tracing import kept_spans
 
 BYTES_MAX = 200_000
 FILES_MAX = 4
@@ -457,3 +458,32 @@ async def cancel(ingest: Ingest, flux_id: str, **headers: str) -> httpx.Response
     return await ingest.http.post(
         f"/v1/flux/{flux_id}/cancellation", json={"reason": "Importé par erreur"}, headers={**bearer(), **headers}
     )
+
+
+# --- What follows from a request ---------------------------------------------------------------------------------
+
+
+async def correlations(ingest: Ingest) -> list[UUID]:
+    """Return the correlation id of every fact there is."""
+    rows = await ingest.database.fetch("select body from journal order by position")
+    return [UUID(json.loads(row["body"])["correlation_id"]) for row in rows]
+
+
+async def test_a_flux_goes_on_in_the_trace_of_the_request_that_imported_it(ingest: Ingest) -> None:
+    with kept_spans() as spans:
+        await ingest.send()
+    request, imported = spans.named("POST /v1/flux"), spans.named("record flux.imported.v1")
+    assert await correlations(ingest) == [UUID(int=request.context.trace_id)]
+    assert imported.parent == request.context
+
+
+async def test_each_of_several_files_has_a_trace_of_its_own_that_leads_to_their_request(ingest: Ingest) -> None:
+    files = [("file", ("1.xml", sample(1))), ("file", ("2.xml", sample(2))), ("file", ("3.xml", sample(3)))]
+    with kept_spans() as spans:
+        await ingest.http.post("/v1/flux", files=files, headers=bearer())
+    request = spans.named("POST /v1/flux")
+    first, *others = [span for span in spans.all() if span.name == "record flux.imported.v1"]
+    assert first.parent == request.context
+    assert [(span.parent, span.links[0].context) for span in others] == [(None, request.context)] * 2
+    assert [UUID(int=span.context.trace_id) for span in (first, *others)] == await correlations(ingest)
+    assert len(set(await correlations(ingest))) == 3

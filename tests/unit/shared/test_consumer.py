@@ -146,11 +146,80 @@ async def test_a_party_that_is_away_is_tried_again_ever_more_slowly_and_shown() 
     assert attempts.waits_for() == []
 
 
+def told_of(caplog: pytest.LogCaptureFixture, *names: str) -> list[object]:
+    (record,) = caplog.records
+    return [vars(record).get(name) for name in names]
+
+
+async def test_a_message_that_is_handled_is_told_with_whose_it_is_and_how_long_it_took(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.handler.setFormatter(JsonFormatter("validation"))
+    caplog.set_level(logging.INFO)
+    await attempts_with(Handler()).attempt(1, BODY)
+    line = json.loads(caplog.text)
+    assert (line["event"], line["kind"], line["service"]) == ("message.handled", EVENT.kind, "validation")
+    assert (line["flux_id"], line["correlation_id"]) == (str(EVENT.flux_id), str(EVENT.correlation_id))
+    assert (line["collectivite"], line["actor"]) == (EVENT.collectivite, EVENT.actor)
+    assert line["duration_seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "flux.blessed.v1"}, {"flux_id", "correlation_id"}),
+        ({"version": "many"}, {"flux_id", "correlation_id"}),
+        ({"flux_id": "Amina Durand"}, {"correlation_id"}),
+        ({"flux_id": ["x"], "correlation_id": None}, set()),
+    ],
+)
+async def test_a_message_that_cannot_be_read_is_parked_under_the_ids_that_can(
+    change: dict[str, object], said: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setFormatter(JsonFormatter("validation"))
+    await attempts_with(Handler()).attempt(1, json.dumps({**json.loads(BODY), **change}))
+    line = json.loads(caplog.text)
+    assert line["event"] == "message.parked"
+    known = {"flux_id": str(EVENT.flux_id), "correlation_id": str(EVENT.correlation_id)}
+    assert {name: line[name] for name in known if name in line} == {name: known[name] for name in said}
+
+
+@pytest.mark.parametrize("body", [b"", b"[" * 100_000, b"\xff", b"[1]", b'"flux_id"'])
+async def test_a_message_that_is_no_object_is_parked_without_any_id(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await attempts_with(Handler()).attempt(1, body)
+    assert told_of(caplog, "message", "flux_id") == ["message.parked", None]
+
+
+async def test_a_bug_is_told_with_its_flux_its_fact_and_what_to_do_and_never_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.handler.setFormatter(JsonFormatter("validation"))
+    with pytest.raises(KeyError):
+        await attempts_with(Handler(KeyError("Amina Durand"))).attempt(1, BODY)
+    line = json.loads(caplog.text)
+    assert (line["event"], line["level"], line["error_type"]) == ("message.failed", "critical", "KeyError")
+    assert (line["flux_id"], line["kind"], line["event_id"]) == (
+        str(EVENT.flux_id),
+        EVENT.kind,
+        str(EVENT.event_id),
+    )
+    assert "signalez-le" in line["to_do"]
+    assert "Durand" not in caplog.text
+
+
 async def test_what_is_tried_again_is_told_with_its_reason_and_when(caplog: pytest.LogCaptureFixture) -> None:
     attempt = await attempts_with(Handler(UnavailableError("sftp", "refused"))).attempt(1, BODY)
     (record,) = caplog.records
-    told = [vars(record)[name] for name in ("message", "reason", "tries", "delay_seconds")]
-    assert told == ["message.retried", str(UnavailableError("sftp", "refused")), 1, attempt.delay_seconds]
+    told = [vars(record)[name] for name in ("message", "reason", "tries", "delay_seconds", "kind")]
+    assert told == [
+        "message.retried",
+        str(UnavailableError("sftp", "refused")),
+        1,
+        attempt.delay_seconds,
+        EVENT.kind,
+    ]
 
 
 async def test_after_years_of_absence_the_delay_is_still_the_longest() -> None:

@@ -81,7 +81,14 @@ def test_a_service_names_every_setting_that_is_missing(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HTTP_PORT", "0"), ("HTTP_PORT", "http"), ("DOCUMENTS_URL", "ftp://x"), ("BUS", "rabbit"), ("LOG_LEVEL", "x")],
+    [
+        ("HTTP_PORT", "0"),
+        ("HTTP_PORT", "http"),
+        ("DOCUMENTS_URL", "ftp://x"),
+        ("BUS", "rabbit"),
+        ("LOG_LEVEL", "x"),
+        ("OTLP_ENDPOINT", "collector:4318"),
+    ],
 )
 def test_a_setting_out_of_bounds_stops_the_start_and_is_named(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
