@@ -214,15 +214,12 @@ class _Term:
             topics = sorted({topic_of(kind) for kind in self._subscription.kinds})
             self._consumer.subscribe(topics, listener=self._handover)
             while True:
-                async with self._handover.working:
-                    await self._take_up()
                 with in_our_words():
                     batch = await self._consumer.getmany(timeout_ms=POLL_MILLISECONDS)
-                # Nothing may wait between the two: what a batch holds is ours only as long as nobody asks for it.
-                async with self._handover.working, asyncio.TaskGroup() as numbers:
-                    for number in {partition.partition for partition in batch}:
-                        same = {one: records for one, records in batch.items() if one.partition == number}
-                        numbers.create_task(self._settle_all(same))
+                # Nothing waits between the two: a batch is ours only as long as its partitions are not handed over.
+                async with self._handover.working:
+                    await self._take_up()
+                    await self._settle_each(batch)
         finally:
             for timer in self._waiting:
                 timer.cancel()
@@ -236,6 +233,13 @@ class _Term:
         self._handover.is_new = False
         parked = KafkaParkedMessages(self._bootstrap, (self._subscription.group,))
         await parked.take_up(self._attempts.dialect, self._consumer.assignment())
+
+    async def _settle_each(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        """Settle what came from the partitions of each number, side by side."""
+        async with asyncio.TaskGroup() as numbers:
+            for number in {partition.partition for partition in batch}:
+                same = {one: records for one, records in batch.items() if one.partition == number}
+                numbers.create_task(self._settle_all(same))
 
     async def _settle_all(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         end = asyncio.get_running_loop().time() + BATCH_SECONDS_MAX

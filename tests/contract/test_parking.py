@@ -144,10 +144,12 @@ async def test_a_message_whose_handler_meets_what_it_cannot_take_in_is_taken_up_
     assert (parked.awaits, parked.kind) == ("flux.cancelled.v1", "flux.imported.v1")
     async with running(stage.bus(), subscription):
         await until(lambda: heard == [other, flux_id])
+        third = await stage.happen(document(2), behind=flux_id)
+        await until(lambda: third in heard)
     async with running(stage.bus(), subscription):
-        last = await stage.happen(document(2), behind=flux_id)
+        last = await stage.happen(document(3), behind=flux_id)
         await until(lambda: last in heard)
-    assert heard == [other, flux_id, last]
+    assert heard.count(flux_id) == 1
 
 
 async def test_a_version_that_cannot_take_it_in_either_tries_once_and_leaves_it_to_the_next(
