@@ -67,7 +67,14 @@ def private(platform: RunningPlatform) -> list[str]:
     flux = f"{platform.ports.url('history')}/v1/flux/{sent.json()['flux_id']}"
     platform.http.get(flux, params={"at": "2031-01-01T00:00:00Z"}).raise_for_status()
     platform.wait_for(sent.json()["flux_id"], "acknowledged")
-    return ["Durand", "2031", platform.folder.token_file.read_text("ascii").strip(), "Bearer", "PES_Aller", "<?xml"]
+    return [
+        "Durand",
+        "2031-01-01",
+        platform.folder.token_file.read_text("ascii").strip(),
+        "Bearer",
+        "PES_Aller",
+        "<?xml",
+    ]
 
 
 def test_no_log_holds_a_name_a_query_a_token_or_a_content(platform: RunningPlatform) -> None:
