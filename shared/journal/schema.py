@@ -12,10 +12,12 @@ from importlib.resources.abc import Traversable
 
 import asyncpg
 
-from shared.journal import upgrade
+from shared.journal import restored, upgrade
 from shared.journal.logins import apply_grants
 
 _LOCK = 0x48454C31  # one migration at a time, whoever starts it
+
+REBASED = "restored journal"  # what is told when a dump was restored; no step: it may be restored again
 
 _LEDGER = """
 create table if not exists schema_step (
@@ -32,7 +34,7 @@ async def migrate(dsn: str) -> list[str]:
         dsn: a login that owns the schema.
 
     Returns:
-        The names of the steps applied, none when the database was up to date.
+        The names of the steps applied, none when the database was up to date; `REBASED` after a dump was restored.
     """
     connection = await asyncpg.connect(dsn)
     try:
@@ -48,6 +50,8 @@ async def migrate(dsn: str) -> list[str]:
                 await upgrade.decisions_into_facts(connection)
                 applied.append(upgrade.STEP)
             await connection.executemany(_APPLIED, [(name,) for name in applied])
+            if await restored.rebase(connection):
+                applied.append(REBASED)
         await apply_grants(connection)
         return applied
     finally:
