@@ -33,11 +33,8 @@ def commands(title: str) -> str:
 
 
 def run(text: str, **variables: str) -> None:
-    environment = {
-        "PATH": f"{find_binaries()}:{os.environ['PATH']}",
-        "HOME": os.environ.get("HOME", "/"),
-        **variables,
-    }
+    path = f"{find_binaries()}:{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), **variables}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text], env=environment, capture_output=True, text=True, check=False
     )
