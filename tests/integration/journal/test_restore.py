@@ -1,4 +1,4 @@
-"""A journal restored from a dump, on another server, with the commands of the manual: it goes on from where it was."""
+"""A journal restored from a dump, on another server, with the commands of the manual, goes on from where it was."""
 
 import os
 import re
