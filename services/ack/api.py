@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from services.ack.replies import Replies
 from shared.facts.lifecycles.reply import State
 from shared.web.auth import Caller
+from shared.web.routing import BoundedRoute
 from shared.web.texts import Reason
 
 PAGE_ROWS_MAX = 500
@@ -30,7 +31,7 @@ class Dismissal(BaseModel):
 
 def routes(replies: Replies, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `ack`."""
-    router = APIRouter(prefix="/v1/replies", tags=["réponses"])
+    router = APIRouter(prefix="/v1/replies", tags=["réponses"], route_class=BoundedRoute)
 
     @router.get("", summary="Lister les réponses de la DGFiP venues sans flux, de la plus récente à la plus ancienne")
     async def list_replies(

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from services.gateway.send_requests import SendRequests
 from shared.web.auth import Caller
+from shared.web.routing import BoundedRoute
 from shared.web.texts import Comment
 
 
@@ -21,7 +22,7 @@ class SendRequest(BaseModel):
 
 def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `gateway`."""
-    router = APIRouter(prefix="/v1/flux", tags=["transmission"])
+    router = APIRouter(prefix="/v1/flux", tags=["transmission"], route_class=BoundedRoute)
 
     @router.post("/{flux_id}/transmission", summary="Envoyer un flux à la DGFiP, ou l’envoyer de nouveau")
     async def transmit(

@@ -16,13 +16,14 @@ from shared.journal.history import Recorded
 from shared.web.auth import Caller
 from shared.web.downloads import streamed
 from shared.web.problems import NO_STORE
+from shared.web.routing import BoundedRoute
 
 PAGE_ROWS_MAX = 500
 
 
 def routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `history` about flux."""
-    router = APIRouter(prefix="/v1/flux", tags=["flux"])
+    router = APIRouter(prefix="/v1/flux", tags=["flux"], route_class=BoundedRoute)
 
     @router.get("", summary="Lister les flux, du plus récent au plus ancien, maintenant ou à un instant passé")
     async def list_flux(
@@ -63,7 +64,7 @@ def routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> API
 
 def stream_routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the route that shows any stream: of a flux, of a reply, of a collectivité, of the platform."""
-    router = APIRouter(prefix="/v1/streams", tags=["history"])
+    router = APIRouter(prefix="/v1/streams", tags=["history"], route_class=BoundedRoute)
 
     @router.get("/{address}/events", summary="Lire tous les faits d’un historique, dans l’ordre")
     async def stream_events(

@@ -16,6 +16,7 @@ from shared.web.app import request_id
 from shared.web.auth import Caller, Right
 from shared.web.multipart import File
 from shared.web.problems import problem, problem_members
+from shared.web.routing import BoundedRoute
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
@@ -32,7 +33,7 @@ def routes(
     importer: Importer, *, caller: Callable[..., Awaitable[Caller]], bounds: Bounds, history_url: str = ""
 ) -> APIRouter:
     """Return the routes of `ingest`; `history_url` is where flux are shown to who asks us, and not a proxy."""
-    router = APIRouter(prefix="/v1/flux", tags=["flux"])
+    router = APIRouter(prefix="/v1/flux", tags=["flux"], route_class=BoundedRoute)
 
     @router.post("", status_code=202, summary="Importer un ou plusieurs flux PES")
     async def import_flux(

@@ -20,6 +20,7 @@ from shared.facts.values import is_siren
 from shared.web.auth import Caller, Right
 from shared.web.bodies import read_json
 from shared.web.downloads import as_a_file
+from shared.web.routing import BoundedRoute
 from shared.web.texts import Comment, Reason
 from signing.certificates import read_der
 from signing.xades import Stated
@@ -134,7 +135,7 @@ class Restart(BaseModel):
 
 def signature_routes(parapheur: Parapheur, expiry: Expiry, *, caller: WhoDependency) -> APIRouter:
     """Return the routes of those who sign and approve."""
-    router = APIRouter(prefix="/v1", tags=["signature"])
+    router = APIRouter(prefix="/v1", tags=["signature"], route_class=BoundedRoute)
     _add_signatures(router, parapheur, caller)
     _add_flux(router, parapheur, caller)
 
@@ -189,7 +190,7 @@ def _add_flux(router: APIRouter, parapheur: Parapheur, caller: WhoDependency) ->
 
 def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
     """Return the routes for mandates, circuits, delegations and the seal."""
-    router = APIRouter(prefix="/v1", tags=["administration"])
+    router = APIRouter(prefix="/v1", tags=["administration"], route_class=BoundedRoute)
     _add_mandates(router, administration, caller)
     _add_delegations(router, administration, caller)
     _add_circuits(router, administration, caller)

@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from services.simulator.handler import Guichet
 from services.simulator.ports import Registry, Scenario
 from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
+from shared.web.routing import BoundedRoute
 
 RECEIPTS_MAX = 1000
 
 
 def routes(guichet: Guichet, registry: Registry, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
     """Return the routes of `simulator`: whoever reads flux somewhere looks on, and an operator chooses."""
-    router = APIRouter(prefix="/v1", tags=["simulator"])
+    router = APIRouter(prefix="/v1", tags=["simulator"], route_class=BoundedRoute)
 
     @router.get("/scenario", summary="Le scénario en cours")
     async def read_scenario(who: Annotated[Caller, Depends(caller)]) -> Scenario:

@@ -21,6 +21,7 @@ from shared.web.auth import Caller, Right
 from shared.web.bodies import read_whole
 from shared.web.downloads import as_a_file
 from shared.web.problems import NO_STORE
+from shared.web.routing import BoundedRoute
 from shared.web.texts import Reason
 from shared.web.uploads import Bounds, uploaded
 
@@ -36,7 +37,7 @@ class Acceptance(BaseModel):
 
 def check_routes(checks: Checks, *, caller: WhoDependency, bounds: Bounds) -> APIRouter:
     """Return the route that checks files without importing them."""
-    router = APIRouter(prefix="/v1/checks", tags=["contrôles"])
+    router = APIRouter(prefix="/v1/checks", tags=["contrôles"], route_class=BoundedRoute)
 
     @router.post("", summary="Contrôler un ou plusieurs fichiers sans les importer")
     async def check_files(
@@ -56,7 +57,7 @@ def check_routes(checks: Checks, *, caller: WhoDependency, bounds: Bounds) -> AP
 
 def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     """Return the routes that tell what was found in a flux."""
-    router = APIRouter(prefix="/v1/flux", tags=["flux"])
+    router = APIRouter(prefix="/v1/flux", tags=["flux"], route_class=BoundedRoute)
 
     @router.get("/{flux_id}/findings", summary="Lire toutes les anomalies d’un flux")
     async def findings(flux_id: UUID, who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
@@ -88,7 +89,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
 
 def administration_routes(administration: Administration, *, caller: WhoDependency) -> APIRouter:
     """Return the routes for packs and policies."""
-    router = APIRouter(prefix="/v1", tags=["administration"])
+    router = APIRouter(prefix="/v1", tags=["administration"], route_class=BoundedRoute)
     _add_packs(router, administration, caller)
     _add_controls(router, administration, caller)
     return router
@@ -149,7 +150,7 @@ def _add_controls(router: APIRouter, administration: Administration, caller: Who
 
 def collectivite_routes(identities: Identities, *, caller: WhoDependency) -> APIRouter:
     """Return the routes that show and change who a collectivité is."""
-    router = APIRouter(prefix="/v1/collectivites", tags=["collectivités"])
+    router = APIRouter(prefix="/v1/collectivites", tags=["collectivités"], route_class=BoundedRoute)
 
     @router.get("", summary="Lister les collectivités")
     async def list_all(who: Annotated[Caller, Depends(caller)]) -> dict[str, object]:
