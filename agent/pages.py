@@ -27,7 +27,7 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 REFRESH_SECONDS: Final = 2
-REASON_CHARACTERS_MAX: Final = 1000
+TOLD_CHARACTERS_MAX: Final = 1000
 _DOMAINS: Final = {"depense": "Dépense", "recette": "Recette"}
 _STYLE: Final = """
 :root { color-scheme: light; }
@@ -225,7 +225,7 @@ def _left_out(items: Sequence[Item]) -> str:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{_text(_plain(item.filename))}</th>'
-        f"<td>{_text(_plain(item.reason or '', REASON_CHARACTERS_MAX))}</td></tr>"
+        f"<td>{_text(_plain(item.reason or '', TOLD_CHARACTERS_MAX))}</td></tr>"
         for item in items
     )
     return (

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.utils import base64url_encode
 
 from local.folder import DataFolder
-from shared.web.auth import AUDIENCE, EVERY_COLLECTIVITE, Role
+from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.web.auth import AUDIENCE, Role
 
 ISSUER = "heliotrope"
 SUBJECT = "operateur-local"

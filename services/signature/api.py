@@ -13,7 +13,14 @@ from pes.units import MEBIBYTE
 from services.signature.administration import Administration
 from services.signature.expiry import Expiry
 from services.signature.parapheur import Parapheur, Signer
-from services.signature.requests import CircuitChange, NewDelegation, NewEnd, NewMandate, SealChange
+from services.signature.requests import (
+    CERTIFICATE_CHARACTERS_MAX,
+    CircuitChange,
+    NewDelegation,
+    NewEnd,
+    NewMandate,
+    SealChange,
+)
 from shared.errors import RequestRefusedError, Why
 from shared.facts.streams import EVERY_COLLECTIVITE
 from shared.facts.values import is_siren
@@ -29,7 +36,6 @@ FLUX_MAX = 500
 ELEMENTS_MAX = 1000
 BODY_BYTES_MAX = 64 * MEBIBYTE
 VALUE_CHARACTERS_MAX = 2_000
-CERTIFICATE_CHARACTERS_MAX = 20_000
 
 Item = dict[str, object]
 WhoDependency = Callable[..., Awaitable[Caller]]

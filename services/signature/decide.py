@@ -24,7 +24,7 @@ from signing.certificates import fingerprint
 from signing.outline import Target
 from signing.report import Report, SignatureReport
 
-REASON_CHARACTERS_MAX: Final = 1000  # a reason may quote the document; a fact stays small
+QUOTED_CHARACTERS_MAX: Final = 1000  # what a finding may quote of a document; a fact stays small
 SIGNER_CHARACTERS_MAX: Final = 500  # a certificate may hold any name
 FINDINGS_MAX: Final = 200
 
@@ -128,7 +128,7 @@ def unsignable(reason: str) -> SignaturesRejected:
                 source="control",
                 code="signature.unsignable",
                 severity="blocking",
-                message=reason[:REASON_CHARACTERS_MAX],
+                message=reason[:QUOTED_CHARACTERS_MAX],
                 where=Where(),
                 who="éditeur",
                 next="Corrigez le flux à sa source, exportez-le, puis importez-le de nouveau : rien n’est transmis.",

@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 
 from services.simulator.handler import Guichet
 from services.simulator.ports import Registry, Scenario
-from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
+from shared.facts.streams import EVERY_COLLECTIVITE
+from shared.web.auth import Caller, Right
 from shared.web.routing import BoundedRoute
 
 RECEIPTS_MAX = 1000

@@ -14,11 +14,12 @@ from services.validation.collectivites import Identities
 from services.validation.handler import Judges, on_imported, on_registered
 from services.validation.preflight import Checks
 from services.validation.reports import Reports
-from services.validation.settings import Settings
+from services.validation.settings import DECIDING, Settings
 from shared.bus.consumer import Handler, Subscription
 from shared.facts.collectivite import IdentifierRegistered
 from shared.facts.fact import Fact
 from shared.facts.flux import DuplicateAccepted, FluxImported, IdentifiersCompleted
+from shared.runtime.applied import record_settings, told
 from shared.runtime.service import open_parts, read_settings, run, run_service, utc_now
 from shared.runtime.workers import Pool
 from shared.web.app import caller_dependency, service_app
@@ -62,7 +63,12 @@ async def serve(settings: Settings) -> None:
         )
         registered = partial(on_registered, collectivites=judges.collectivites, history=parts.history, now=utc_now)
         handlers: dict[type[Fact], Handler] = {**dict.fromkeys(JUDGES_AT, handler), IdentifierRegistered: registered}
-        await run_service(app, settings, [parts.bus.run(Subscription("validation", handlers))])
+
+        async def hear() -> None:
+            await record_settings("validation", told(settings, DECIDING), history=parts.history, now=utc_now)
+            await parts.bus.run(Subscription("validation", handlers))
+
+        await run_service(app, settings, [hear()])
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from shared.facts.fact import Fact
 from shared.facts.flux import IdentifiersCompleted
 from shared.facts.lifecycles.collectivite import Collectivite, fold
 from shared.facts.lifecycles.flux import Flux, State
-from shared.facts.streams import collectivite_stream
+from shared.facts.streams import EVERY_COLLECTIVITE, collectivite_stream
 from shared.journal.decisions import decide_in
 from shared.journal.history import History
-from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right
+from shared.web.auth import Caller, Right
 from shared.web.deciding import decide_on, load_flux
 from shared.web.problems import flux_not_found
 

@@ -8,6 +8,14 @@ from pydantic import Field
 from pes.units import MEBIBYTE
 from shared.runtime.settings import ServiceSettings
 
+# What a flux' fate depends on: told in the platform's stream.
+DECIDING = (
+    "clamd",
+    "worker_seconds_max",
+    "worker_memory_bytes_max",
+    "attachment_bytes_max",
+)
+
 
 class Settings(ServiceSettings):
     """The settings of `validation`; see `ServiceSettings` for those that all services share.

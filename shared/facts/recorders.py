@@ -22,6 +22,7 @@ RECORDED_BY: Final[Mapping[str, tuple[type[Fact], ...]]] = {
         collectivite.PolicySet,
         platform.PackInstalled,
         platform.PackChanged,
+        platform.SettingsApplied,
     ),
     "signature": (
         flux.SignatureRequested,

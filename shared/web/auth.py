@@ -14,12 +14,12 @@ import jwt
 from pydantic import TypeAdapter
 
 from shared.errors import RequestRefusedError, Why
+from shared.facts.streams import EVERY_COLLECTIVITE
 from shared.facts.values import SirenOrAll, is_siren
 from shared.web.texts import Person
 
 AUDIENCE = "heliotrope"
 ALGORITHMS = ("EdDSA", "RS256", "ES256")
-EVERY_COLLECTIVITE = "*"
 LEEWAY_SECONDS = 30
 
 

@@ -209,7 +209,7 @@ def test_the_status_says_that_all_is_well(platform: RunningPlatform) -> None:
 def test_the_settings_that_the_fate_of_a_flux_depends_on_are_told(platform: RunningPlatform) -> None:
     told = document(platform.heliotrope("events", "--stream", "platform:settings", "--json"))
     settings = [event["data"] for event in told["items"]]  # type: ignore[attr-defined]
-    assert sorted(one["service"] for one in settings) == ["ack", "gateway", "signature"]
+    assert sorted(one["service"] for one in settings) == ["ack", "gateway", "signature", "validation"]
     [gateway] = [one["settings"] for one in settings if one["service"] == "gateway"]
     assert gateway["IN_DOUBT_POLICY"] == "resend"
     assert "PASSWORD" not in str(settings)

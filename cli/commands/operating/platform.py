@@ -19,8 +19,9 @@ from local.ports import SERVICES, Ports, base_of
 from local.readiness import Readiness, ask_all
 from local.running import Running, find_running
 from local.supervision.supervisor import ProcessState, Supervisor
+from shared.facts.streams import EVERY_COLLECTIVITE
 from shared.facts.values import SIREN_SHAPE
-from shared.web.auth import EVERY_COLLECTIVITE, Role
+from shared.web.auth import Role
 
 _ROLES = ", ".join(role.value for role in Role)
 _HELD_ROLE = re.compile(

@@ -1,6 +1,7 @@
 """What a service was installed with is told once, and again when it has changed."""
 
 from datetime import UTC, datetime
+from importlib import import_module
 from uuid import UUID
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from services.ack import settings as ack
 from services.gateway import settings as gateway
 from services.signature import settings as signature
+from services.validation import settings as validation
 from shared.errors import NewerFactError
 from shared.facts.envelope import Event
 from shared.facts.platform import SettingsApplied
+from shared.facts.recorders import RECORDED_BY, SERVICES_THAT_CONSUME
 from shared.facts.streams import EVERY_COLLECTIVITE, platform_stream
 from shared.runtime.applied import record_settings, told
 from shared.runtime.settings import HttpSettings
@@ -68,6 +71,7 @@ async def test_beside_a_newer_version_that_records_there_a_service_starts_all_th
         (gateway.Settings, gateway.DECIDING),
         (ack.Settings, ack.DECIDING),
         (signature.Settings, signature.DECIDING),
+        (validation.Settings, validation.DECIDING),
     ],
 )
 def test_what_a_service_tells_is_what_it_reads_and_no_secret(
@@ -78,6 +82,12 @@ def test_what_a_service_tells_is_what_it_reads_and_no_secret(
         object.__setattr__(values, name, name)
     assert told(values, names) == {name.upper(): name for name in names}
     assert set(names) <= set(settings.model_fields)
+
+
+@pytest.mark.parametrize("service", SERVICES_THAT_CONSUME)
+def test_every_service_that_acts_on_facts_tells_its_settings(service: str) -> None:
+    assert SettingsApplied in RECORDED_BY[service]
+    assert import_module(f"services.{service}.settings").DECIDING
 
 
 def test_a_secret_is_never_told() -> None:

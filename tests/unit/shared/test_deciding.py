@@ -14,9 +14,9 @@ from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxCancelled, TransmissionRequested
 from shared.facts.lifecycles.flux import Flux, State
-from shared.facts.streams import UNATTRIBUTED, flux_stream, reply_stream
+from shared.facts.streams import EVERY_COLLECTIVITE, UNATTRIBUTED, flux_stream, reply_stream
 from shared.retrying import ATTEMPTS_MAX
-from shared.web.auth import EVERY_COLLECTIVITE, Caller, Right, Role
+from shared.web.auth import Caller, Right, Role
 from shared.web.deciding import Decide, Decided, decide_on, load_flux
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments

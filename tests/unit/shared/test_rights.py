@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from shared.errors import RequestRefusedError, Why
-from shared.facts.streams import UNATTRIBUTED
-from shared.web.auth import EVERY_COLLECTIVITE, ROLES_WITH, Caller, Right, Role
+from shared.facts.streams import EVERY_COLLECTIVITE, UNATTRIBUTED
+from shared.web.auth import ROLES_WITH, Caller, Right, Role
 
 OWN, OTHER, THIRD = "213499908", "219900017", "219900025"
 # As the people of a collectivité know it; written once more, so that a slip in the table does not pass unseen.
