@@ -31,9 +31,9 @@ class OnScreen(StrEnum):
 
 
 class Value(BaseModel):
-    """Base of what facts are made of: immutable, and tolerant of fields added later."""
+    """Base of what facts are made of: immutable, tolerant of fields added later; no error quotes what they hold."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Header(Value):

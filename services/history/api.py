@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime
 
 from services.history.lookups import Lookups
 from services.history.ports import Wanted
@@ -17,6 +16,7 @@ from shared.web.auth import Caller
 from shared.web.downloads import streamed
 from shared.web.problems import NO_STORE
 from shared.web.routing import BoundedRoute
+from shared.web.texts import Moment, Sought
 
 PAGE_ROWS_MAX = 500
 
@@ -30,9 +30,9 @@ def routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> API
         who: Annotated[Caller, Depends(caller)],
         state: Annotated[list[State] | None, Query()] = None,
         collectivite: str = "",
-        nomfic: str = "",
+        nomfic: Sought = "",
         sha256: Annotated[str, Query(pattern="^([0-9a-f]{64})?$")] = "",
-        at: AwareDatetime | None = None,
+        at: Moment | None = None,
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_ROWS_MAX)] = 100,
     ) -> dict[str, object]:
@@ -41,7 +41,7 @@ def routes(lookups: Lookups, *, caller: Callable[..., Awaitable[Caller]]) -> API
 
     @router.get("/{flux_id}", summary="Consulter un flux, maintenant ou à un instant passé")
     async def show_flux(
-        flux_id: UUID, who: Annotated[Caller, Depends(caller)], at: AwareDatetime | None = None
+        flux_id: UUID, who: Annotated[Caller, Depends(caller)], at: Moment | None = None
     ) -> dict[str, object]:
         return await lookups.flux(flux_id, at, who)
 

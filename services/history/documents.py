@@ -1,7 +1,7 @@
 """Which documents a flux has: what was imported, what was signed, what left, what DGFiP answered."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -35,12 +35,17 @@ _ON_SCREEN = {
 
 @dataclass(frozen=True)
 class Kept:
-    """A document of a flux, under the name it had, since the fact that named it first in this role."""
+    """A document of a flux, under the name it had, since the fact that named it first in this role.
+
+    `is_in_force`: it is the one in this role. Not so: a file that is signed in part, or was before its circuit was
+    restarted; an answer that came second.
+    """
 
     role: DocumentRole
     document: Document
     name: str
     since: datetime
+    is_in_force: bool = False
 
     def shown(self) -> dict[str, object]:
         """Return it as the API answers it."""
@@ -51,6 +56,7 @@ class Kept:
             "sha256": self.document.sha256,
             "size": self.document.size,
             "since": format_time(self.since),
+            "is_in_force": self.is_in_force,
         }
 
 
@@ -59,12 +65,36 @@ def documents_of(past: Sequence[Event]) -> list[Kept]:
     found: dict[tuple[DocumentRole, str], Kept] = {}
     for one in _named(past):
         found.setdefault((one.role, one.document.sha256), one)
-    return list(found.values())
+    in_force = _in_force(past)
+    return [replace(one, is_in_force=in_force.get(role) == sha256) for (role, sha256), one in found.items()]
 
 
 def chosen(kept: Sequence[Kept], which: str) -> Kept | None:
-    """Return the document that a caller names: by its digest, or the last one in a role."""
-    return next((one for one in reversed(kept) if which in (one.role, one.document.sha256)), None)
+    """Return the document that a caller names: by its digest, or the one that is in force in a role."""
+    return next(
+        (one for one in reversed(kept) if which == one.document.sha256 or (one.is_in_force and which == one.role)),
+        None,
+    )
+
+
+def _in_force(past: Sequence[Event]) -> dict[DocumentRole, str]:
+    """Return the digest of the document that stands in each role."""
+    standing: dict[DocumentRole, str] = {}
+    for event in past:
+        match event.data:
+            case facts.FluxImported(document=document):
+                standing[DocumentRole.IMPORTED] = document.sha256
+            case facts.FluxSigned(document=document):
+                standing[DocumentRole.SIGNED] = document.sha256
+            case facts.SignatureRestarted() | facts.SignaturesRejected():
+                standing.pop(DocumentRole.SIGNED, None)
+            case facts.FluxTransmitted(document=document):
+                standing[DocumentRole.TRANSMITTED] = document.sha256
+            case facts.FluxAcknowledged() | facts.FluxPartiallyRejected() | facts.FluxRejected() as settled:
+                standing[DocumentRole.REPLY] = settled.reply.sha256
+            case _:
+                pass
+    return standing
 
 
 def _named(past: Sequence[Event]) -> Iterator[Kept]:

@@ -8,6 +8,8 @@ another's; a budget is whose registers it first (the journal lets no two have it
 
 from collections.abc import Collection, Sequence
 
+from pydantic import ValidationError
+
 from pes.vocabulary import Header
 from shared.errors import RequestRefusedError, Why
 from shared.facts import collectivite as facts
@@ -65,9 +67,13 @@ def complete(flux: Flux, codes: Collection[str], known: Collection[facts.Identif
         reason: why it was registered.
     """
     is_only_that = flux.state is State.INVALID and set(codes) == {NOT_REGISTERED}
-    if not is_only_that or flux.header is None or not set(named_by(flux.header)) <= set(known):
+    if not is_only_that or flux.header is None:
         return []
-    return [IdentifiersCompleted(reason=reason)]
+    try:
+        named = set(named_by(flux.header))
+    except ValidationError:  # of a form that only a newer version takes: here nothing of it is registered
+        return []
+    return [IdentifiersCompleted(reason=reason)] if named <= set(known) else []
 
 
 def _of_another(siret: facts.Siret, siren: str) -> RequestRefusedError:

@@ -55,7 +55,7 @@ class Event(BaseModel):
         occurred_at: when it was decided, UTC, to the microsecond.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     event_id: UUID
     stream: Stream

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
+from pydantic import ValidationError
 
 from services.history.ports import Seen, Wanted
 from services.history.views import Row
+from shared.facts.lifecycles.flux import State
 from shared.journal.order import OrderedFact, read_order
 from shared.journal.postgres import Database
 
@@ -87,7 +89,16 @@ class PostgresRows:
         """See `Rows.page`."""
         statement, values = _page(wanted, before, limit)
         found: list[asyncpg.Record] = await self._database.fetch(statement, *values)
-        return [Row(**row) for row in found]
+        return [_row(row) for row in found]
+
+
+def _row(record: asyncpg.Record) -> Row:
+    """Return a line; what a newer version showed in a way that is not known here is told to be set aside."""
+    try:
+        return Row(**record)
+    except ValidationError:
+        as_far_as_known = {name: value for name, value in dict(record).items() if name not in ("state", "step")}
+        return Row(**as_far_as_known | {"state": State.IMPORTED, "is_set_aside": True})
 
 
 def _page(wanted: Wanted, before: UUID | None, limit: int) -> tuple[str, list[object]]:

@@ -5,10 +5,13 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from pydantic import ValidationError
 
 from services.signature.circuits import Circuit, Delegation, SealChoice, Step, applying
 from services.signature.mandates import Mandate, NamedCertificate
-from shared.facts.collectivite import StepSet
+from shared.errors import NewerFactError
+from shared.facts.collectivite import CircuitSet, StepSet
+from shared.facts.fact import kind_of
 from shared.journal.postgres import Database
 
 # Mandates with their earliest end: those of a collectivité, or the one of an id (the other is null).
@@ -105,6 +108,10 @@ class PostgresRegistries:
 
 
 def _circuit(row: asyncpg.Record) -> Circuit:
+    """Return a circuit; one that a newer version set sets aside what asks for it, and nothing else."""
     members = dict(row)
-    steps = tuple(Step(**dict(StepSet.model_validate(step))) for step in json.loads(members.pop("steps")))
+    try:
+        steps = tuple(Step(**dict(StepSet.model_validate(step))) for step in json.loads(members.pop("steps")))
+    except ValidationError as error:
+        raise NewerFactError(kind_of(CircuitSet), "a step of a circuit is of no kind that is known") from error
     return Circuit(**members, steps=steps)

@@ -77,6 +77,14 @@ class Shown:
         await self.catch_up()
         return first.flux_id
 
+    async def go_on(self, flux_id: UUID, facts: list[Fact]) -> None:
+        """Record more of a flux."""
+        past = await self.history.load(flux_id)
+        events = [past[-1].follow(fact, actor="x", at=NOON + timedelta(minutes=1)) for fact in facts]
+        if events:
+            await self.history.append(events, expected_version=len(past))
+        await self.catch_up()
+
     async def catch_up(self) -> None:
         await order_all(self.owner)
         while await self.projection.catch_up():
@@ -443,6 +451,7 @@ async def test_every_document_of_a_flux_is_listed_and_read_by_its_role_or_digest
             assert read.headers["content-length"] == str(bytes_of[name].size)
             assert read.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
             assert read.headers["x-content-type-options"] == "nosniff"
+    assert all(one["is_in_force"] for one in answer["items"])
     for which in ("cachet", "0" * 64, an.signed_document.sha256):
         missing = await shown.get(f"/{flux_id}/documents/{which}")
         assert (missing.status_code, missing.json()["type"]) == (404, "urn:heliotrope:problem:document-not-found")
@@ -494,3 +503,39 @@ async def test_a_page_of_the_past_looks_at_so_many_flux_and_says_where_to_go_on(
     page = (await shown.get("?at=2026-02-02T13:00:00Z&state=awaiting_ack")).json()
     assert page["flux"] == []
     assert await shown.ids(f"?at=2026-02-02T13:00:00Z&state=awaiting_ack&before={page['next']}") == [oldest]
+
+
+async def test_a_file_whose_circuit_was_restarted_is_no_longer_the_signed_one(shown: Shown) -> None:
+    abandoned = await shown.documents.put_bytes(b"abandoned")
+    signed_in_part = an.bordereaux_signed.model_copy(update={"document": abandoned})
+    flux_id = await shown.happen([an.validated, an.signature_requested, signed_in_part])
+    for facts in ([], [an.signature_refused, an.signature_restarted]):
+        await shown.go_on(flux_id, facts)
+        items = (await shown.get(f"/{flux_id}/documents")).json()["items"]
+        assert [(one["role"], one["is_in_force"]) for one in items] == [("imported", True), ("signed", False)]
+        assert (await shown.get(f"/{flux_id}/documents/signed")).status_code == 404
+        assert (await shown.get(f"/{flux_id}/documents/{abandoned.sha256}")).content == b"abandoned"
+
+
+async def test_the_answer_that_counts_is_the_reply_handed_out(shown: Shown) -> None:
+    first, second = [await shown.documents.put_bytes(one) for one in (b"first", b"second")]
+    received = [an.reply_received.model_copy(update={"document": one}) for one in (first, second)]
+    answered = an.acknowledged.model_copy(update={"reply": first})
+    imported = FluxImported(document=Document(sha256=f"{99:064x}", size=10), filename="flux.xml")
+    flux_id = await shown.recorded(imported, [*SENT, received[0], answered])
+    await shown.go_on(flux_id, [received[1]])
+    assert (await shown.get(f"/{flux_id}/documents/reply")).content == b"first"
+
+
+@pytest.mark.parametrize("column", ["state", "step"])
+async def test_a_line_that_a_newer_version_wrote_is_listed_as_set_aside(shown: Shown, column: str) -> None:
+    other, newer = await shown.happen(SENT), await shown.happen([])
+    await shown.owner.execute(f"update flux_view set {column} = 'archived' where flux_id = $1", newer)  # noqa: S608
+    rows = (await shown.get("")).json()["flux"]
+    assert [(UUID(row["flux_id"]), row["is_set_aside"]) for row in rows] == [(newer, True), (other, False)]
+    assert rows[0]["on_screen"] == "Mis de côté"
+
+
+@pytest.mark.parametrize("query", ["nomfic=%00", "at=0001-01-01T00:00:00%2B14:00", "at=9999-12-31T23:00:00-14:00"])
+async def test_what_no_table_takes_is_refused(shown: Shown, query: str) -> None:
+    assert (await shown.get(f"?{query}")).status_code == 422

@@ -2,6 +2,8 @@
 
 import pytest
 
+from shared.errors import NewerFactError
+from shared.journal.postgres import Database
 from shared.web.auth import Role
 from tests.callers import COMMUNE, OTHER_COMMUNE, bearer
 from tests.integration.services.registries.bench import (
@@ -126,3 +128,14 @@ async def test_a_circuit_changes_for_a_reason(bench: Bench) -> None:
     for reason in ("", "ab", "x" * 501):
         body = {"flux_kind": "*", "steps": [SIGNATURE], "reason": reason}
         assert refusal(await bench.http.put("/v1/circuits", json=body)) == (422, "invalid-request")
+
+
+async def test_a_circuit_that_a_newer_version_set_sets_aside_what_asks_for_it(
+    bench: Bench, database: Database
+) -> None:
+    await set_circuit(bench, SIGNATURE)
+    await database.execute("alter table circuit disable trigger user")
+    await database.execute("update circuit set steps = replace(steps::text, 'signature', 'ratification')::jsonb")
+    with pytest.raises(NewerFactError) as newer:
+        await bench.registries.circuits(COMMUNE)
+    assert newer.value.kind == "circuit.set.v1"

@@ -4,6 +4,7 @@ import asyncpg
 import pytest
 
 from pes.schemas.packs import built_in
+from shared.errors import NewerFactError
 from shared.facts import flux
 from shared.facts.collectivite import PolicySet
 from shared.facts.streams import collectivite_stream, platform_stream
@@ -120,3 +121,17 @@ async def test_only_facts_change_what_packs_and_controls_are(bench: Bench, test_
     async with Database(test_database.dsn()) as owner:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await owner.execute("delete from schema_archive")
+
+
+async def test_a_severity_that_a_newer_version_knows_sets_aside_what_is_judged_by_it(
+    bench: Bench, database: Database
+) -> None:
+    change = {"collectivite": COMMUNE, "severity": "warning", "reason": "éditeur en cours de correction"}
+    administrator = bearer(role=Role.ADMINISTRATEUR)
+    assert (await bench.http.put("/v1/controls/bordereau.pieces", json=change, headers=administrator)).is_success
+    await database.execute("alter table control_policy disable trigger user")
+    await database.execute("alter table control_policy drop constraint if exists control_policy_severity_check")
+    await database.execute("update control_policy set severity = 'advisory'")
+    with pytest.raises(NewerFactError) as newer:
+        await bench.judges.policies.of(COMMUNE)
+    assert newer.value.kind == "policy.set.v1"
