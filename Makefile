@@ -34,8 +34,10 @@ up: $(INSTALLED) ## start the platform, which goes on by itself (BUS=kafka)
 down: $(INSTALLED) ## stop it; data is kept
 	@$(BIN)/heliotrope down
 
+# Tests run hundreds of commands, which need not compile every module again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(INSTALLED) ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: $(INSTALLED) ## lint, format, types, boundaries between modules
 	$(BIN)/ruff check .

@@ -3,11 +3,9 @@
 Where Java or Maven is missing, tests that need Kafka are skipped; where `CI` is `true`, they fail instead.
 """
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,11 +22,12 @@ from shared.bus.topics import TOPICS
 from shared.journal.postgres import Database
 from shared.journal.schema import migrate
 from tests.finishing import finish
+from tests.real.folders import lasting_folder
 from tests.real.kafka import KafkaCluster, require_kafka
+from tests.sharing import Sharing
 
 PROJECT = Path(__file__).parents[1]
 TEMPLATE = "template_heliotrope"
-MEMORY_BYTES_MIN = 2 * 1024**3
 # Waits until the tests have ended, in whatever way, then stops the server if they did not.
 _STOP_AFTER_US = """
 import sys
@@ -59,11 +58,17 @@ class TestDatabase:
         return dsn_of(service, self.server, self.name)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
+    """Say which tests go together where several processes share them."""
+    return Sharing(config, log)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+def postgres() -> Iterator[LocalPostgres]:
     """Lend a PostgreSQL server whose template database is migrated."""
     with ExitStack() as stack:
-        server = LocalPostgres(_in_memory(stack) or tmp_path_factory.mktemp("postgres"))
+        server = LocalPostgres(stack.enter_context(lasting_folder()) / "postgres")
         stack.enter_context(_never_left_behind(server))
         stack.enter_context(server)
         _create(server, TEMPLATE)
@@ -71,15 +76,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
         yield server
     if not server.sockets.is_relative_to(server.folder):
         shutil.rmtree(server.sockets, ignore_errors=True)
-
-
-def _in_memory(stack: ExitStack) -> Path | None:
-    """Return a folder in memory, where there is room for one: a database is made for each test."""
-    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < MEMORY_BYTES_MIN:
-        return None
-    folder = tempfile.TemporaryDirectory(dir=memory, prefix="heliotrope-tests-", ignore_cleanup_errors=True)
-    return Path(stack.enter_context(folder)) / "postgres"
 
 
 @pytest.fixture

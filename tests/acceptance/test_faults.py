@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 import asyncpg
 import httpx
@@ -18,7 +17,9 @@ from aiokafka import AIOKafkaProducer
 from local.postgres.database import DATABASE
 from local.postgres.server import LocalPostgres
 from local.programs import DATABASE_GROUP
+from tests.real.folders import lasting_folder
 from tests.real.platform import RunningPlatform, run_platform, sample, until
+from tests.real.ports import port_block
 
 SERVICES = ("ingest", "validation", "signature", "gateway", "ack", "relay", "history", "simulator")
 NUMBERS = count(1000)
@@ -44,9 +45,9 @@ def test_a_flux_survives_kill_9_of_any_service(platform: RunningPlatform, servic
         number = next(NUMBERS)
         flux_ids.append(platform.send_until_taken(sample(number), f"key-{number}"))
         time.sleep(chance.uniform(0, 0.12))  # somewhere between the import and the acknowledgement
-        platform.kill(service)
+        killed = platform.kill(service)
         flux_ids.append(platform.send_until_taken(sample(next(NUMBERS)), f"key-{number}-after"))
-        until(lambda: platform.pid(service), 30)
+        until(lambda gone=killed: platform.pid(service) not in {0, gone}, 30)  # type: ignore[misc]
     assert_acknowledged_once(platform, *flux_ids)
 
 
@@ -199,13 +200,15 @@ def choice_of_seal(platform: RunningPlatform) -> tuple[bool, str]:
     return shown["has_seal"], shown["choice"]["changed_by"]
 
 
-def test_data_survives_a_restart_of_everything(tmp_path: Path) -> None:
-    with run_platform(tmp_path, 23_000) as platform:
-        flux_id = platform.send_until_taken(sample(next(NUMBERS)), "restart")
-        assert_acknowledged_once(platform, flux_id)
-        assert choice_of_seal(platform) == (True, "heliotrope up")
-        left = platform.heliotrope("seal", "leave", "--collectivite", "*", "--reason", "Sans cachet")
-        assert left.returncode == 0, left.stderr
-    with run_platform(tmp_path, 23_000) as platform:
-        assert platform.flux(flux_id)["state"] == "acknowledged"
-        assert choice_of_seal(platform) == (False, "operateur-local")
+def test_data_survives_a_restart_of_everything() -> None:
+    base = port_block()
+    with lasting_folder() as root:
+        with run_platform(root, base=base) as platform:
+            flux_id = platform.send_until_taken(sample(next(NUMBERS)), "restart")
+            assert_acknowledged_once(platform, flux_id)
+            assert choice_of_seal(platform) == (True, "heliotrope up")
+            left = platform.heliotrope("seal", "leave", "--collectivite", "*", "--reason", "Sans cachet")
+            assert left.returncode == 0, left.stderr
+        with run_platform(root, base=base) as platform:
+            assert platform.flux(flux_id)["state"] == "acknowledged"
+            assert choice_of_seal(platform) == (False, "operateur-local")

@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 
 from local.ports import SERVICES
+from tests.real.folders import lasting_folder
 from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample, until
 from tests.tracing import Collector, Received, collecting
 
 NUMBERS = count(40_000)
-PORT_BASE = 25_000
 IN_THIS_ORDER = [
     ("ingest", "flux.imported.v1"),
     ("validation", "flux.validated.v1"),
@@ -95,10 +95,10 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[RunningPlatform]:
+def traced(collector: Collector) -> Iterator[RunningPlatform]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTLP_ENDPOINT", collector.url)
-        with run_platform(tmp_path_factory.mktemp("traced"), PORT_BASE) as running:
+        with lasting_folder() as root, run_platform(root) as running:
             yield running
 
 

@@ -14,10 +14,10 @@ from local.ports import APIS
 from shared.web.openapi import answered_by
 from tests.applications import documents
 from tests.real.platform import COLLECTIVITE, RunningPlatform, sample, until
+from tests.real.ports import free_port
 from tests.real.proxy import Proxy, real_proxy
 
 NUMBERS = count(70_000)
-PORTS = {"postgres": 21_050, "kafka": 22_050}
 OPERATIONS = answered_by(documents())
 
 
@@ -26,8 +26,8 @@ def addresses(platform: RunningPlatform) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def proxy(platform: RunningPlatform, bus: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    with real_proxy(tmp_path_factory.mktemp("proxy"), PORTS[bus], addresses(platform)) as running:
+def proxy(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with real_proxy(tmp_path_factory.mktemp("proxy"), free_port(), addresses(platform)) as running:
         yield running
 
 
@@ -113,9 +113,9 @@ def test_what_is_too_large_is_refused_in_our_words_before_it_is_sent(proxy: Prox
     connection.close()
 
 
-def test_a_flood_is_asked_to_wait(platform: RunningPlatform, tmp_path: Path, bus: str) -> None:
+def test_a_flood_is_asked_to_wait(platform: RunningPlatform, tmp_path: Path) -> None:
     with (
-        real_proxy(tmp_path, PORTS[bus] + 1, addresses(platform), rate="1r/m") as proxy,
+        real_proxy(tmp_path, free_port(), addresses(platform), rate="1r/m") as proxy,
         httpx.Client(base_url=proxy.url, verify=proxy.trust, trust_env=False) as http,
     ):
         answers = [http.get("/v1/flux") for _ in range(220)]
@@ -125,8 +125,8 @@ def test_a_flood_is_asked_to_wait(platform: RunningPlatform, tmp_path: Path, bus
     assert {one.json()["type"] for one in refused} == {"urn:heliotrope:problem:too-often"}
 
 
-def test_a_service_that_is_away_is_told_in_our_words(platform: RunningPlatform, tmp_path: Path, bus: str) -> None:
-    with real_proxy(tmp_path, PORTS[bus] + 1, addresses(platform) | {"history": "127.0.0.1:1"}) as proxy:
+def test_a_service_that_is_away_is_told_in_our_words(platform: RunningPlatform, tmp_path: Path) -> None:
+    with real_proxy(tmp_path, free_port(), addresses(platform) | {"history": "127.0.0.1:1"}) as proxy:
         answer = httpx.get(f"{proxy.url}/v1/flux", verify=proxy.trust, trust_env=False)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.json()["type"] == "urn:heliotrope:problem:unavailable"

@@ -14,6 +14,7 @@ import pytest
 from pes.reading.xml import parse
 from services.simulator.acquit import DEPENSE, Element, write_acquit
 from shared.runtime.files import write_whole
+from tests.real.folders import lasting_folder
 from tests.real.platform import COLLECTIVITE, RunningPlatform, run_platform, sample, until
 
 NUMBERS = count(20_000)
@@ -242,8 +243,8 @@ def test_a_demonstration_of_an_invalid_file_ends_with_1_and_says_why(
     assert "À faire" in done.stdout
 
 
-def test_the_demonstration_alone_starts_shows_and_stops_everything(tmp_path: Path) -> None:
-    with run_platform(tmp_path, 24_000, start=False) as platform:
+def test_the_demonstration_alone_starts_shows_and_stops_everything() -> None:
+    with lasting_folder() as root, run_platform(root, start=False) as platform:
         done = platform.heliotrope("demo", "--once")
         assert done.returncode == 0, done.stderr
         assert "Acquitté par la DGFiP" in done.stdout

@@ -27,7 +27,6 @@ GOAL_MILLISECONDS: dict[BusKind, int] = {"postgres": 300, "kafka": 500}
 LARGE_BYTES = 127 * 1024 * 1024  # made within 1 %: as near as can be to the 128 MiB that `ingest` takes at most
 GOAL_MEBIBYTES = 150
 MEBIBYTE = 1024 * 1024
-PORT_BASE = 25_000
 CHUNK_BYTES = 256 * 1024
 NUMBERS = count(1)
 LOOK_SECONDS = 0.002
@@ -36,7 +35,7 @@ LOOK_SECONDS = 0.002
 def measure_latency(folder: Path, bus: BusKind) -> Figure:
     """Import small flux one after the other, and return the median time to `acknowledged`."""
     bare = asyncio.run(_bare(folder / "bare"))
-    with run_platform(folder / bus, PORT_BASE, bus) as platform:
+    with run_platform(folder / bus, bus) as platform:
         times = [_one(platform) for _ in range(WARM_UP + FLUX)][WARM_UP:]
     median = statistics.median(times)
     goal = GOAL_MILLISECONDS[bus]
@@ -55,7 +54,7 @@ def measure_import_memory(folder: Path) -> Figure:
     """Import the largest file that is taken, and return the most memory that `ingest` ever had."""
     path = folder / "large.xml"
     size = write_large(path, LARGE_BYTES)
-    with run_platform(folder / "large", PORT_BASE) as platform:
+    with run_platform(folder / "large") as platform:
         before = _most_memory(platform.pid("ingest"))
         response = platform.http.post(
             f"{platform.ports.url('ingest')}/v1/flux",

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -19,17 +18,14 @@ from local.kafka.jars import DEFAULT_LIB, ensure_jars
 from local.kafka.java import find_java
 from local.kafka.node import ENVIRONMENT, Node, Ports
 from local.kafka.storage import prepare
-from local.ports import is_free
 from tests.finishing import finish
 from tests.real.missing import missing
+from tests.real.ports import free_port
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.05
 
-# Clients keep trying to reach a broker that is down. On a port that the system also hands out to outgoing
-# connections, such a client may end up connected to itself and hold the port; these are below that range.
-PORT_MIN, PORT_MAX = 20_000, 32_000
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -40,19 +36,6 @@ def require_kafka() -> Path:
         return ensure_jars(DEFAULT_LIB)
     except KafkaUnavailableError as error:
         missing(str(error))
-
-
-def free_ports(nodes: int) -> list[Ports]:
-    """Choose ports for as many nodes. They are free now; nothing reserves them."""
-    free: list[int] = []
-    start = secrets.randbelow(PORT_MAX - PORT_MIN)
-    for step in range(PORT_MAX - PORT_MIN):
-        port = PORT_MIN + (start + step) % (PORT_MAX - PORT_MIN)
-        if is_free(port):
-            free.append(port)
-        if len(free) == 2 * nodes:
-            return [Ports(client, controller) for client, controller in zip(free[::2], free[1::2], strict=True)]
-    raise KafkaUnavailableError(f"No free port between {PORT_MIN} and {PORT_MAX}: close some programs and try again.")
 
 
 def several(ports: Sequence[Ports]) -> dict[str, object]:
@@ -197,7 +180,7 @@ class KafkaCluster:
             KafkaUnavailableError: Java or Maven is missing, or the broker cannot be fetched.
         """
         jars = ensure_jars(lib)
-        listening = ports or free_ports(nodes)
+        listening = ports or [Ports(client=free_port(), controller=free_port()) for _ in range(nodes)]
         more = several(listening) if len(listening) > 1 else {}
         self.brokers = [
             Broker(prepare(folder, one, lib=jars, node_id=node_id, more=more))

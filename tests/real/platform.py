@@ -17,6 +17,7 @@ from local.folder import DataFolder
 from local.ports import Ports
 from local.supervision.supervisor import Supervisor
 from pes.sample import SampleSpec, build_sample
+from tests.real.ports import port_block
 
 T = TypeVar("T")
 
@@ -109,10 +110,11 @@ class RunningPlatform:
         states = self.supervisor.states() or []
         return next(one.pid for one in states if one.name == program)
 
-    def kill(self, program: str) -> None:
-        """Kill -9 a program; its supervisor starts it again."""
+    def kill(self, program: str) -> int:
+        """Kill -9 a program, which its supervisor starts again; return the process id that it had, 0 for none."""
         if pid := self.pid(program):
             os.kill(pid, signal.SIGKILL)
+        return pid
 
     def wait_ready(self, *services: str, seconds: float = 60) -> None:
         """Wait until services answer that they are ready."""
@@ -141,8 +143,11 @@ def sample(number: int, **changes: object) -> bytes:
 
 
 @contextmanager
-def run_platform(root: Path, base: int, bus: str = "postgres", *, start: bool = True) -> Iterator[RunningPlatform]:
-    """Start a platform with the command line (or only prepare to), lend it, stop it."""
+def run_platform(
+    root: Path, bus: str = "postgres", *, base: int | None = None, start: bool = True
+) -> Iterator[RunningPlatform]:
+    """Start a platform with the command line (or only prepare to), lend it, stop it; on its own ports by default."""
+    base = base or port_block()
     env = {**os.environ, "HELIOTROPE_DATA": str(root), "HELIOTROPE_PORT_BASE": str(base)}
     running = RunningPlatform(DataFolder(root), Ports(base), env)
     with running.http:
