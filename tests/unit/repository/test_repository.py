@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,25 @@ def test_the_licence_is_the_one_that_the_project_states() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["license"] == "EUPL-1.2"
     assert "EUROPEAN UNION PUBLIC LICENCE v. 1.2" in (ROOT / "LICENSE").read_text("utf-8")
+
+
+# --- Layout ------------------------------------------------------------------------------------------------------
+
+MODULES_MAX = 16  # of a folder: a reader knows from its name what may be added there
+
+
+def test_every_package_stands_under_the_contracts() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    packages = {path.parts[0] for path in (one.relative_to(ROOT) for one in FILES) if path.name == "__init__.py"}
+    assert packages - {"tests"} == set(contracts["root_packages"])
+
+
+def test_no_folder_of_code_holds_more_modules_than_one_can_know() -> None:
+    modules = [path.relative_to(ROOT) for path in FILES if path.suffix == ".py" and path.name != "__init__.py"]
+    counted = Counter(path.parent for path in modules if path.parts[0] != "tests")
+    assert {folder: count for folder, count in counted.items() if count > MODULES_MAX} == {}
+
+
+def test_every_step_of_the_schema_has_a_number_of_its_own() -> None:
+    numbers = Counter(path.name[:3] for path in FILES if path.suffix == ".sql" and "before_streams" not in path.parts)
+    assert [number for number, count in numbers.items() if count > 1] == []
