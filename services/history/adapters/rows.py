@@ -75,10 +75,11 @@ class PostgresRows:
         self, rows: Sequence[Row], *, read: Sequence[Seen], skipped: Sequence[Seen], index: int = 0
     ) -> None:
         """See `Rows.save`."""
+        in_order = sorted(rows, key=lambda row: row.flux_id)  # all processes take the same lines in the same order
         async with self._database.connection() as connection, connection.transaction():
-            await connection.executemany(_SAVE, [tuple(row.model_dump().values()) for row in rows])
-            await connection.executemany(_READ, read)
-            await connection.executemany(_SKIP, skipped)
+            await connection.executemany(_SAVE, [tuple(row.model_dump().values()) for row in in_order])
+            await connection.executemany(_READ, sorted(read))
+            await connection.executemany(_SKIP, sorted(skipped))
             await connection.execute(_ADVANCE, _GROUP, index)
 
     async def skipped(self, after: UUID | None, limit: int) -> list[Seen]:

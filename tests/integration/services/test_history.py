@@ -539,3 +539,27 @@ async def test_a_line_that_a_newer_version_wrote_is_listed_as_set_aside(shown: S
 @pytest.mark.parametrize("query", ["nomfic=%00", "at=0001-01-01T00:00:00%2B14:00", "at=9999-12-31T23:00:00-14:00"])
 async def test_what_no_table_takes_is_refused(shown: Shown, query: str) -> None:
     assert (await shown.get(f"?{query}")).status_code == 422
+
+
+# Each line takes a moment to be written, as on a busy server.
+SLOW = """
+create function take_a_moment() returns trigger language plpgsql as
+    $$ begin perform pg_sleep(0.02); return new; end $$;
+create trigger take_a_moment after update on flux_view for each row execute function take_a_moment();
+"""
+
+
+async def test_two_processes_that_keep_the_list_at_once_do_not_wait_for_each_other(shown: Shown) -> None:
+    flux = [await shown.happen(SENT) for _ in range(10)]
+    await shown.owner.execute(SLOW)
+    lines = [row for one in flux if (row := row_of(read_flux(await shown.history.recorded(one))))]
+    later = [line.model_copy(update={"version": line.version + number}) for number in (1, 2) for line in lines]
+    seen = [Seen(one, 1) for one in flux]
+    rows = PostgresRows(shown.owner)
+    for version in range(0, len(later), len(lines)):
+        one, other = later[version : version + len(lines)], later[version : version + len(lines)][::-1]
+        await asyncio.gather(
+            rows.save(one, read=seen, skipped=seen[::-1]),
+            rows.save(other, read=seen[::-1], skipped=seen),
+        )
+    assert len(await shown.ids("?limit=500")) == len(flux)
