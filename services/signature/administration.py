@@ -15,7 +15,7 @@ from services.signature.requests import CircuitChange, NewDelegation, NewEnd, Ne
 from shared.errors import NameTakenError, NewerFactError, RequestRefusedError, Why
 from shared.facts.collectivite import CircuitSet, DelegationEnded, MandateEnded, SealChosen, StepSet
 from shared.facts.fact import Fact
-from shared.facts.streams import decisions_stream
+from shared.facts.streams import EVERY_COLLECTIVITE, decisions_stream
 from shared.facts.values import REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN
 from shared.journal.decisions import Decided, decide_in, last_word
 from shared.journal.history import History
@@ -103,8 +103,9 @@ class Administration:
         """Set the circuit of a collectivité for a kind of flux. A flux that is under way keeps its own.
 
         Raises:
-            RequestRefusedError: these steps make no circuit.
+            RequestRefusedError: these steps make no circuit, or the caller has not the right.
         """
+        require_setting(who, collectivite, "changer un circuit")
         steps = tuple(wanted.step() for wanted in change.steps)
         choice = await self.registries.seal_choice(collectivite)
         fault = fault_of(steps, has_seal=choice is not None and choice.has_seal) if steps else ""
@@ -180,8 +181,9 @@ class Administration:
         """Have the seal sign for a collectivité from now on, or no more. What waits already stays as it waits.
 
         Raises:
-            RequestRefusedError: there is no seal to choose.
+            RequestRefusedError: there is no seal to choose, or the caller has not the right.
         """
+        require_setting(who, collectivite, "choisir le cachet")
         if change.has_seal and not self.has_key:
             raise RequestRefusedError(
                 Why.AS_THINGS_STAND,
@@ -249,3 +251,11 @@ def _require_own(who: Caller, absent: str, collectivite: str) -> None:
             "Vous pouvez déléguer vos propres étapes, pas celles d’une autre personne : demandez-le-lui, ou à "
             "l’administrateur de la collectivité.",
         )
+
+
+def require_setting(who: Caller, collectivite: str, action: str) -> None:
+    """Refuse who may not set things for a collectivité; what is set for all (`*`), only an operator sets."""
+    if collectivite == EVERY_COLLECTIVITE:
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, f"{action} pour toutes les collectivités")
+    else:
+        who.require(Right.ADMINISTER, collectivite, action)

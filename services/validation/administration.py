@@ -38,12 +38,18 @@ class Administration:
         """Return every pack, and when and how it applies."""
         return [_shown(pack) for pack in await self.packs.all()]
 
+    @staticmethod
+    def require_installing(who: Caller) -> None:
+        """Refuse who may not install a pack: asked before an archive is read, and again by `install`."""
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "installer un pack de schémas")
+
     async def install(self, content: bytes, change: PackChange, pack_id: str, who: Caller) -> dict[str, object]:
         """Install a pack from a ZIP archive, once it is known to compile.
 
         Raises:
-            RequestRefusedError: the archive is no pack, or its id is taken.
+            RequestRefusedError: the archive is no pack, or its id is taken; or the caller has not the right.
         """
+        self.require_installing(who)
         try:
             pack = await asyncio.to_thread(read_archive, content, pack_id)
             fault = await self.workers.run(compile_files, pack)
@@ -73,7 +79,12 @@ class Administration:
         raise rules.unknown_pack(pack_id)
 
     async def change(self, pack_id: str, change: PackChange, who: Caller) -> dict[str, object]:
-        """Change when and how a pack applies."""
+        """Change when and how a pack applies.
+
+        Raises:
+            RequestRefusedError: it is not there; or the caller has not the right.
+        """
+        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un pack de schémas")
         ours = built_in()
         await self._decide_on_packs(
             lambda past: rules.change(fold(past), pack_id, built_in=ours.pack, **change.model_dump()),

@@ -113,7 +113,7 @@ def _add_packs(router: APIRouter, administration: Administration, caller: WhoDep
         who: Annotated[Caller, Depends(caller)],
         change: Annotated[PackChange, Query()],
     ) -> dict[str, object]:
-        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "installer un pack de schémas")
+        administration.require_installing(who)
         content = await read_whole(
             request,
             ARCHIVE_BYTES_MAX,
@@ -126,7 +126,6 @@ def _add_packs(router: APIRouter, administration: Administration, caller: WhoDep
     async def change_pack(
         pack_id: str, change: PackChange, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        who.require(Right.OPERATE, EVERY_COLLECTIVITE, "changer un pack de schémas")
         return await administration.change(pack_id, change, who)
 
 
