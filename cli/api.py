@@ -50,7 +50,7 @@ class Api:
         url = self._urls["history"] + path
         return self._call("history", lambda client: client.get(url, params=params))
 
-    def request(self, service: str, path: str, body: Mapping[str, str]) -> dict[str, object]:
+    def request(self, service: str, path: str, body: Mapping[str, object]) -> dict[str, object]:
         """Ask a service to do something. Asked twice, it does it once."""
         url = self._urls[service] + path
         return self._call(service, lambda client: client.post(url, json=dict(body)))

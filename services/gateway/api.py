@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.gateway.send_requests import SendRequests
 from shared.web.auth import Caller
@@ -15,9 +15,10 @@ from shared.web.texts import Comment
 
 
 class SendRequest(BaseModel):
-    """Why a suspended sending is to be done again; not needed otherwise."""
+    """Why a suspended sending is to be done again, and the `version` of the flux then; not needed otherwise."""
 
     reason: Comment = ""
+    version: int | None = Field(default=None, ge=1)
 
 
 def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) -> APIRouter:
@@ -28,7 +29,8 @@ def routes(requests: SendRequests, *, caller: Callable[..., Awaitable[Caller]]) 
     async def transmit(
         flux_id: UUID, who: Annotated[Caller, Depends(caller)], request: SendRequest | None = None
     ) -> JSONResponse:
-        taken = await requests.take(flux_id, request.reason if request else "", who)
+        asked = request or SendRequest()
+        taken = await requests.take(flux_id, asked.reason, who, seen=asked.version)
         return JSONResponse(taken, 202, {"Location": f"/v1/flux/{flux_id}"})
 
     return router

@@ -46,6 +46,10 @@ REASON_REQUIRED = (
     "L’envoi est suspendu. {cause} Si vous savez que la DGFiP n’a pas reçu ce fichier, demandez de nouveau l’envoi "
     'en donnant votre motif : {{"reason": "…"}}. Il sera conservé dans l’historique du flux.'
 )
+VERSION_REQUIRED = (
+    "L’envoi est suspendu. {cause} Dites de quelle suspension vous décidez : la version du flux que vous avez "
+    'consulté (« version »), avec votre motif : {{"reason": "…", "version": …}}.'
+)
 TOO_EARLY = (
     "Le flux est dans l’état « {state} » : il ne peut être envoyé qu’une fois contrôlé et, s’il le faut, signé. "
     "Attendez qu’il soit « À envoyer », puis recommencez."
@@ -204,11 +208,17 @@ def end_hold(flux: Flux, evidence: Evidence, *, now: datetime, rules: Rules) -> 
     return [facts.TransmissionReleased(reason=NO_REPLY.format(seconds=rules.in_doubt_seconds))]
 
 
-def request(flux: Flux, reason: str) -> list[Fact]:
+def request(flux: Flux, reason: str, seen: int | None = None) -> list[Fact]:
     """Return the facts of a person's decision to send; none when it is done, or under way.
 
+    Args:
+        flux: as it is.
+        reason: why a suspended sending is to be done again.
+        seen: the version of the flux that the reason is about. A reason is given for one doubt: it must not end the
+            next one, which nobody has looked at.
+
     Raises:
-        RequestRefusedError: too early, or never; or a suspended sending needs a reason.
+        RequestRefusedError: too early, or never; or a suspended sending needs a reason, and what it is about.
     """
     if flux.state is State.READY and flux.document is not None:
         return [facts.TransmissionRequested(document=flux.document)]
@@ -216,6 +226,10 @@ def request(flux: Flux, reason: str) -> list[Fact]:
         if len(reason) < REASON_CHARACTERS_MIN:
             detail = REASON_REQUIRED.format(cause=flux.held.cause)
             raise RequestRefusedError(Why.UNUSABLE, "reason-required", "Motif nécessaire", detail)
+        if seen is None:
+            detail = VERSION_REQUIRED.format(cause=flux.held.cause)
+            extra: dict[str, object] = {"version": flux.version}
+            raise RequestRefusedError(Why.UNUSABLE, "version-required", "Version nécessaire", detail, extra=extra)
         return [facts.TransmissionReleased(reason=reason)]
     if flux.state is State.SENDING or flux.state in _SENT:
         return []

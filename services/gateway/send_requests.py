@@ -19,8 +19,8 @@ class SendRequests:
         self._history = history
         self._now = now
 
-    async def take(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
-        """Record one request and return what the API answers.
+    async def take(self, flux_id: UUID, reason: str, who: Caller, *, seen: int | None = None) -> dict[str, object]:
+        """Record one request and return what the API answers; `seen` is the version of the flux that it is about.
 
         Raises:
             RequestRefusedError: the caller may not see the flux, or as `decide.request` says.
@@ -28,12 +28,13 @@ class SendRequests:
         """
         decided = await decide_on(
             flux_id,
-            lambda flux, _: decide.request(flux, reason.strip()),
+            lambda flux, _: decide.request(flux, reason.strip(), seen),
             who=who,
             right=Right.SEND,
             action="envoyer un flux",
             history=self._history,
             now=self._now,
+            seen=seen,
         )
         detail = "L’envoi est demandé." if decided.recorded else _already(decided.flux)
         return _answer(flux_id, decided.flux, detail)

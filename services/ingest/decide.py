@@ -30,11 +30,11 @@ def chosen(send: str) -> SendChoice:
     )
 
 
-def check_replay(flux: Flux, document: Document) -> None:
+def check_replay(flux_id: UUID, flux: Flux, document: Document) -> None:
     """Return if a repeated Idempotency-Key comes with the same file as the first time: it is done already.
 
     Raises:
-        RequestRefusedError: the key was used for another file.
+        RequestRefusedError: the key was used for another file; or its flux was cancelled since, and will never leave.
     """
     if flux.imported is None or flux.imported.document.sha256 != document.sha256:
         raise RequestRefusedError(
@@ -43,6 +43,15 @@ def check_replay(flux: Flux, document: Document) -> None:
             "Clé d’idempotence déjà employée",
             "Cette valeur d’Idempotency-Key a déjà servi pour un autre fichier. Employez une nouvelle valeur "
             "pour chaque import différent.",
+        )
+    if FluxCancelled in flux.past:
+        raise RequestRefusedError(
+            Why.AS_THINGS_STAND,
+            "idempotency-key-of-cancelled",
+            "Clé d’un flux annulé",
+            f"Cette valeur d’Idempotency-Key est celle du flux {flux_id}, qui a été annulé et ne partira pas. Pour "
+            "importer de nouveau ce fichier, employez une nouvelle valeur.",
+            extra={"flux_id": str(flux_id)},
         )
 
 

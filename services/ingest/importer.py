@@ -83,14 +83,14 @@ class Importer:
             send=wanted.send,
             idempotency_key=wanted.key,
         )
-        flux_id = await self._record(fact, wanted)
+        flux_id, state = await self._record(fact, wanted)
         return {
             "flux_id": str(flux_id),
             "filename": fact.filename,
             "sha256": document.sha256,
             "size": document.size,
             "collectivite": wanted.collectivite,
-            "state": State.IMPORTED,
+            "state": state,
             "href": wanted.link(flux_id),
         }
 
@@ -111,8 +111,8 @@ class Importer:
             now=self._now,
         )
 
-    async def _record(self, fact: FluxImported, wanted: ImportRequest) -> UUID:
-        """Record an import, or find the flux that the same request has already made."""
+    async def _record(self, fact: FluxImported, wanted: ImportRequest) -> tuple[UUID, State]:
+        """Record an import, or find the flux that the same request has already made; return it, and its state."""
         event = Event.first(
             fact,
             stream=flux_stream(new_id()),
@@ -128,11 +128,11 @@ class Importer:
                 first = read_flux(await self._history.recorded(taken.stream_id))
                 if first.set_aside is not None and not first.past:
                     raise flux_set_aside(taken.stream_id, first.set_aside.reason, first.set_aside.kind) from taken
-                decide.check_replay(first.flux, fact.document)
-                return taken.stream_id
+                decide.check_replay(taken.stream_id, first.flux, fact.document)
+                return taken.stream_id, first.flux.state or State.IMPORTED
             raise DuplicateError(taken.stream_id) from taken
         metrics.IMPORTED_BYTES.inc(fact.document.size)
-        return event.flux_id
+        return event.flux_id, State.IMPORTED
 
 
 def label(file: File) -> str:

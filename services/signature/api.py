@@ -120,10 +120,11 @@ class Completion(SignedBy):
 
 
 class Visa(BaseModel):
-    """Which flux are approved."""
+    """Which flux are approved; `step` says at which step, where somebody may take two in a row."""
 
     flux: FluxIds
     comment: Comment = ""
+    step: int | None = Field(default=None, ge=1)
 
 
 class Decline(BaseModel):
@@ -171,7 +172,7 @@ def _add_signatures(router: APIRouter, parapheur: Parapheur, caller: WhoDependen
     @router.post("/signatures/visa", summary="Viser des flux")
     async def visa(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:
         given = await read_json(request, Visa, BODY_BYTES_MAX)
-        return await parapheur.give_visa(given.flux, given.comment, who)
+        return await parapheur.give_visa(given.flux, given.comment, who, step=given.step)
 
     @router.post("/signatures/refuse", summary="Refuser des flux, avec un motif")
     async def refuse(request: Request, who: Annotated[Caller, Depends(caller)]) -> Item:

@@ -136,15 +136,29 @@ class Parapheur:
 
         return {"items": [await _answered(flux_id, one(flux_id, given)) for flux_id, given in values.items()]}
 
-    async def give_visa(self, flux_ids: Sequence[UUID], comment: str, who: Caller) -> Item:
-        """Approve each flux at the step where it is."""
+    async def give_visa(
+        self, flux_ids: Sequence[UUID], comment: str, who: Caller, *, step: int | None = None
+    ) -> Item:
+        """Approve each flux at the step where it is, or at this one.
+
+        A visa that the caller has just given is given: who asks twice does not take the next step as well, unless
+        they name it.
+        """
 
         def decide(turn: Turn) -> Fact:
+            if step is not None and turn.number != step:
+                raise NotYoursError(f"Le flux n’est plus à l’étape {step}, mais à l’étape {turn.number}.")
             if turn.step.kind != "visa":
                 raise NotYoursError(f"L’étape {turn.number} demande une signature : un visa n’y suffit pas.")
             return VisaGiven(step=turn.number, on_behalf_of=turn.on_behalf_of, comment=comment)
 
-        return await self._take_steps(flux_ids, who, "viser un flux", decide, "visa")
+        def given(known: VisibleFlux) -> int | None:
+            last = known.last
+            if not isinstance(last.data, VisaGiven) or last.actor != who.subject:
+                return None
+            return last.data.step if step in (None, last.data.step) else None
+
+        return await self._take_steps(flux_ids, who, "viser un flux", decide, "visa", given)
 
     async def refuse(self, flux_ids: Sequence[UUID], reason: str, who: Caller) -> Item:
         """Decline each flux at the step where it is: it goes back to whoever imported it, with the reason."""
@@ -245,12 +259,21 @@ class Parapheur:
         return {"status": "signed", "elements": list(given), **_state(after)}
 
     async def _take_steps(
-        self, flux_ids: Sequence[UUID], who: Caller, action: str, decide: Callable[[Turn], Fact], status: str
+        self,
+        flux_ids: Sequence[UUID],
+        who: Caller,
+        action: str,
+        decide: Callable[[Turn], Fact],
+        status: str,
+        taken: Callable[[VisibleFlux], int | None] = lambda _: None,
     ) -> Item:
+        """Take the step of each flux; `taken` says which one the caller has just taken: it is answered as done."""
         who.require_somewhere(Right.APPROVE, action)
 
         async def one(flux_id: UUID) -> Item:
             known = await self._load(flux_id, who, Right.APPROVE, action)
+            if (number := taken(known)) is not None:
+                return {"status": status, "step": number, **_state(known.flux)}
             turn = await self._turn(known, who, self.now())
             after = await self._append(known, [decide(turn)], who)
             return {"status": status, "step": turn.number, **_state(after)}

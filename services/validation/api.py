@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pes.schemas.packs import ARCHIVE_BYTES_MAX
 from services.validation.administration import Administration
@@ -30,9 +30,10 @@ SirenInPath = Annotated[Siren, Path()]
 
 
 class Acceptance(BaseModel):
-    """Why a flux that repeats another is to be sent all the same."""
+    """Why a flux that repeats another is to be sent all the same; `version`: of the flux, as it named the other."""
 
     reason: Reason
+    version: int = Field(ge=1)
 
 
 def check_routes(checks: Checks, *, caller: WhoDependency, bounds: Bounds) -> APIRouter:
@@ -82,7 +83,7 @@ def flux_routes(reports: Reports, *, caller: WhoDependency) -> APIRouter:
     async def accept(
         flux_id: UUID, acceptance: Acceptance, who: Annotated[Caller, Depends(caller)]
     ) -> dict[str, object]:
-        return await reports.accept(flux_id, acceptance.reason, who)
+        return await reports.accept(flux_id, acceptance.reason, who, seen=acceptance.version)
 
     return router
 

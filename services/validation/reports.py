@@ -119,8 +119,8 @@ class Reports:
             content = await asyncio.to_thread(into.read_bytes)
         return Attachment(taken.name or f"pj-{position}", taken.sha256, content)
 
-    async def accept(self, flux_id: UUID, reason: str, who: Caller) -> dict[str, object]:
-        """Record that someone answers for a duplicate.
+    async def accept(self, flux_id: UUID, reason: str, who: Caller, *, seen: int) -> dict[str, object]:
+        """Record that someone answers for a duplicate, as the flux named it when it had this version.
 
         Raises:
             RequestRefusedError: the caller may not see the flux, or it is no duplicate.
@@ -137,6 +137,7 @@ class Reports:
             action="accepter un doublon",
             history=self.history,
             now=self.now,
+            seen=seen,
         )
         return {"flux_id": str(flux_id), "state": decided.flux.state, "on_screen": decided.flux.on_screen}
 

@@ -17,7 +17,7 @@ from shared.journal.history import History
 from shared.journal.reading import read_flux
 from shared.retrying import until_no_conflict
 from shared.web.auth import Caller, Right
-from shared.web.problems import flux_not_found, flux_set_aside
+from shared.web.problems import flux_changed, flux_not_found, flux_set_aside
 
 Decide = Callable[[Flux, Sequence[Event]], Sequence[Fact]]
 
@@ -93,17 +93,31 @@ async def decide_on(
     action: str,
     history: History,
     now: Callable[[], datetime],
+    seen: int | None = None,
 ) -> Decided:
     """Record what `decide` makes of a flux and of its events; it may be asked again, each time of the flux as it is.
 
+    Args:
+        flux_id: which flux.
+        decide: what to make of it.
+        who: whoever asks.
+        right: what they need.
+        action: what they do, in French.
+        history: the journal.
+        now: the clock.
+        seen: the version of the flux that they decided on; None where it does not matter.
+
     Raises:
-        RequestRefusedError: there is no such flux, or the caller may not see it; else as `decide` says.
+        RequestRefusedError: there is no such flux, or the caller may not see it; or they have not seen what it has
+            become; else as `decide` says.
         VersionConflictError: the flux moves faster than we can follow.
     """
 
     async def attempt() -> Decided:
         known = await load_flux(flux_id, who=who, history=history, right=right, action=action)
         facts = decide(known.flux, known.past)
+        if facts and seen is not None and seen != known.flux.version:
+            raise flux_changed(flux_id, known.flux.on_screen, known.flux.version)
         if not facts:
             return Decided(known.flux)
         after = reduce(Flux.evolve, facts, known.flux)

@@ -88,6 +88,18 @@ def flux_set_aside(flux_id: UUID, reason: str, kind: str) -> RequestRefusedError
     )
 
 
+def flux_changed(flux_id: UUID, on_screen: str, version: int) -> RequestRefusedError:
+    """Return the refusal of a decision on a flux that was made on what the flux no longer is."""
+    return RequestRefusedError(
+        Why.AS_THINGS_STAND,
+        "flux-changed",
+        "Flux modifié depuis",
+        f"Depuis que vous l’avez consulté, le flux {flux_id} a changé : il est « {on_screen} ». Rien n’est "
+        "enregistré. Consultez-le de nouveau (flux show), puis décidez.",
+        extra={"version": version},
+    )
+
+
 def invalid_request(what: str, faults: list[dict[str, str]]) -> RequestRefusedError:
     """Return the refusal of a request that has not the expected shape: `what` of it, and where."""
     return RequestRefusedError(

@@ -28,6 +28,10 @@ app = typer.Typer(cls=FrenchGroup, no_args_is_help=True, help="Importe, consulte
 
 _NAMES = ", ".join(state.value for state in State)
 StateOption = Annotated[State | None, typer.Option("--state", metavar="ÉTAT", help=f"Un état : {_NAMES}.")]
+SeenVersion = Annotated[
+    int,
+    typer.Option("--seen", metavar="VERSION", min=0, help="La version du flux dont vous décidez, sinon la dernière."),
+]
 _DETAILS = {
     "filename": "Fichier",
     "collectivite": "Collectivité",
@@ -165,13 +169,15 @@ def send(
     reason: Annotated[
         str, typer.Option(metavar="MOTIF", help="Pourquoi envoyer de nouveau un flux dont l’envoi est suspendu.")
     ] = "",
+    seen: SeenVersion = 0,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Envoie à la DGFiP un flux prêt, ou reprend un envoi suspendu."""
     with reporting(as_json=as_json):
         with _api() as api:
-            answer = api.request("gateway", f"/v1/flux/{flux_id}/transmission", {"reason": reason})
+            body = {"reason": reason, "version": _seen(api, flux_id, seen)} if reason else {}
+            answer = api.request("gateway", f"/v1/flux/{flux_id}/transmission", body)
         emit_or_say(answer, f"{answer.get('detail', '')} État : {answer.get('on_screen', '')}.", as_json=as_json)
 
 
@@ -258,6 +264,7 @@ def attachment(
 def accept_duplicate(
     flux_id: FluxId,
     reason: Annotated[str, typer.Option(metavar="MOTIF", help="Pourquoi l’envoyer de nouveau.")],
+    seen: SeenVersion = 0,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -265,8 +272,20 @@ def accept_duplicate(
     with reporting(as_json=as_json):
         with _api() as api:
             path = f"/v1/flux/{flux_id}/duplicate-acceptance"
-            answer = api.request("validation", path, {"reason": reason})
+            answer = api.request("validation", path, {"reason": reason, "version": _seen(api, flux_id, seen)})
         emit_or_say(answer, f"Doublon accepté. État : {answer.get('on_screen', '')}.", as_json=as_json)
+
+
+def _seen(api: Api, flux_id: str, said: int) -> int:
+    """Return the version of the flux that a reason is about: the one said, or that of now, whose cause is shown."""
+    if said:
+        return said
+    flux = api.read(f"/v1/flux/{flux_id}")
+    for name, member in (("held", "cause"), ("problem", "detail")):
+        stopped = flux.get(name)
+        if isinstance(stopped, Mapping):
+            typer.echo(str(stopped.get(member, "")), err=True)
+    return int(str(flux.get("version", 0)))
 
 
 def _of_validation(path: str, params: Mapping[str, str] | None = None) -> dict[str, object]:

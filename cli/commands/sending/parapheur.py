@@ -103,12 +103,15 @@ def circuit(flux_id: FluxId, *, as_json: AsJson = False) -> None:
 def give_visa(
     flux_ids: FluxIds,
     comment: Annotated[str, typer.Option(metavar="TEXTE", help="Un commentaire.")] = "",
+    step: Annotated[int, typer.Option(metavar="N°", min=0, help="L’étape, pour qui en prend deux de suite.")] = 0,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Vise des flux : chacun est traité, même si un autre est refusé."""
     with reporting(as_json=as_json), _api() as api:
-        answer = _post(api, "/v1/signatures/visa", {"flux": ids_of(flux_ids), "comment": comment})
+        answer = _post(
+            api, "/v1/signatures/visa", {"flux": ids_of(flux_ids), "comment": comment, "step": step or None}
+        )
         tell(answer, as_json=as_json)
 
 

@@ -163,6 +163,15 @@ async def test_an_import_is_answered_again_as_far_as_a_newer_version_lets_it_be_
     problem_of(await ingest.send(PES, **{"Idempotency-Key": "k1"}), 409, "flux-set-aside")
 
 
+async def test_a_key_of_a_cancelled_flux_is_refused_for_nothing_would_leave(ingest: Ingest) -> None:
+    flux_id = (await ingest.send(PES, **{"Idempotency-Key": "k1"})).json()["flux_id"]
+    await ingest.http.post(f"/v1/flux/{flux_id}/cancellation", json={"reason": "Motif"}, headers=bearer())
+    again = await ingest.send(PES, **{"Idempotency-Key": "k1"})
+    problem_of(again, 409, "idempotency-key-of-cancelled")
+    assert again.json()["flux_id"] == flux_id
+    assert (await ingest.send(PES, **{"Idempotency-Key": "k2"})).status_code == 202
+
+
 async def test_a_key_used_for_another_file_is_refused(ingest: Ingest) -> None:
     await ingest.send(PES, **{"Idempotency-Key": "k1"})
     problem_of(await ingest.send(sample(2), **{"Idempotency-Key": "k1"}), 422, "idempotency-key-reused")

@@ -222,7 +222,11 @@ def test_a_suspended_sending_starts_again_for_a_reason() -> None:
     with pytest.raises(RequestRefusedError, match="motif") as refused:
         decide.request(fold(HELD_FOR_A_PERSON), "")
     assert refused.value.why is Why.UNUSABLE
-    assert decide.request(fold(HELD_FOR_A_PERSON), an.released.reason) == [an.released]
+    held = fold(HELD_FOR_A_PERSON)
+    with pytest.raises(RequestRefusedError, match="version") as refused:
+        decide.request(held, an.released.reason)
+    assert refused.value.extra == {"version": held.version}
+    assert decide.request(held, an.released.reason, held.version) == [an.released]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from services.ingest.importer import Importer
 from shared.errors import MalformedMessageError, RequestRefusedError, UnexpectedFactError, VersionConflictError, Why
 from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxCancelled, TransmissionRequested
+from shared.facts.flux import FluxCancelled, TransmissionReleased, TransmissionRequested
 from shared.facts.lifecycles.flux import Flux, State
 from shared.facts.streams import EVERY_COLLECTIVITE, UNATTRIBUTED, flux_stream, reply_stream
 from shared.retrying import ATTEMPTS_MAX
@@ -28,6 +28,7 @@ AMINA = Caller("amina", {an.collectivite: frozenset({Role.GESTIONNAIRE})})
 OPERATOR = Caller("olga", {EVERY_COLLECTIVITE: frozenset({Role.OPERATOR})})
 STRANGER = Caller("sam", {"999999999": frozenset({Role.GESTIONNAIRE})})
 WAITING = [an.imported_on_request, an.validated_unsigned]
+TO_RELEASE = [an.imported, an.validated_unsigned, an.requested, an.attempted, an.held]
 CANCELLED = FluxCancelled(reason="erreur de saisie")
 
 
@@ -193,3 +194,13 @@ async def assert_not_found(ask: Ask, journal: Journal, flux_id: UUID, who: Calle
         await ask(journal, flux_id, who)
     assert (refused.value.why, refused.value.slug) == (Why.NOT_FOUND, "flux-not-found")
     assert journal.log == before
+
+
+async def test_what_was_decided_on_what_the_flux_no_longer_is_is_refused(journal: Journal) -> None:
+    flux_id = await journal.begin([*TO_RELEASE])
+    requests = SendRequests(history=journal, now=lambda: NOON)
+    with pytest.raises(RequestRefusedError) as refused:
+        await requests.take(flux_id, "La DGFiP n’a rien reçu", AMINA, seen=len(TO_RELEASE) - 1)
+    assert (refused.value.slug, refused.value.extra["version"]) == ("flux-changed", len(TO_RELEASE))
+    await requests.take(flux_id, "La DGFiP n’a rien reçu", AMINA, seen=len(TO_RELEASE))
+    assert isinstance(journal.log[-1].data, TransmissionReleased)

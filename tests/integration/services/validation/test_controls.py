@@ -69,7 +69,7 @@ async def test_who_administers_one_and_reads_another_changes_nothing_there(bench
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:heliotrope:problem:forbidden")
     flux_id, _ = await bench.judged(sample(1), OTHER_COMMUNE)
     path = f"/v1/flux/{flux_id}/duplicate-acceptance"
-    assert (await bench.http.post(path, json={"reason": "parce que"}, headers=who)).status_code == 403
+    assert (await bench.http.post(path, json={"reason": "parce que", "version": 2}, headers=who)).status_code == 403
 
 
 async def test_a_collectivite_that_takes_back_its_policy_has_that_of_all(bench: Bench) -> None:

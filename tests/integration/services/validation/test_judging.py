@@ -92,7 +92,8 @@ async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> Non
     assert str(first) in fact.findings[0].message
     assert "En attente d’AR" in fact.findings[0].message
     assert fact.findings[0].where.bordereau
-    answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json={"reason": "La DGFiP le demande"})
+    seen = {"reason": "La DGFiP le demande", "version": 2}
+    answer = await bench.http.post(f"/v1/flux/{again}/duplicate-acceptance", json=seen)
     assert (answer.status_code, answer.json()["state"]) == (202, "imported")
     accepted = (await bench.history.load(again))[-1]
     named = flux.DuplicateAccepted(reason="La DGFiP le demande", repeats=(first,))
@@ -106,7 +107,9 @@ async def test_a_bordereau_that_was_sent_already_is_refused(bench: Bench) -> Non
 
 async def accept(bench: Bench, flux_id: UUID) -> Event:
     """Have someone answer for a duplicate, and return the event."""
-    answer = await bench.http.post(f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "Renvoi"})
+    seen = len(await bench.history.load(flux_id))
+    path = f"/v1/flux/{flux_id}/duplicate-acceptance"
+    answer = await bench.http.post(path, json={"reason": "Renvoi", "version": seen})
     assert answer.status_code == 202, answer.text
     return (await bench.history.load(flux_id))[-1]
 
@@ -127,6 +130,25 @@ async def test_what_was_accepted_of_one_flux_is_refused_of_another_that_came_bet
     assert str(third) in fact.findings[0].message
     await bench.hear(await accept(bench, again))
     assert isinstance(await bench.last(again), flux.FluxValidated)
+
+
+async def test_an_acceptance_meant_for_one_flux_is_none_of_another_that_nobody_saw(bench: Bench) -> None:
+    first, _ = await bench.judged(sample(1))
+    await bench.add(first, *SENT)
+    again, _ = await bench.judged(renamed(sample(1), "PES_2"))
+    seen_by_both = {"reason": "Renvoi", "version": len(await bench.history.load(again))}
+    path = f"/v1/flux/{again}/duplicate-acceptance"
+    assert (await bench.http.post(path, json=seen_by_both)).status_code == 202
+    (accepted,) = (await bench.history.load(again))[-1:]
+    await bench.add(first, an.reply_received, an.rejected)
+    third, _ = await bench.judged(renamed(sample(1), "PES_3"))
+    await bench.hear(accepted)  # refused anew, for the third
+    late = await bench.http.post(path, json=seen_by_both)
+    assert (late.status_code, late.json()["type"]) == (409, "urn:heliotrope:problem:flux-changed")
+    assert late.json()["version"] == len(await bench.history.load(again))
+    last = await bench.last(again)
+    assert isinstance(last, flux.FluxInvalidated)
+    assert last.repeats == (third,)
 
 
 async def test_an_acceptance_that_does_not_say_of_which_flux_lets_nothing_pass(bench: Bench) -> None:
@@ -180,10 +202,14 @@ async def test_two_flux_that_hold_the_same_bordereaux_in_other_orders_do_not_loc
 
 async def test_only_a_duplicate_can_be_accepted(bench: Bench) -> None:
     flux_id, _ = await bench.judged(changed_sample(replacing('(?<=<TypPce V=")01', "99")))
-    answer = await bench.http.post(f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "parce que"})
+    answer = await bench.http.post(
+        f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "parce que", "version": 2}
+    )
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:heliotrope:problem:not-a-duplicate")
     answer = await bench.http.post(
-        f"/v1/flux/{flux_id}/duplicate-acceptance", json={"reason": "x" * 9}, headers=bearer(role=Role.AUDITEUR)
+        f"/v1/flux/{flux_id}/duplicate-acceptance",
+        json={"reason": "x" * 9, "version": 2},
+        headers=bearer(role=Role.AUDITEUR),
     )
     assert answer.status_code == 403
 

@@ -399,7 +399,23 @@ async def test_a_batch_of_visas_tells_of_each_and_goes_on(bench: Bench) -> None:
     first, second = [await bench.waiting(sample(number)) for number in (1, 2)]
     await bench.parapheur.give_visa([first], "", caller(DIRECTOR))
     given = by_flux(await bench.parapheur.give_visa([first, second], "", caller(DIRECTOR)))
-    assert (given[first]["status"], given[second]["status"]) == ("refused", "visa")
+    assert (given[first]["status"], given[second]["status"]) == ("visa", "visa")
+    assert [type(event.data) for event in await bench.history.load(first)].count(facts.VisaGiven) == 1
+
+
+async def test_a_visa_that_is_asked_for_twice_takes_one_step(bench: Bench) -> None:
+    await circuit(bench, Step("visa"), Step("visa"), Step("signature"))
+    flux_id = await bench.waiting(sample(1))
+    for _ in range(2):
+        given = by_flux(await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR)))
+        assert (given[flux_id]["status"], given[flux_id]["step"]) == ("visa", 1)
+    once = by_flux(await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR), step=1))
+    assert given == once
+    second = by_flux(await bench.parapheur.give_visa([flux_id], "", caller(DIRECTOR), step=2))
+    assert (second[flux_id]["status"], second[flux_id]["step"]) == ("visa", 2)
+    late = by_flux(await bench.parapheur.give_visa([flux_id], "", caller("karim", Role.GESTIONNAIRE), step=1))
+    assert late[flux_id]["status"] == "refused"
+    assert [type(event.data) for event in await bench.history.load(flux_id)].count(facts.VisaGiven) == 2
 
 
 # --- Refusing, and beginning again -----------------------------------------------------------------------------
