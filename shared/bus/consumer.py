@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from shared import metrics, tracing
+from shared.asking import Asked, watched
 from shared.errors import MalformedMessageError, NewerFactError, UnavailableError
 from shared.facts.dialect import own_dialect
 from shared.facts.envelope import Event, read_event
@@ -37,6 +38,8 @@ from shared.retrying import PAUSE_SECONDS, TRIES_BEFORE_NEWS, delay_after, for_e
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Event, Any], Awaitable[None]]
+
+SILENT_SECONDS = 2.0  # an answer that takes longer is news, long before its time limit
 
 TO_DO_ABOUT_A_BUG = (
     "Un défaut du programme : le message n’est pas traité, et le service s’arrête, puis le reprend. Gardez ce "
@@ -129,11 +132,13 @@ class Attempts:
     Attributes:
         dialect: what this version reads; what it parks for a newer one is parked in this.
         retrying: for each message being retried (by the key that the bus gives it), how often and who is away.
+        under_way: for each message being handled, whom its handler asks.
     """
 
     subscription: Subscription
     dialect: str = field(default_factory=own_dialect)
     retrying: dict[object, tuple[int, str]] = field(default_factory=dict)
+    under_way: dict[object, Asked] = field(default_factory=dict)
 
     async def attempt(self, key: object, body: bytes | str) -> Attempt:
         """Read a message and hand it to its handler.
@@ -154,13 +159,16 @@ class Attempts:
             return await self._attempt(key, event)
 
     def waits_for(self) -> list[str]:
-        """Return the outside parties that messages wait for, for `/readyz`."""
-        return sorted({party for tries, party in self.retrying.values() if tries >= TRIES_BEFORE_NEWS})
+        """Return the outside parties that messages wait for, away or silent, for `/readyz`."""
+        away = {party for tries, party in self.retrying.values() if tries >= TRIES_BEFORE_NEWS}
+        silent = {asked.party for asked in self.under_way.values() if asked.is_silent(SILENT_SECONDS)}
+        return sorted(away | silent)
 
     async def _attempt(self, key: object, event: Event) -> Attempt:
         began = time.perf_counter()
         try:
-            with tracing.handling(event):
+            with tracing.handling(event), watched() as asked:
+                self.under_way[key] = asked
                 await self._handle(event)
         except MalformedMessageError as error:
             return self._park(key, error)
@@ -170,6 +178,8 @@ class Attempts:
             fields = {"kind": event.kind, "event_id": str(event.event_id), "error_type": type(bug).__name__}
             logger.critical("message.failed", extra={**fields, "to_do": TO_DO_ABOUT_A_BUG})
             raise
+        finally:
+            self.under_way.pop(key, None)
         self._forget(key)
         group, took = self.subscription.group, time.perf_counter() - began
         metrics.HANDLING_SECONDS.labels(group, event.kind).observe(took)

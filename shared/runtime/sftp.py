@@ -16,6 +16,7 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 
 from pes.units import MEBIBYTE
 from shared import tracing
+from shared.asking import asking
 from shared.errors import UnavailableError
 from shared.runtime.settings import ServiceSettings
 
@@ -126,7 +127,8 @@ class SftpSession:
         # Cutting ends whatever waits for the server. Cancelling would not: asyncssh then asks it to close a handle.
         late = asyncio.get_running_loop().call_later(self._seconds_max, self.cut)
         try:
-            return await operation
+            with asking(PARTY):
+                return await operation
         except _LOST as error:
             self.cut()
             raise _unavailable(error) from error
@@ -225,7 +227,8 @@ class SftpConnection:
 async def _in_time(operation: Awaitable[T], seconds_max: float) -> T:
     try:
         async with asyncio.timeout(seconds_max):
-            return await operation
+            with asking(PARTY):
+                return await operation
     except _NOT_OPENED as error:
         raise _unavailable(error) from error
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client import REGISTRY
 
+from shared.asking import asking
+from shared.bus import consumer
 from shared.bus.consumer import (
     Attempts,
     Outcome,
@@ -273,3 +275,28 @@ async def test_any_other_error_goes_through() -> None:
     with pytest.raises(KeyError):
         await attempts_with(Handler(KeyError("a bug"))).attempt(1, BODY)
     assert "flux_id" not in logged()
+
+
+@pytest.mark.parametrize(("seconds", "seen"), [(0.0, ["sftp"]), (3_600.0, [])], ids=["silent", "answers soon"])
+async def test_a_party_that_is_silent_is_told_before_its_time_limit(
+    seconds: float, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "SILENT_SECONDS", seconds)
+    told: list[list[str]] = []
+
+    async def on_imported(_: Event, __: FluxImported) -> None:
+        told.append(attempts.waits_for())
+        with asking("sftp"):
+            told.append(attempts.waits_for())
+        told.append(attempts.waits_for())
+
+    attempts = Attempts(Subscription("gateway", {FluxImported: on_imported}))
+    await attempts.attempt(1, BODY)
+    assert told == [[], seen, []]
+    assert attempts.under_way == {}
+
+
+async def test_a_message_that_failed_is_under_way_no_more() -> None:
+    attempts = attempts_with(Handler(UnavailableError("sftp", "away")))
+    await attempts.attempt(1, BODY)
+    assert attempts.under_way == {}
