@@ -3,6 +3,7 @@
 from contextlib import aclosing
 
 from services.gateway.adapters.choices import PostgresChoices
+from services.gateway.adapters.markers import StoredMarkers
 from services.gateway.adapters.sftp import SftpChannel
 from services.gateway.api import routes
 from services.gateway.decide import Rules
@@ -36,6 +37,7 @@ async def serve(settings: Settings) -> None:
         sender = Sender(
             history=parts.history,
             documents=parts.documents,
+            markers=StoredMarkers(parts.documents),
             channels={channel.name: channel for channel in (sftp,)},
             usual=sftp.name,
             choices=PostgresChoices(parts.database),

@@ -14,13 +14,18 @@ leaves; and an attempt whose end nobody recorded is settled by evidence:
 A flux whose collectivité chose a channel that we do not have does not leave: it is held until it is one of ours.
 Until the first attempt a flux may be withdrawn (`ingest`): of the attempt and the withdrawal, one alone is recorded.
 
+Each attempt is also told in a *marker* outside the journal, before the first byte: a database restored from a backup
+knows nothing of what left since. An attempt that only its marker knows is recorded anew, so that it has its number,
+can be answered, and forbids to withdraw the flux; unless the whole file is found, it is held for a person or a reply.
+Silence is no proof then, whatever the policy: the reply may have been collected before the restore.
+
 A *refusal* by the server is another thing: it does not have the file, which is tried again later and later, then
 waits for a person: whatever is wrong will not mend itself.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from shared.errors import RequestRefusedError, Why
@@ -34,6 +39,12 @@ InDoubtPolicy = Literal["hold", "resend"]
 IN_DOUBT = (
     "La liaison avec la DGFiP a été coupée pendant l’envoi, et le fichier n’est pas dans son répertoire d’entrée : "
     "il a pu être pris en charge, ou n’être jamais arrivé. Rien n’est renvoyé tant que ce doute n’est pas levé."
+)
+RESTORED = (
+    "La base de la plateforme a été restaurée d’une sauvegarde : son journal ne connaissait pas l’envoi n° {attempt} "
+    "de ce flux, tenté le {at:%d/%m/%Y à %H:%M:%S} (UTC) sous le nom « {name} », que seule sa marque, gardée avec "
+    "les documents, fait connaître. La DGFiP a pu prendre ce fichier en charge. Rien n’est renvoyé tant que ce doute "
+    "n’est pas levé."
 )
 NO_REPLY = "Aucune réponse de la DGFiP en {seconds:g} s : le fichier n’est pas arrivé, il est envoyé de nouveau."
 OTHER_CHANNEL = (
@@ -75,15 +86,26 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Marker:
+    """An attempt as it was told outside the journal, before its first byte left."""
+
+    attempt: facts.TransmissionAttempted
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known outside the journal.
 
     Attributes:
-        size_on_server: of the file of the attempt in flight, in the entry directory; None when it is not there.
+        unrecorded: the markers of attempts that the journal does not know, in order.
+        size_on_server: of the file of the last attempt (the last of `unrecorded`, or the one in flight), in the entry
+            directory; None when it is not there.
         is_unsent: this process knows that no byte of the attempt in flight has left.
         has_unread_replies: replies wait to be collected: one of them may be the answer to this very file.
     """
 
+    unrecorded: tuple[Marker, ...] = ()
     size_on_server: int | None = None
     is_unsent: bool = False
     has_unread_replies: bool = False
@@ -135,14 +157,16 @@ def plan(
     """
     if not is_due(flux) or flux.document is None:
         return Plan()  # a redelivery, or it waits for someone
+    requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    if evidence.unrecorded:
+        return Plan((*requested, *_recovered(evidence.unrecorded, evidence.size_on_server)))
     if flux.is_in_flight and flux.attempt is not None and not evidence.is_unsent:
         if evidence.size_on_server == flux.attempt.document.size:
             return Plan((_found(flux.attempt),))
         if evidence.size_on_server is None:
             return Plan((_in_doubt(flux.attempt, now=now, rules=rules),))
         channel = flux.attempt.channel  # whatever was chosen since: what lies there is overwritten
-    number = flux.attempt.attempt + 1 if flux.attempt else 1
-    requested = (facts.TransmissionRequested(document=flux.document),) if flux.state is State.READY else ()
+    number = last_number(flux) + 1
     if channel not in ours:
         cause = OTHER_CHANNEL.format(channel=channel, ours=", ".join(f"« {name} »" for name in sorted(ours)))
         if flux.may_be_cancelled:
@@ -155,6 +179,11 @@ def plan(
         document=flux.document,
     )
     return Plan((*requested, attempt), attempt)
+
+
+def last_number(flux: Flux) -> int:
+    """Return the number of the last attempt that the journal knows; 0 before the first."""
+    return flux.attempt.attempt if flux.attempt else 0
 
 
 def conclude(past: Sequence[Fact], outcome: Outcome, *, now: datetime, rules: Rules) -> list[Fact]:
@@ -243,6 +272,15 @@ def _found(attempt: facts.TransmissionAttempted) -> facts.FluxTransmitted:
     return facts.FluxTransmitted(
         remote_name=attempt.remote_name, document=attempt.document, evidence="found_on_server"
     )
+
+
+def _recovered(markers: Sequence[Marker], size_on_server: int | None) -> tuple[Fact, ...]:
+    """Record the attempts that a restored journal has lost, and what is to be thought of the last."""
+    last = markers[-1]
+    cause = RESTORED.format(attempt=last.attempt.attempt, at=last.at.astimezone(UTC), name=last.attempt.remote_name)
+    is_there = size_on_server == last.attempt.document.size
+    end = _found(last.attempt) if is_there else facts.TransmissionHeld(attempt=last.attempt.attempt, cause=cause)
+    return (*(marker.attempt for marker in markers), end)
 
 
 def _in_doubt(attempt: facts.TransmissionAttempted, *, now: datetime, rules: Rules) -> facts.TransmissionHeld:

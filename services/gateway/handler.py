@@ -4,6 +4,9 @@ One flux is handled by one task at a time in this process (a lock per flux), and
 consumer group gives all the facts of a flux to the same process. A process that was lost may go on for a while, so
 a file that still grows is left alone. Between processes the expected version still decides who records an
 attempt, and who has not recorded it sends nothing.
+
+The marker of an attempt is put after its record and before its first byte. A process that is killed in between leaves
+an attempt in flight, as if it were killed after the first byte: the same doubt.
 """
 
 import asyncio
@@ -17,9 +20,9 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from services.gateway import decide
-from services.gateway.decide import Evidence, Outcome, Rules
+from services.gateway.decide import Evidence, Marker, Outcome, Rules
 from services.gateway.names import remote_name
-from services.gateway.ports import Channel, Choices, Documents, UploadRefusedError
+from services.gateway.ports import Channel, Choices, Documents, Markers, UploadRefusedError
 from shared import metrics
 from shared.errors import UnavailableError, VersionConflictError
 from shared.facts.envelope import Event
@@ -48,6 +51,7 @@ class Sender:
 
     history: History
     documents: Documents
+    markers: Markers
     channels: Mapping[str, Channel]
     usual: str
     choices: Choices
@@ -76,9 +80,12 @@ class Sender:
             channel = await self._channel_of(event.collectivite)
             if channel in self.channels:
                 await self.channels[channel].open()  # while the server is away, nothing is recorded
+            evidence = await self._unrecorded(flux, event.flux_id) or await self._evidence(past, flux)
+            if evidence.is_unsent:  # its marker may have failed: while none can be put, nothing more is recorded
+                await self.markers.put(_attempted(past))
             plan = decide.plan(
                 flux,
-                await self._evidence(past, flux),
+                evidence,
                 channel=channel,
                 ours=self.channels,
                 remote_name=await self._name(flux),
@@ -88,8 +95,11 @@ class Sender:
             events = _following(past, plan.record, self.now())
             if plan.upload is not None:
                 self._not_begun[event.flux_id] = events[-1].event_id
-            await self._append(events, past)
+            recorded = await self._append(events, past)
+            if evidence.unrecorded:
+                logger.warning("gateway.restored", extra={"attempts": len(evidence.unrecorded)})
             if plan.upload is not None:
+                await self.markers.put(recorded[-1])
                 await self._upload(event.flux_id, plan.upload)
 
     async def review_holds(self, every_seconds: float) -> NoReturn:
@@ -135,17 +145,30 @@ class Sender:
         except VersionConflictError:
             logger.info("gateway.hold_settled_elsewhere")  # a reply came, or a person decided: as good
 
+    async def _unrecorded(self, flux: Flux, flux_id: UUID) -> Evidence | None:
+        """Return what is known of attempts that the journal does not know; None when there are none."""
+        told = await self.markers.beyond(flux_id, decide.last_number(flux))
+        markers = tuple(
+            Marker(event.data, event.occurred_at) for event in told if isinstance(event.data, TransmissionAttempted)
+        )
+        if not markers:
+            return None
+        return Evidence(unrecorded=markers, size_on_server=await self._size_of(markers[-1].attempt))
+
     async def _evidence(self, past: Sequence[Event], flux: Flux) -> Evidence:
         if not flux.is_in_flight or flux.attempt is None:
             return Evidence()
-        attempted = next(event for event in reversed(past) if isinstance(event.data, TransmissionAttempted))
+        attempted = _attempted(past)
         if self._not_begun.get(attempted.flux_id) == attempted.event_id:
             return Evidence(is_unsent=True)
-        channel = self.channels.get(flux.attempt.channel)
+        return Evidence(size_on_server=await self._size_of(flux.attempt))
+
+    async def _size_of(self, attempt: TransmissionAttempted) -> int | None:
+        channel = self.channels.get(attempt.channel)
         if channel is None:
-            return Evidence()  # we do not have it any more: nobody can tell
+            return None  # we do not have it any more: nobody can tell
         await channel.open()
-        return Evidence(size_on_server=await self._size_at_rest(channel, flux.attempt))
+        return await self._size_at_rest(channel, attempt)
 
     async def _has_unread_replies(self, attempt: TransmissionAttempted) -> bool:
         channel = self.channels.get(attempt.channel)
@@ -212,9 +235,8 @@ class Sender:
         await self._append(_following(past, facts, self.now()), past)
         del self._outcomes[flux_id]
 
-    async def _append(self, events: Sequence[Event], past: Sequence[Event]) -> None:
-        if events:
-            await self.history.append(events, expected_version=past[-1].version)
+    async def _append(self, events: Sequence[Event], past: Sequence[Event]) -> list[Event]:
+        return await self.history.append(events, expected_version=past[-1].version) if events else []
 
     def _alone(self, flux_id: UUID) -> asyncio.Lock:
         lock = self._locks.get(flux_id)
@@ -225,6 +247,10 @@ class Sender:
 
 def _fold(past: Sequence[Event]) -> Flux:
     return fold(event.data for event in past)
+
+
+def _attempted(past: Sequence[Event]) -> Event:
+    return next(event for event in reversed(past) if isinstance(event.data, TransmissionAttempted))
 
 
 def _following(past: Sequence[Event], facts: Sequence[Fact], at: datetime) -> list[Event]:

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from typing import Protocol
+from uuid import UUID
 
 from shared.errors import PesError
+from shared.facts.envelope import Event
 
 
 class UploadRefusedError(PesError):
@@ -15,6 +17,25 @@ class Documents(Protocol):
 
     def stream(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a document; see `shared.runtime.documents.DocumentStore.stream` for what it raises."""
+
+
+class Markers(Protocol):
+    """What was attempted, told once more where no restore of the database reaches."""
+
+    async def put(self, attempted: Event) -> None:
+        """Keep the event of an attempt; the process that recorded it is the only one to do so.
+
+        Raises:
+            UnavailableError: it may not have been kept.
+        """
+
+    async def beyond(self, flux_id: UUID, attempt: int) -> list[Event]:
+        """Return the attempts of a flux whose number is greater than this one, in order.
+
+        Raises:
+            MalformedMessageError: what was kept cannot be read.
+            UnavailableError: nobody can tell.
+        """
 
 
 class Choices(Protocol):

@@ -4,16 +4,21 @@ import hashlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
-from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError
+from shared.errors import CorruptDocumentError, DocumentMissingError, TooLargeError, UnavailableError
 from shared.facts.values import Document
 
 
 @dataclass
 class MemoryDocuments:
-    """As `shared.runtime.documents.DocumentStore`; `chunk_bytes` is how much `stream` yields at once."""
+    """As `shared.runtime.documents.DocumentStore`; `chunk_bytes` is how much `stream` yields at once.
+
+    While `is_full`, nothing is stored under a name.
+    """
 
     contents: dict[str, bytes] = field(default_factory=dict)
     chunk_bytes: int = 64
+    named: dict[str, bytes] = field(default_factory=dict)
+    is_full: bool = False
 
     async def put(self, chunks: AsyncIterable[bytes], *, bytes_max: int) -> Document:
         """See `DocumentStore.put`."""
@@ -41,3 +46,20 @@ class MemoryDocuments:
             yield content[start : start + self.chunk_bytes]
         if hashlib.sha256(content).hexdigest() != sha256:
             raise CorruptDocumentError(sha256)
+
+    async def put_named(self, name: str, content: bytes) -> None:
+        """See `DocumentStore.put_named`."""
+        if self.is_full:
+            raise UnavailableError("documents", "full")
+        self.named[name] = content
+
+    async def read_named(self, name: str) -> bytes:
+        """See `DocumentStore.read_named`."""
+        if name not in self.named:
+            raise DocumentMissingError(name)
+        return self.named[name]
+
+    async def names_under(self, folder: str) -> list[str]:
+        """See `DocumentStore.names_under`."""
+        below = [name.removeprefix(f"{folder}/") for name in self.named if name.startswith(f"{folder}/")]
+        return [name for name in below if "/" not in name]

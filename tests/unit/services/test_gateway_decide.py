@@ -6,7 +6,7 @@ import pytest
 
 import tests.examples as an
 from services.gateway import decide
-from services.gateway.decide import Evidence, Outcome, Plan, Rules
+from services.gateway.decide import Evidence, Marker, Outcome, Plan, Rules
 from services.gateway.names import remote_name
 from shared.errors import MalformedMessageError, RequestRefusedError, Why
 from shared.facts.fact import Fact
@@ -257,3 +257,48 @@ def test_a_header_never_makes_a_path_nor_another_route(value: str) -> None:
     header = an.header.model_copy(update={"cod_col": value})
     with pytest.raises(MalformedMessageError):
         remote_name(header, "d" * 40, p_dest="VHPCE11", p_appli="THELPES2")
+
+
+@pytest.mark.parametrize(
+    ("past", "first"),
+    [(READY, [an.requested]), (REQUESTED, []), (IN_FLIGHT, []), ([*HELD_FOR_A_PERSON, an.released], [])],
+    ids=["signed", "requested", "in flight", "released"],
+)
+@pytest.mark.parametrize("rules", [HOLD, RESEND])
+def test_attempts_that_only_their_markers_know_are_recorded_and_held(
+    past: list[Fact], first: list[Fact], rules: Rules
+) -> None:
+    markers = (Marker(attempt(2), NOW), Marker(attempt(3), NOW + timedelta(hours=1)))
+    plan = planned(past, Evidence(unrecorded=markers), rules)
+    held = plan.record[-1]
+    assert plan == Plan((*first, attempt(2), attempt(3), held))
+    assert isinstance(held, TransmissionHeld)
+    assert (held.attempt, held.until) == (3, None)
+    assert "02/02/2026 à 13:00:00 (UTC)" in held.cause
+    flux = fold([*past, *plan.record])
+    assert flux.held == held
+    assert flux.is_in_flight
+    assert not flux.may_be_cancelled
+
+
+def test_an_incomplete_file_of_a_lost_attempt_is_no_proof() -> None:
+    plan = planned(READY, Evidence(unrecorded=(Marker(attempt(1), NOW),), size_on_server=SIZE - 1))
+    assert isinstance(plan.record[-1], TransmissionHeld)
+    assert plan.upload is None
+
+
+def test_a_whole_file_of_a_lost_attempt_was_sent() -> None:
+    plan = planned(READY, Evidence(unrecorded=(Marker(attempt(1), NOW),), size_on_server=SIZE))
+    found = FluxTransmitted(remote_name=an.remote_name, document=an.signed_document, evidence="found_on_server")
+    assert plan == Plan((an.requested, attempt(1), found))
+
+
+def test_a_released_flux_has_the_number_after_its_lost_attempts() -> None:
+    past = [*READY, *planned(READY, Evidence(unrecorded=(Marker(attempt(4), NOW),))).record, an.released]
+    assert planned(past).upload == attempt(5)
+
+
+def test_nobody_releases_a_lost_attempt_without_a_reason() -> None:
+    past = [*READY, *planned(READY, Evidence(unrecorded=(Marker(attempt(1), NOW),))).record]
+    with pytest.raises(RequestRefusedError, match="restaurée"):
+        decide.request(fold(past), "")

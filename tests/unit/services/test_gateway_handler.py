@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from pes.vocabulary import Header
+from services.gateway.adapters.markers import StoredMarkers
 from services.gateway.decide import Rules
 from services.gateway.handler import Sender
 from shared.errors import DocumentMissingError, MalformedMessageError, UnavailableError, VersionConflictError
@@ -79,6 +80,7 @@ class Bench:
         self.sender = Sender(
             history=self.history,
             documents=self.documents,
+            markers=StoredMarkers(self.documents),
             channels={channel.name: channel for channel in (self.channel, *self.others)},
             usual=self.channel.name,
             choices=self.choices,
@@ -94,6 +96,12 @@ class Bench:
         first = begun(facts[0])
         events = [first, *(first.follow(fact, actor="x", at=NOON) for fact in facts[1:])]
         return (await self.history.append(events, expected_version=0))[-1]
+
+    async def restored(self, count: int) -> "Bench":
+        """Return the bench whose journal is a backup of the first facts of this one; the rest stayed as it is."""
+        other = Bench(documents=self.documents, channel=self.channel, policy=self.policy, now=self.now)
+        await other.history.append(self.history.log[:count], expected_version=0)
+        return other
 
     async def hear(self, event: Event) -> None:
         await self.sender.on_ready(event, event.data)
@@ -506,3 +514,119 @@ async def test_a_file_that_has_left_is_settled_whatever_was_chosen_since() -> No
     bench.channel.files[NAME] = CONTENT
     await bench.hear(event)
     assert (await bench.flux_now(event.flux_id)).state is State.AWAITING_ACK
+
+
+async def test_the_marker_is_there_before_the_first_byte_leaves(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    seen: list[dict[str, bytes]] = []
+    put = bench.channel.put
+
+    async def watch(remote_name: str, chunks: AsyncIterator[bytes]) -> None:
+        seen.append(dict(bench.documents.named))
+        await put(remote_name, chunks)
+
+    bench.channel.put = watch  # type: ignore[method-assign]
+    await bench.hear(event)
+    (attempted,) = [one for one in bench.history.log if isinstance(one.data, of_flux.TransmissionAttempted)]
+    assert seen == [{f"sent/{event.flux_id}/1": attempted.to_bytes()}]
+
+
+async def test_while_no_marker_can_be_put_nothing_leaves_and_one_attempt_is_recorded(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.documents.is_full = True
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="documents"):
+            await bench.hear(event)
+    assert bench.kinds() == [of_flux.TransmissionRequested, of_flux.TransmissionAttempted]
+    assert bench.channel.received == []
+    bench.documents.is_full = False
+    await bench.hear(event)
+    assert bench.channel.received == [(NAME, CONTENT)]
+
+
+async def test_killed_before_the_marker_it_is_in_doubt_as_any_attempt_in_flight(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.documents.is_full = True
+    with pytest.raises(UnavailableError):
+        await bench.hear(event)
+    bench.documents.is_full = False
+    bench.restart()
+    await bench.hear(event)
+    assert bench.kinds()[-1] is of_flux.TransmissionHeld
+    assert bench.channel.received == []
+
+
+@pytest.mark.parametrize("policy", ["hold", "resend"])
+async def test_after_a_restore_what_left_is_held_and_says_why(policy: str) -> None:
+    bench = Bench(policy=policy)
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    restored = await bench.restored(len(SIGNED))
+    for _ in range(2):
+        await restored.hear(event)
+    await restored.review_after(1_000_000)
+    flux = await restored.flux_now(event.flux_id)
+    assert flux.held is not None
+    for said in ("restaurée", NAME, "02/02/2026 à 12:00:00", "envoi n° 1"):
+        assert said in flux.held.cause
+    assert not flux.may_be_cancelled
+    assert bench.channel.received == [(NAME, CONTENT)]
+
+
+async def test_after_a_restore_a_reply_ends_the_doubt(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    restored = await bench.restored(len(SIGNED))
+    await restored.hear(event)
+    past = await restored.history.load(event.flux_id)
+    received = past[-1].follow(an.reply_received, actor="ack", at=NOON)
+    verdict = received.follow(an.acknowledged, actor="ack", at=NOON)
+    await restored.history.append([received, verdict], expected_version=len(past))
+    await restored.hear(event)
+    assert (await restored.flux_now(event.flux_id)).state is State.ACKNOWLEDGED
+    assert len(bench.channel.received) == 1
+
+
+async def test_after_a_restore_the_file_found_on_the_server_is_the_proof(bench: Bench) -> None:
+    bench.channel.takes = False
+    event = await bench.flux(SIGNED)
+    await bench.hear(event)
+    restored = await bench.restored(len(SIGNED))
+    await restored.hear(event)
+    assert restored.kinds() == bench.kinds()
+    assert (await restored.flux_now(event.flux_id)).state is State.AWAITING_ACK
+    assert len(bench.channel.received) == 1
+
+
+async def test_after_a_restore_and_a_release_the_next_attempt_has_a_number_of_its_own(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.channel.cut_after_bytes = 100
+    await bench.hear_until_it_works(event)
+    restored = await bench.restored(len(SIGNED))
+    await restored.hear(event)
+    past = await restored.history.load(event.flux_id)
+    released = past[-1].follow(an.released, actor="amina", at=NOON)
+    await restored.history.append([released], expected_version=len(past))
+    await restored.hear(released)
+    assert (await restored.flux_now(event.flux_id)).attempt == _attempt(3)
+    assert sorted(bench.documents.named) == [f"sent/{event.flux_id}/{number}" for number in (1, 2, 3)]
+    assert len(bench.channel.received) == 2
+
+
+async def test_a_marker_that_cannot_be_read_keeps_the_flux(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.documents.named[f"sent/{event.flux_id}/1"] = b"{"
+    with pytest.raises(MalformedMessageError):
+        await bench.hear(event)
+    assert bench.channel.received == []
+    assert bench.kinds() == []
+
+
+async def test_a_journal_that_knows_all_that_left_is_not_taken_for_a_restored_one(bench: Bench) -> None:
+    event = await bench.flux(SIGNED)
+    bench.channel.refusal = "disk full"
+    await bench.hear(event)
+    bench.channel.refusal = ""
+    await bench.review_after(11)
+    await bench.hear(bench.history.log[-1])
+    assert bench.channel.received == [(NAME, CONTENT)]
