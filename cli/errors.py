@@ -17,11 +17,13 @@ class ExitCode(IntEnum):
     REFUSED = 1
     USAGE = 2
     UNREACHABLE = 3
+    ENDED_OTHERWISE = 4
+    TIME_OVER = 5
 
 
 EXIT_CODES_HELP = (
-    "Codes de retour : 0 fait ; 1 refusé, ou état attendu non atteint ; 2 commande mal écrite ; "
-    "3 plateforme injoignable."
+    "Codes de retour : 0 fait ; 1 refusé ; 2 commande mal écrite ; 3 plateforme injoignable ; "
+    "4 le flux attendu a fini autrement ; 5 le délai d’attente est passé."
 )
 
 

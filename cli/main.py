@@ -7,6 +7,7 @@ from cli.commands.operating import bus, installation, logs, platform, trust, val
 from cli.commands.sending import (
     agent,
     checks,
+    documents,
     events,
     flux,
     parapheur,
@@ -58,7 +59,8 @@ signature.app.command("pending", cls=FrenchCommand)(parapheur.pending)
 signature.app.command("certificates", cls=FrenchCommand)(parapheur.certificates)
 flux.app.command("circuit", cls=FrenchCommand)(parapheur.circuit)
 flux.app.command("sign", cls=FrenchCommand)(signing.sign)
-flux.app.command("document", cls=FrenchCommand)(signing.save_document)
+flux.app.command("document", cls=FrenchCommand)(documents.save_document)
+flux.app.command("documents", cls=FrenchCommand)(documents.list_documents)
 flux.app.command("refuse", cls=FrenchCommand)(parapheur.refuse)
 flux.app.command("restart", cls=FrenchCommand)(parapheur.restart)
 flux.app.command("visa", cls=FrenchCommand)(parapheur.give_visa)

@@ -78,7 +78,7 @@ class Waited:
 
 
 def wait_for(api: Api, flux_id: str, wanted: State | None, timeout_seconds: float) -> Waited:
-    """Follow a flux until it has been in `wanted` (None: until it ends), can no longer be, or time is over.
+    """Follow a flux until it has been in `wanted` (None: acknowledged), can no longer be, or time is over.
 
     Raises:
         CommandRefusedError: there is no such flux, or it is not ours to see.
@@ -106,4 +106,6 @@ def wait_for(api: Api, flux_id: str, wanted: State | None, timeout_seconds: floa
 def _outlook(path: Path, wanted: State | None) -> Outlook:
     if wanted is not None:
         return path.outlook(wanted)
-    return Outlook.REACHED if path.current in ENDS else Outlook.POSSIBLE
+    if path.current is State.ACKNOWLEDGED:
+        return Outlook.REACHED
+    return Outlook.IMPOSSIBLE if path.current in ENDS else Outlook.POSSIBLE

@@ -142,13 +142,54 @@ def test_the_same_import_with_the_same_key_is_done_once(platform: RunningPlatfor
     assert imported(platform, pes, "--idempotency-key", key) == imported(platform, pes, "--idempotency-key", key)
 
 
+def test_an_import_may_wait_for_the_end_and_says_how_each_ended(platform: RunningPlatform, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.xml" for number in range(2)]
+    for file in files:
+        file.write_bytes(sample(next(NUMBERS)))
+    done = platform.heliotrope("flux", "import", *map(str, files), "--wait", "--timeout", "60")
+    assert done.returncode == 0, done.stderr
+    assert [f"{file} : Le flux est : Acquitté" in done.stdout for file in files] == [True, True]
+
+
+def test_a_wait_tells_a_bad_end_from_a_time_that_is_over(platform: RunningPlatform, pes: Path) -> None:
+    with answering(platform, "nack"):
+        flux_id = imported(platform, pes)
+        rejected = platform.heliotrope("flux", "wait", flux_id, "--timeout", "60")
+    assert rejected.returncode == 4
+    assert "il ne sera plus : Acquitté" in rejected.stdout + rejected.stderr
+    held = tmp_file(pes)
+    waiting = imported(platform, held, "--hold")
+    assert platform.heliotrope("flux", "wait", waiting, "--timeout", "1").returncode == 5
+
+
+def tmp_file(beside: Path) -> Path:
+    path = beside.with_name("autre.xml")
+    path.write_bytes(sample(next(NUMBERS)))
+    return path
+
+
+def test_every_document_of_a_flux_is_had_by_its_role(platform: RunningPlatform, pes: Path, tmp_path: Path) -> None:
+    flux_id = imported(platform, pes)
+    platform.wait_for(flux_id, "acknowledged")
+    listed = document(platform.heliotrope("flux", "documents", flux_id, "--json"))["items"]
+    assert [one["role"] for one in listed] == ["imported", "signed", "transmitted", "reply"]  # type: ignore[attr-defined]
+    for role, holds in (("imported", pes.read_bytes()), ("reply", b"PES_ACQUIT")):
+        saved = tmp_path / role
+        done = platform.heliotrope("flux", "document", flux_id, "--role", role, "-o", str(saved))
+        assert done.returncode == 0, done.stderr
+        assert holds in saved.read_bytes()
+    digest = hashlib.sha256(pes.read_bytes()).hexdigest()
+    found = document(platform.heliotrope("flux", "list", "--sha256", digest, "--json"))
+    assert [one["flux_id"] for one in found["flux"]] == [flux_id]  # type: ignore[attr-defined]
+
+
 def test_a_flux_that_dgfip_rejects_says_why(platform: RunningPlatform, pes: Path) -> None:
     with answering(platform, "nack"):
         flux_id = imported(platform, pes)
         waited = platform.heliotrope("flux", "wait", flux_id, "--state", "acknowledged", "--timeout", "60")
 
-    assert waited.returncode == 1
-    assert "ne peut plus passer" in waited.stderr
+    assert waited.returncode == 4
+    assert "il ne sera plus : Acquitté" in waited.stderr
     shown = platform.heliotrope("flux", "show", flux_id)
     assert "Rejeté" in shown.stdout
     assert "Rejet " in shown.stdout
@@ -195,7 +236,7 @@ def test_a_wait_ends_when_its_time_is_over(platform: RunningPlatform, pes: Path)
         flux_id = imported(platform, pes)
         done = platform.heliotrope("flux", "wait", flux_id, "--timeout", "1", "--json")
 
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert document(done)["reached"] is False
 
 

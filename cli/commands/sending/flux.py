@@ -1,5 +1,6 @@
 """Commands about flux: import, list, show, follow, send, cancel."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,12 @@ SeenVersion = Annotated[
     int,
     typer.Option("--seen", metavar="VERSION", min=0, help="La version du flux dont vous décidez, sinon la dernière."),
 ]
+WIDE = 140  # columns that the whole list needs
+_CODES = {
+    Outlook.REACHED: ExitCode.DONE,
+    Outlook.IMPOSSIBLE: ExitCode.ENDED_OTHERWISE,
+    Outlook.POSSIBLE: ExitCode.TIME_OVER,
+}
 _DETAILS = {
     "filename": "Fichier",
     "collectivite": "Collectivité",
@@ -56,12 +63,15 @@ def import_files(
     idempotency_key: Annotated[
         str, typer.Option(metavar="CLÉ", help="Le même import, recommencé avec la même clé, n’est fait qu’une fois.")
     ] = "",
+    wait_for_end: Annotated[bool, typer.Option("--wait", help="Attend que chaque flux soit acquitté.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDES", help="L’attente la plus longue.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Importe un ou plusieurs fichiers. Avec --json : un document par fichier, un par ligne."""
     with reporting(as_json=as_json):
         config = read_client_config(environ())
         refused = 0
+        taken: dict[str, Path] = {}
         with Api(config) as api:
             for path, key in zip(files, keys_of(idempotency_key, len(files)), strict=True):
                 try:
@@ -69,14 +79,19 @@ def import_files(
                     with UploadBars() as bars:
                         upload = Upload(path, siren, key=key, is_held=hold)
                         answer = send_file(api, upload, bars.follow(path))
+                    taken[str(answer["flux_id"])] = path
                     _show_import(path, answer, as_json=as_json)
                     if not as_json:
                         _tell_the_step(api, path, siren, str(answer["flux_id"]))
                 except CommandRefusedError as error:
                     refused += 1
                     _show_refusal(path, error, as_json=as_json)
+            waited = taken.items() if wait_for_end else ()
+            codes = [_waited_for(api, flux_id, path, timeout, as_json=as_json) for flux_id, path in waited]
         if refused:
             raise typer.Exit(ExitCode.REFUSED)
+        if any(codes):
+            raise typer.Exit(max(codes))
 
 
 @app.command("list", cls=FrenchCommand)
@@ -85,24 +100,34 @@ def list_flux(
     collectivite: Annotated[str, typer.Option(metavar="SIREN", help="Une seule collectivité.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Nombre de flux.")] = 50,
     before: Annotated[str, typer.Option(metavar="ID", help="La suite : les flux d’avant celui-ci.")] = "",
+    at: Annotated[
+        str, typer.Option(metavar="INSTANT", help="Tels qu’ils étaient à cet instant (ISO 8601 ; sans zone : Paris).")
+    ] = "",
+    nomfic: Annotated[str, typer.Option(metavar="NOMFIC", help="Ceux de ce NomFic.")] = "",
+    sha256: Annotated[str, typer.Option(metavar="SHA256", help="Celui du fichier importé de cette empreinte.")] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
     """Liste les flux, du plus récent au plus ancien."""
     with reporting(as_json=as_json), _api() as api:
-        wanted = {"state": state.value if state else "", "collectivite": collectivite, "before": before}
+        moment = moment_of(at).isoformat() if at else ""
+        sought = {"nomfic": nomfic, "sha256": sha256, "at": moment, "before": before}
+        wanted = {"state": state.value if state else "", "collectivite": collectivite, **sought}
         params = {"limit": str(limit)} | {name: value for name, value in wanted.items() if value}
         answer = api.read("/v1/flux", params)
         if as_json:
             emit(answer)
             return
         rows = members_of(answer, "flux")
-        if not rows:
+        if rows:
+            show(_list_of(rows))
+        else:
             say("Aucun flux.")
-            return
-        show(_list_of(rows))
         if answer.get("next"):
-            say(f"La suite : heliotrope flux list --before {answer['next']}")
+            options = [
+                f"--{name} {shlex.quote(value)}" for name, value in wanted.items() if value and name != "before"
+            ]
+            say(" ".join(["La suite : heliotrope flux list", *options, f"--before {answer['next']}"]))
 
 
 @app.command("show", cls=FrenchCommand)
@@ -148,7 +173,10 @@ def wait(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Attend qu’un flux soit, ou soit passé, dans un état ; sans --state, qu’il soit terminé. Rend 1 sinon."""
+    """Attend qu’un flux soit, ou soit passé, dans un état ; sans --state, qu’il soit acquitté.
+
+    Rend 4 s’il a fini autrement, 5 si le délai est passé.
+    """
     with reporting(as_json=as_json):
         with _api() as api:
             waited = wait_for(api, flux_id, state, timeout)
@@ -159,8 +187,8 @@ def wait(
             _waited(waited, state, timeout),
             as_json=as_json,
         )
-        if not is_reached:
-            raise typer.Exit(ExitCode.REFUSED)
+        if code := _CODES[waited.outlook]:
+            raise typer.Exit(code)
 
 
 @app.command("send", cls=FrenchCommand)
@@ -304,6 +332,18 @@ def _collectivite_of(path: Path, asked: str, default: str) -> str:
         raise CommandRefusedError("Fichier illisible", f"{path} : {reason_of(error)}.") from error
 
 
+def _waited_for(api: Api, flux_id: str, path: Path, timeout: float, *, as_json: bool) -> ExitCode:
+    """Wait until a flux that was imported is acknowledged, and tell how it ended."""
+    waited = wait_for(api, flux_id, None, timeout)
+    if as_json:
+        emit_line(
+            {"file": str(path), "flux_id": flux_id, "state": waited.path.current, "outlook": waited.outlook.value}
+        )
+    else:
+        show(f"{path} : {_waited(waited, None, timeout)}")
+    return _CODES[waited.outlook]
+
+
 def _show_import(path: Path, answer: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         emit_line({"file": str(path), **answer})
@@ -331,6 +371,14 @@ def _show_refusal(path: Path, error: CommandError, *, as_json: bool) -> None:
 
 
 def _list_of(rows: list[Mapping[str, object]]) -> Table:
+    """Return the list; on a narrow screen what tells flux apart, whole: which, in what state, under what name."""
+    if console().width < WIDE:
+        narrow = Table(box=None, pad_edge=False)
+        for column, width in (("Flux", 36), ("État", 16), ("NomFic", 22)):
+            narrow.add_column(column, overflow="fold", min_width=width)
+        for row in rows:
+            narrow.add_row(str(row["flux_id"]), str(row["on_screen"]), str(row["nomfic"] or row["filename"]))
+        return narrow
     table = Table(caption=f"Heure : {PARIS}", caption_justify="left")
     table.add_column("Flux", no_wrap=True)
     table.add_column("État", overflow="fold")
@@ -376,11 +424,12 @@ def _show_flux(flux: Mapping[str, object]) -> None:
         show(line)
     if state == State.SIGNATURE_REFUSED:
         show(
-            "  Pour reprendre : heliotrope flux restart ID --reason …",
-            "  Pour abandonner : heliotrope flux cancel ID",
+            f'  Pour reprendre : heliotrope flux restart {flux["flux_id"]} --reason "…"',
+            f'  Pour abandonner : heliotrope flux cancel {flux["flux_id"]} --reason "…"',
         )
     if isinstance(held := flux.get("held"), Mapping):
-        show(f"  Envoi suspendu : {held.get('cause', '')}", "  Pour reprendre : heliotrope flux send ID --reason …")
+        again = f'heliotrope flux send {flux["flux_id"]} --reason "…" --seen {flux["version"]}'
+        show(f"  Envoi suspendu : {held.get('cause', '')}", f"  Pour reprendre : {again}")
     show_findings(console(), flux.get("findings"))
     show_rejections(console(), flux.get("errors"))
 
@@ -405,6 +454,6 @@ def _waited(waited: Waited, wanted: State | None, timeout_seconds: float) -> str
         case Outlook.REACHED:
             return f"Le flux est : {where}."
         case Outlook.IMPOSSIBLE:
-            return f"Le flux est : {where} ; il ne peut plus passer à l’état {wanted}."
+            return f"Le flux est : {where} ; il ne sera plus : {(wanted or State.ACKNOWLEDGED).on_screen}."
         case Outlook.POSSIBLE:
             return f"Après {timeout_seconds:g} s, le flux est : {where}."

@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -18,8 +17,8 @@ from cli.client_config import read_client_config
 from cli.commands.sending import signature as keys
 from cli.commands.sending.parapheur import tell
 from cli.errors import CommandRefusedError, UsageProblemError, problem
-from cli.options import AsJson, FluxId, environ, ids_of
-from cli.showing.output import Table, confirmed, emit_or_say, reporting, save, say, show
+from cli.options import AsJson, environ, ids_of
+from cli.showing.output import Table, confirmed, reporting, say, show
 from cli.showing.timeline import members_of
 from shared.wording import euros
 from signing.keys import KeyUnusableError, SigningKey
@@ -66,23 +65,6 @@ def sign(
                 raise CommandRefusedError("Rien n’est signé", "Vous n’avez pas confirmé.")
             keys.warn_of_expiry(key.certificate, datetime.now(UTC))
             tell({"items": [*refused, *signer.sign(shown)]}, as_json=as_json)
-
-
-def save_document(
-    flux_id: FluxId,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FICHIER", help="Où l’écrire.")],
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Enregistre le fichier d’un flux tel qu’il est en vigueur : signé, une fois signé."""
-    with reporting(as_json=as_json), Api(read_client_config(environ())) as api:
-        document = api.download("signature", f"/v1/flux/{flux_id}/document")
-        save(output, document)
-        emit_or_say(
-            {"flux_id": flux_id, "output": str(output), "size": len(document)},
-            f"Enregistré dans {output}.",
-            as_json=as_json,
-        )
 
 
 @dataclass(frozen=True)
