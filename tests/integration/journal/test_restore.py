@@ -1,14 +1,10 @@
 """A journal restored from a dump, on another server, with the commands of the manual, goes on from where it was."""
 
-import os
-import re
-import subprocess
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from local.postgres.binaries import find_binaries
 from local.postgres.server import LocalPostgres
 from shared.facts.envelope import Event
 from shared.journal.history import PostgresHistory
@@ -19,26 +15,9 @@ from tests import examples as an
 from tests.conftest import TestDatabase
 from tests.ordering import order_all
 from tests.recording import begun
+from tests.restoring import empty_database, restore, save
 
-MANUAL = Path(__file__).parents[3] / "docs" / "operations.md"
-ROLES = Path(__file__).parents[3] / "deploy" / "postgres" / "roles.sh"
 FLUX = 5
-
-
-def commands(title: str) -> str:
-    """Return the commands that the manual gives under a bold title."""
-    found = re.search(rf"\*\*{title}\*\*.*?```sh\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def run(text: str, **variables: str) -> None:
-    path = f"{find_binaries()}:{os.environ['PATH']}"
-    environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), **variables}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 async def append(database: Database, number: int) -> UUID:
@@ -71,18 +50,14 @@ async def test_a_restored_journal_is_whole_and_goes_on(
     test_database: TestDatabase, elsewhere: LocalPostgres, tmp_path: Path
 ) -> None:
     with elsewhere:
-        run(f"createdb --maintenance-db '{elsewhere.dsn()}' heliotrope && PGURL='{elsewhere.dsn()}' && "
-            'for one in ingest validation signature gateway ack relay history; do '
-            'psql -qd "$PGURL" -c "create role heliotrope_$one"; done')  # fmt: skip
-        target = elsewhere.dsn("heliotrope")
+        target = empty_database(elsewhere)
         async with Database(test_database.dsn()) as source, Database(target) as restored:
             await count_transactions_up_to(source, restored)
             past = [await append(source, number) for number in range(FLUX)]
             before = await ordered(source)
             late = await append(source, FLUX)  # recorded, and not ordered when the dump is made
-            folder = {"SAUVEGARDE": str(tmp_path)}
-            run(commands("Sauvegarder la base"), DATABASE_URL=test_database.dsn(), **folder)
-            run(commands("Restaurer la base"), DATABASE_URL=target, **folder)
+            save(test_database.dsn(), tmp_path)
+            restore(target, tmp_path)
 
             assert await migrate(target) == [REBASED]
 
