@@ -52,7 +52,8 @@ class Reading:
     """What was read in one file from DGFiP.
 
     Attributes:
-        nomfic: the NomFic of the flux that it answers, as are `cod_col`, `cod_bud` and `id_post`; empty if not said.
+        nomfic: the NomFic of the flux that it answers, as are `cod_col`, `cod_bud`, `id_post` and `emitted_on` (its
+            DteStr); empty if not said.
         verdict: none when no verdict can be drawn from it; `reason` says why then, in French.
     """
 
@@ -60,6 +61,7 @@ class Reading:
     cod_col: str = ""
     cod_bud: str = ""
     id_post: str = ""
+    emitted_on: str = ""
     verdict: Verdict | None = None
     errors: tuple[ReplyError, ...] = ()
     refused: tuple[RefusedBordereau, ...] = ()
@@ -109,6 +111,7 @@ def _read_answer(root: etree._Element) -> Reading:
         cod_col=value_at(root, "EnTetePES/CodCol"),
         cod_bud=value_at(root, "EnTetePES/CodBud"),
         id_post=value_at(root, "EnTetePES/IdPost"),
+        emitted_on=value_at(root, "EnTetePES/DteStr"),
         verdict=verdict,
         errors=_bounded(_errors(root)),
         refused=tuple(islice(_refused(root), BORDEREAUX_MAX)),

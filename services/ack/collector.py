@@ -2,7 +2,7 @@
 
 One pass lists the reply directory, and for each file that has stopped growing: downloads it into the document store,
 reads it, records it, and only then moves it aside. A crash anywhere in between loses nothing: the file is still
-there at the next pass, and a reply that was recorded already is recognised by its bytes, never by its name.
+there at the next pass, and a reply that was recorded already is recognised by its bytes (see `decide`).
 
 An error on one file does not stop the pass; a party that does not answer does, and the pass is tried again later.
 
@@ -24,8 +24,7 @@ from services.ack.decide import SET_ASIDE, Reply, printable
 from services.ack.handler import on_reply
 from services.ack.ports import Documents, FileChangedError, FileRefusedError, RemoteFile, ReplyServer
 from shared import metrics
-from shared.errors import NameTakenError, TooLargeError, UnavailableError
-from shared.facts.reservations import REPLY
+from shared.errors import TooLargeError, UnavailableError
 from shared.facts.values import Document
 from shared.journal.history import History
 from shared.retrying import TRIES_BEFORE_NEWS, delay_after, for_ever, until_no_conflict
@@ -118,7 +117,9 @@ class Collector:
         content = await self.documents.read(document.sha256)
         # lxml lets other tasks run while it parses; the thread keeps the event loop free.
         reading = await asyncio.to_thread(read_reply, content, file.name)
-        outcome = await self._append(Reply(document=document, remote_name=file.name, reading=reading))
+        reply = Reply(document=document, remote_name=file.name, reading=reading)
+        decision = await until_no_conflict(partial(on_reply, reply, history=self.history, now=self.now))
+        outcome = decision.outcome
         if outcome == SET_ASIDE:
             if file not in self._set_aside:
                 self._leave(outcome, file, "a newer version has written to the flux that it may answer")
@@ -133,14 +134,6 @@ class Collector:
     async def _keep(self, file: RemoteFile) -> Document:
         async with aclosing(self.server.read(file)) as chunks:
             return await self.documents.put(chunks, bytes_max=self.bytes_max)
-
-    async def _append(self, reply: Reply) -> str:
-        try:
-            return (await until_no_conflict(partial(on_reply, reply, history=self.history, now=self.now))).outcome
-        except NameTakenError as error:
-            if error.kind != REPLY:
-                raise
-            return "duplicate"
 
     def _log(self, outcome: str, file: RemoteFile, document: Document) -> None:
         fields = {"outcome": outcome, "remote_name": printable(file.name), "sha256": document.sha256}

@@ -2,12 +2,18 @@
 
 1. A reply from which no verdict can be drawn belongs to no flux.
 2. It must say all four of NomFic, CodCol, CodBud and IdPost: together they tell flux apart (helios.md 3.2, 7.5).
-3. Only flux whose four values are the same count.
-4. If exactly one of them waits for an answer, the reply is its answer. A flux waits from the moment its first byte
-   may have left, even if FluxTransmitted is not recorded yet.
-5. If none waits and exactly one was answered already, the reply is kept with it, and changes nothing.
+3. Only flux whose four values are the same count, and that wait for an answer or have theirs. A flux waits from the
+   moment its first byte may have left, even if FluxTransmitted is not recorded yet.
+4. Of several, those of the reply's DteStr count, if there are any. One that has its answer counts as much as one that
+   waits: DGFiP may answer a second time.
+5. If exactly one is left, the reply is its answer if it waits; else it is kept with it, and changes nothing.
 6. While one of them cannot be read (a newer version has written to it), nothing is recorded: the reply waits.
 7. Otherwise the reply gets a stream of its own, with the reason in French.
+
+The same bytes may come again. Under the same name it is the same file, read once more. Under another name it is a
+repetition if it can answer nothing else: it gives no verdict, or each flux that it may answer has its answer. In any
+other case it is decided as if it were the first: an answer holds neither a date nor a reference of its own, and two
+flux refused for the same reason have the same.
 
 A person may link such a reply to a flux afterwards (`link`). NomFic may differ then, that is what they answer for;
 the three others may not: no link carries a verdict to another budget. The first answer of a flux stands: when
@@ -26,24 +32,39 @@ from shared.facts.flux import FluxAcknowledged, FluxPartiallyRejected, FluxRejec
 from shared.facts.lifecycles import reply as lifecycle
 from shared.facts.lifecycles.flux import Flux
 from shared.facts.reply import ReplyDismissed, ReplyLinked, ReplyUnlinked
-from shared.facts.values import Document
+from shared.facts.values import Document, Verdict
 
 NAMED_MAX = 5  # how many flux a reason names
 CHARACTERS_MAX = 200  # how much of what DGFiP wrote a reason or a fact quotes
 
 SECOND = "second"
+DUPLICATE = "duplicate"
 UNMATCHED = "unmatched"
 UNLINKED = "unlinked"
 SET_ASIDE = "set_aside"
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """The same bytes, as they were recorded before.
+
+    Attributes:
+        stream_id: the flux, or the reply, that they were first recorded with.
+        is_same_file: they had the same name too.
+    """
+
+    stream_id: UUID
+    is_same_file: bool
+
+
+@dataclass(frozen=True)
 class Reply:
-    """A file from DGFiP: kept, and read."""
+    """A file from DGFiP: kept, and read; `earlier` if its bytes were recorded before."""
 
     document: Document
     remote_name: str
     reading: Reading
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +81,9 @@ class Decision:
     """What to record.
 
     Attributes:
-        outcome: what the reply turned out to be, for metrics: its verdict, `second`, `unmatched` or `set_aside`.
-        facts: in order; none only while the reply waits where it is, for no reply is dropped.
+        outcome: what the reply turned out to be, for metrics: its verdict, `second`, `duplicate`, `unmatched` or
+            `set_aside`.
+        facts: in order; none only of a `duplicate`, which is recorded, and while the reply waits where it is.
         target: the flux that they belong to; none for a stream of their own.
     """
 
@@ -78,20 +100,27 @@ def decide(reply: Reply, candidates: Sequence[Candidate]) -> Decision:
         candidates: every flux that has its NomFic, whatever their state.
     """
     reading = reply.reading
+    if reply.earlier and (reply.earlier.is_same_file or reading.verdict is None):
+        return Decision(DUPLICATE, ())
     if reading.verdict is None:
         return _unmatched(reply, reading.reason)
     if missing := [name for name, value in _key_of(reading) if not value]:
         return _unmatched(reply, f"La réponse ne dit pas à quel flux elle répond : il y manque {', '.join(missing)}.")
     if any(one.is_set_aside and _may_be_meant(reading, one.flux) for one in candidates):
         return Decision(SET_ASIDE, ())
-    same = [candidate for candidate in candidates if not _differences(reading, candidate.flux)]
-    waiting = [candidate for candidate in same if _is_waiting(candidate.flux)]
-    answered = [candidate for candidate in same if _is_answered(candidate.flux)]
-    if len(waiting) == 1:
-        return Decision(reading.verdict, (_received(reply), _verdict(reply)), waiting[0])
-    if not waiting and len(answered) == 1:
-        return Decision(SECOND, (_received(reply),), answered[0])
-    return _unmatched(reply, _why(reading, candidates, same, waiting or answered))
+    return _attribute(reply, reading.verdict, candidates)
+
+
+def _attribute(reply: Reply, verdict: Verdict, candidates: Sequence[Candidate]) -> Decision:
+    meant = _meant(reply.reading, candidates)
+    if reply.earlier and meant and not any(_is_waiting(one.flux) for one in meant):
+        return Decision(DUPLICATE, ())
+    if len(meant) != 1:
+        return _unmatched(reply, _why(reply.reading, candidates, meant))
+    (target,) = meant
+    if _is_waiting(target.flux):
+        return Decision(verdict, (_received(reply), _verdict(reply)), target)
+    return Decision(SECOND, (_received(reply),), target)
 
 
 def link(known: lifecycle.Reply, reading: Reading, flux_id: UUID, flux: Flux, reason: str) -> list[Fact]:
@@ -184,6 +213,18 @@ def _differences(reading: Reading, flux: Flux, *, is_any_nomfic: bool = False) -
     ]
 
 
+def _meant(reading: Reading, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the flux that the reply may answer: the same as it says, sent, and of its DteStr if that tells."""
+    same = [one for one in candidates if not _differences(reading, one.flux)]
+    sent = [one for one in same if _is_waiting(one.flux) or _is_answered(one.flux)]
+    return [one for one in sent if _may_be_dated(one.flux, reading.emitted_on)] or sent
+
+
+def _may_be_dated(flux: Flux, emitted_on: str) -> bool:
+    known = flux.header.emitted_on if flux.header else ""
+    return not known or known == emitted_on  # a header was recorded without it by the first versions
+
+
 def _may_be_meant(reading: Reading, flux: Flux) -> bool:
     return flux.header is None or not _differences(reading, flux)
 
@@ -210,6 +251,7 @@ def _received(reply: Reply) -> ReplyReceived:
         remote_name=printable(reply.remote_name),
         nomfic=reply.reading.nomfic[:CHARACTERS_MAX],
         verdict=reply.reading.verdict,
+        is_repeated=reply.earlier is not None,
     )
 
 
@@ -226,18 +268,23 @@ def _verdict(reply: Reply) -> Fact:
 
 
 def _unmatched(reply: Reply, reason: str) -> Decision:
+    if reply.earlier:
+        reason = (
+            f"{reason} Le même contenu est déjà venu sous un autre nom de fichier (enregistré sous "
+            f"{reply.earlier.stream_id}) : si c’est la même réponse envoyée deux fois, écartez celle-ci."
+        )
     return Decision(UNMATCHED, (_received(reply), ReplyUnmatched(reason=reason)))
 
 
-def _why(
-    reading: Reading, candidates: Sequence[Candidate], same: Sequence[Candidate], several: Sequence[Candidate]
-) -> str:
-    if several:
+def _why(reading: Reading, candidates: Sequence[Candidate], meant: Sequence[Candidate]) -> str:
+    if meant:
+        states = (f"{c.flux_id} (« {c.flux.on_screen} »)" for c in meant)
         return (
-            f"{len(several)} flux ont le même NomFic {_quoted(reading.nomfic)}, le même CodCol, le même CodBud et le "
-            f"même IdPost que la réponse : rien ne dit auquel elle répond. {_listed(str(c.flux_id) for c in several)}"
+            f"{len(meant)} flux ont le même NomFic {_quoted(reading.nomfic)}, le même CodCol, le même CodBud et le "
+            "même IdPost que la réponse, et leur DteStr ne les distingue pas : rien ne dit auquel elle répond. "
+            f"{_listed(states)}"
         )
-    if same:
+    if same := [c for c in candidates if not _differences(reading, c.flux)]:
         states = (f"{c.flux_id}, qui n’a pas été transmis (« {c.flux.on_screen} »)" for c in same)
         return f"La réponse désigne un flux dont Hélios n’a pu recevoir le fichier de nous. {_listed(states)}"
     if candidates:

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from services.ack.acquit import read_reply
-from services.ack.decide import UNLINKED, Candidate, Decision, Reply, decide, settle
+from services.ack.decide import UNLINKED, Candidate, Decision, Earlier, Reply, decide, printable, settle
 from services.ack.ports import Documents
 from shared import metrics
+from shared.errors import NameTakenError, VersionConflictError
 from shared.facts.envelope import Event, new_id
 from shared.facts.flux import ReplyReceived
 from shared.facts.lifecycles.flux import fold
 from shared.facts.reply import ReplyLinked, ReplyUnlinked
+from shared.facts.reservations import REPLY, reply_reservation
 from shared.facts.streams import UNATTRIBUTED, reply_stream
 from shared.journal.history import History
 from shared.journal.reading import read_flux
@@ -28,9 +31,9 @@ async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime
     """Record a reply with the flux that it answers, or in a stream of its own; return what was decided.
 
     Raises:
-        NameTakenError: a reply with the same bytes was recorded before.
-        VersionConflictError: the flux moved on meanwhile; call again.
+        VersionConflictError: the flux moved on, or the same bytes were recorded, meanwhile; call again.
     """
+    reply = replace(reply, earlier=await _earlier(reply, history))
     nomfic = reply.reading.nomfic
     candidates: list[Candidate] = []
     last: dict[UUID, Event | None] = {}
@@ -43,7 +46,13 @@ async def on_reply(reply: Reply, *, history: History, now: Callable[[], datetime
         return decision
     target = decision.target
     events = _events(decision, last[target.flux_id] if target else None, now())
-    await history.append(events, expected_version=target.flux.version if target else 0)
+    version = target.flux.version if target else 0
+    try:
+        await history.append(events, expected_version=version)
+    except NameTakenError as error:
+        if error.kind != REPLY:
+            raise
+        raise VersionConflictError(events[0].stream_id, version) from error
     return decision
 
 
@@ -55,12 +64,18 @@ async def on_linked(
     The reply stays in its stream: the flux's own facts name its document, and lead back to the link. A link that can
     have no effect (any more) is undone, in the reply's stream. Either way one fact is recorded, in one place: it also
     says, when the link is heard again, that nothing is left to do.
+
+    A link may be heard of which the journal knows nothing: it was published before a restoration that lost what it is
+    about. It has no effect.
     """
     of_reply = await history.load(event.stream_id)
-    received = of_reply[0].data
     past = await history.load(linked.flux_id)
-    if not isinstance(received, ReplyReceived) or not past:
-        raise ValueError("a link is of a reply that was received, to a flux that is there")
+    if not of_reply or not past:
+        logger.warning("reply.link_lost", extra={"linked_flux_id": str(linked.flux_id)})
+        return
+    received = of_reply[0].data
+    if not isinstance(received, ReplyReceived):
+        raise TypeError("a link is of a reply that was received")
     if of_reply[-1].event_id != event.event_id or any(one.causation_id == event.event_id for one in past):
         return
     content = await documents.read(received.document.sha256)
@@ -76,6 +91,22 @@ async def on_linked(
     verdict = past[-1].follow(fact, actor=event.actor, at=now())
     caused = verdict.model_copy(update={"causation_id": event.event_id})
     await history.append([caused], expected_version=flux.version)
+
+
+async def _earlier(reply: Reply, history: History) -> Earlier | None:
+    """Return how the same bytes were recorded before, if they were."""
+    remote_name = printable(reply.remote_name)
+    first, again = reply_reservation(reply.document), reply_reservation(reply.document, remote_name)
+    holders = await history.holders([first, again])
+    if first not in holders:
+        return None
+    past = read_flux(await history.recorded(holders[first])).past
+    names = {
+        one.data.remote_name
+        for one in past
+        if isinstance(one.data, ReplyReceived) and one.data.document.sha256 == reply.document.sha256
+    }
+    return Earlier(holders[first], is_same_file=again in holders or remote_name in names)
 
 
 def _events(decision: Decision, last: Event | None, at: datetime) -> list[Event]:

@@ -61,8 +61,8 @@ def write_acquit(
         flux: the root of the PES answered to, from which the header is copied as far as it can be read.
         filename: the name of the file, which stands in for NomFic when that cannot be read.
         elements: at least one.
-        reference: of what was received. Nothing else in an answer tells it from the answer to another file with the
-            same header, and whoever collects it takes the same bytes for the same answer.
+        reference: of what was received. DGFiP writes none: nothing else in an answer tells it from the answer to
+            another file with the same header.
     """
     root = etree.Element(f"{{{ACQUIT_V2}}}PES_ACQUIT", nsmap={"n": ACQUIT_V2})
     if reference:

@@ -205,13 +205,17 @@ class FluxTransmitted(Fact):
 
 
 class ReplyReceived(Fact):
-    """A file came from DGFiP; its bytes are kept as they came."""
+    """A file came from DGFiP; its bytes are kept as they came.
+
+    `is_repeated` says that the same bytes were recorded before, under another name, and that they count once more.
+    """
 
     kind: Literal["reply.received.v1"] = "reply.received.v1"
     document: Document
     remote_name: str
     nomfic: str = ""
     verdict: Verdict | None = None
+    is_repeated: bool = False
 
 
 class FluxAcknowledged(Fact):

@@ -27,6 +27,7 @@ from shared.facts.flux import (
     ReplyReceived,
     SignaturesRejected,
 )
+from shared.facts.values import Document
 
 DOCUMENT = "document"
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -90,8 +91,7 @@ def reservations_of(fact: Fact, collectivite: str) -> tuple[Reservation, ...]:
                 sorted(set(_business_reservations(fact, collectivite)), key=lambda one: (one.kind, one.value))
             )
         case ReplyReceived():
-            # Replies are told apart by content, never by name (helios.md 6.5); DGFiP is one for the platform.
-            return (Reservation(DGFIP, REPLY, fact.document.sha256),)
+            return (reply_reservation(fact.document, fact.remote_name if fact.is_repeated else ""),)
         case _:
             return tuple(_reservations_of_a_collectivite(fact))
 
@@ -102,6 +102,15 @@ def nomfic_reservation(collectivite: str, header: Header) -> Reservation:
     It is a name of the collectivité, whose own CodCol it must be: nobody else can take it.
     """
     return Reservation(collectivite, NOMFIC, f"{header.cod_col}/{header.nomfic}")
+
+
+def reply_reservation(document: Document, remote_name: str = "") -> Reservation:
+    """Return the name of a reply; DGFiP is one for the platform.
+
+    It is its content, never the file's name (helios.md 6.5). Only where the same content counts once more does the
+    file's name, as recorded, tell one from the other.
+    """
+    return Reservation(DGFIP, REPLY, f"{document.sha256}/{remote_name}" if remote_name else document.sha256)
 
 
 def budget_reservation(budget: Budget) -> Reservation:

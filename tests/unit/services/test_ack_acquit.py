@@ -75,6 +75,7 @@ def test_a_genuine_reply_of_the_second_generation_is_read() -> None:
         cod_col="400",
         cod_bud="01",
         id_post="086016",
+        emitted_on="2015-12-10",
         verdict="acknowledged",
     )
 

@@ -11,12 +11,14 @@ import pytest
 from pes.reading.xml import parse, value_at
 from pes.vocabulary import Header
 from services.ack.collector import Collector
-from services.simulator.acquit import DEPENSE, Element, write_acquit
+from services.simulator.acquit import DEPENSE, Element, Error, write_acquit
 from shared.errors import UnavailableError, VersionConflictError
-from shared.facts.envelope import Event
+from shared.facts.envelope import Event, new_id
 from shared.facts.fact import Fact
-from shared.facts.flux import FluxAcknowledged, ReplyReceived, ReplyUnmatched
+from shared.facts.flux import FluxAcknowledged, FluxRejected, ReplyReceived, ReplyUnmatched
 from shared.facts.lifecycles.flux import State, fold
+from shared.facts.reservations import Reservation
+from shared.facts.streams import reply_stream
 from shared.retrying import ATTEMPTS_MAX, LAST_DELAY_SECONDS, TRIES_BEFORE_NEWS
 from tests import examples as an
 from tests.fakes.memory_documents import MemoryDocuments
@@ -32,6 +34,9 @@ HEADER = Header.model_validate({**an.header.model_dump(), "nomfic": NOMFIC})
 POLL_SECONDS, SETTLE_SECONDS = 3600.0, 600.0
 NAME = "034990_260202120000-ACK-1.xml"
 ACQUIT = write_acquit(FLUX, "flux.xml", [Element(DEPENSE, number="100", exercice="2026")])
+NACK = write_acquit(
+    FLUX, "flux.xml", [Element(DEPENSE, number="100", exercice="2026", errors=(Error("TS42", "Tiers inconnu"),))]
+)
 SENT: list[Fact] = [
     an.imported,
     an.validated.model_copy(update={"header": HEADER}),
@@ -165,6 +170,123 @@ async def test_a_crash_after_the_append_and_before_the_move_records_nothing_twic
     await bench.pass_twice()
     assert bench.kinds() == [ReplyReceived, FluxAcknowledged]
     assert bench.server.files == {}
+
+
+def resent(emitted_on: str = "") -> list[Fact]:
+    """Return the facts of a second flux with the same NomFic, which someone answered for."""
+    document = an.imported.document.model_copy(update={"sha256": "b" * 64})
+    header = HEADER.model_copy(update={"emitted_on": emitted_on or HEADER.emitted_on})
+    validated = an.validated.model_copy(update={"header": header, "nomfic_is_reused": True, "bordereaux": ()})
+    return [an.imported.model_copy(update={"document": document}), validated, *SENT[2:]]
+
+
+async def test_the_bytes_that_answered_one_flux_may_be_the_answer_of_another_which_a_person_says(
+    bench: Bench,
+) -> None:
+    await bench.flux(SENT)
+    bench.server.put("a.xml", NACK)
+    await bench.pass_twice()
+    second = await bench.flux(resent())
+    bench.server.put("b.xml", NACK)
+    await bench.pass_twice()
+    assert bench.kinds() == [ReplyReceived, FluxRejected, ReplyReceived, ReplyUnmatched]
+    unmatched = bench.history.log[-1].data
+    assert isinstance(unmatched, ReplyUnmatched)
+    assert str(second) in unmatched.reason
+    assert "Le même contenu est déjà venu sous un autre nom de fichier" in unmatched.reason
+
+
+async def test_the_bytes_that_came_for_nobody_are_the_answer_of_the_flux_that_waits_now(bench: Bench) -> None:
+    bench.server.put("a.xml", NACK)
+    await bench.pass_twice()
+    flux_id = await bench.flux(SENT)
+    bench.server.put("b.xml", NACK)
+    await bench.pass_twice()
+    assert fold(event.data for event in await bench.history.load(flux_id)).state is State.REJECTED
+    assert set(bench.server.moved) == {"/traite/a.xml", "/traite/b.xml"}
+
+
+async def test_two_files_with_the_same_bytes_that_match_no_flux_are_both_kept_apart(bench: Bench) -> None:
+    for name in ("a.xml", "b.xml"):
+        bench.server.put(name, NACK)
+        await bench.pass_twice()
+    assert bench.kinds() == [ReplyReceived, ReplyUnmatched] * 2
+    assert len({event.stream_id for event in bench.history.log}) == 2
+
+
+@pytest.mark.parametrize("is_awaited", [True, False], ids=["the answer of a flux", "kept apart"])
+async def test_a_crash_before_the_move_of_a_repeated_reply_records_nothing_twice(
+    bench: Bench, is_awaited: bool
+) -> None:
+    bench.server.put("a.xml", NACK)
+    await bench.pass_twice()
+    if is_awaited:
+        await bench.flux(SENT)
+    bench.server.put("b.xml", NACK)
+    bench.server.is_down_for_moves = True
+    await bench.collector.collect()
+    with pytest.raises(UnavailableError):
+        await bench.collector.collect()
+    recorded = bench.kinds()
+    assert len(recorded) == 4
+    bench.server.is_down_for_moves = False
+    bench.collector = bench.new_collector()
+    await bench.pass_twice()
+    assert bench.kinds() == recorded
+    assert bench.server.files == {}
+
+
+async def test_a_reply_left_in_place_is_never_the_answer_of_a_flux_that_came_later() -> None:
+    bench = Bench(done="")
+    await bench.flux(SENT)
+    bench.server.put("a.xml", NACK)
+    await bench.pass_twice()
+    await bench.flux(resent())
+    bench.collector = bench.new_collector()
+    await bench.pass_twice()
+    assert bench.kinds() == [ReplyReceived, FluxRejected]
+
+
+async def test_bytes_that_another_process_records_meanwhile_are_decided_on_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.server.put(NAME, NACK)
+    holders = bench.history.holders
+
+    async def then_recorded(names: Sequence[Reservation]) -> dict[Reservation, UUID]:
+        monkeypatch.setattr(bench.history, "holders", holders)
+        known = await holders(names)
+        document = await bench.documents.put_bytes(NACK)
+        first = begun(ReplyReceived(document=document, remote_name=NAME), stream=reply_stream(new_id()))
+        await bench.history.append([first], expected_version=0)
+        return known
+
+    monkeypatch.setattr(bench.history, "holders", then_recorded)
+    await bench.pass_twice()
+    assert [type(event.data) for event in bench.history.log] == [ReplyReceived]
+    assert bench.server.files == {}
+
+
+async def test_a_late_second_answer_of_one_flux_is_not_the_verdict_of_another(bench: Bench) -> None:
+    await bench.flux(SENT)
+    bench.server.put("a.xml", ACQUIT)
+    await bench.pass_twice()
+    second = await bench.flux(resent())
+    bench.server.put("again.xml", ACQUIT + b"\n")
+    await bench.pass_twice()
+    assert bench.kinds() == [ReplyReceived, FluxAcknowledged, ReplyReceived, ReplyUnmatched]
+    assert fold(event.data for event in await bench.history.load(second)).state is State.AWAITING_ACK
+
+
+async def test_the_answer_of_a_file_corrected_on_another_day_waits_for_nobody(bench: Bench) -> None:
+    before = HEADER.model_copy(update={"emitted_on": "1999-01-01"})
+    await bench.flux([SENT[0], an.validated.model_copy(update={"header": before}), *SENT[2:]])
+    bench.server.put("a.xml", NACK)
+    await bench.pass_twice()
+    second = await bench.flux(resent(value_at(FLUX, "EnTetePES/DteStr")))
+    bench.server.put("b.xml", ACQUIT)
+    await bench.pass_twice()
+    assert fold(event.data for event in await bench.history.load(second)).state is State.ACKNOWLEDGED
 
 
 async def test_while_the_journal_is_away_nothing_moves(bench: Bench) -> None:

@@ -5,7 +5,19 @@ from dataclasses import replace
 import pytest
 
 from services.ack.acquit import Reading
-from services.ack.decide import NAMED_MAX, SECOND, SET_ASIDE, UNMATCHED, Candidate, Decision, Reply, decide, printable
+from services.ack.decide import (
+    DUPLICATE,
+    NAMED_MAX,
+    SECOND,
+    SET_ASIDE,
+    UNMATCHED,
+    Candidate,
+    Decision,
+    Earlier,
+    Reply,
+    decide,
+    printable,
+)
 from shared.facts.envelope import new_id
 from shared.facts.fact import Fact
 from shared.facts.flux import FluxAcknowledged, FluxPartiallyRejected, FluxRejected, ReplyReceived, ReplyUnmatched
@@ -91,9 +103,83 @@ def test_a_flux_of_another_budget_that_cannot_be_read_keeps_no_reply_waiting() -
     assert decide(reply(), [set_aside([an.imported, elsewhere]), waiting]).target == waiting
 
 
-def test_of_two_flux_with_one_name_the_one_that_waits_is_answered() -> None:
+def of_the(day: str, past: list[Fact]) -> Candidate:
+    """Return a flux with this DteStr."""
+    validated = an.validated.model_copy(update={"header": HEADER.model_copy(update={"emitted_on": day})})
+    return flux([validated if fact is an.validated else fact for fact in past])
+
+
+@pytest.mark.parametrize("said", ["2026-02-02", ""], ids=["the DteStr of both", "no DteStr"])
+def test_while_another_waits_a_reply_that_may_be_of_the_answered_one_is_a_doubt(said: str) -> None:
+    answered, waiting = of_the("2026-02-02", ANSWERED), of_the("2026-02-02", SENT)
+    told = reason(decide(reply(replace(READING, emitted_on=said)), [answered, waiting]))
+    assert f"{answered.flux_id} (« Acquitté »)" in told
+    assert f"{waiting.flux_id} (« En attente d’AR »)" in told
+
+
+def test_a_flux_whose_dtestr_was_not_recorded_is_not_told_apart_by_it() -> None:
+    candidates = [of_the("", ANSWERED), of_the("2026-02-03", SENT)]
+    assert "rien ne dit auquel elle répond" in reason(
+        decide(reply(replace(READING, emitted_on="2026-02-03")), candidates)
+    )
+
+
+def test_the_dtestr_tells_the_answer_of_a_corrected_file_from_a_late_one_of_the_first() -> None:
+    first, corrected = of_the("2026-02-02", ANSWERED), of_the("2026-02-03", SENT)
+    answer = decide(reply(replace(READING, emitted_on="2026-02-03")), [first, corrected])
+    assert (kinds(answer), answer.target) == ([ReplyReceived, FluxAcknowledged], corrected)
+    late = decide(reply(replace(READING, emitted_on="2026-02-02")), [first, corrected])
+    assert (late.outcome, late.target) == (SECOND, first)
+
+
+def test_a_flux_alone_is_answered_whatever_the_dtestr_of_the_reply() -> None:
+    candidate = of_the("2026-02-02", SENT)
+    assert decide(reply(replace(READING, emitted_on="2026-02-03")), [candidate]).target == candidate
+
+
+def again(*, is_same_file: bool = False, reading: Reading = READING) -> Reply:
+    """Return a reply whose bytes were recorded before."""
+    return replace(reply(reading), earlier=Earlier(new_id(), is_same_file=is_same_file))
+
+
+def is_repeated(decision: Decision) -> bool:
+    received = decision.facts[0]
+    assert isinstance(received, ReplyReceived)
+    return received.is_repeated
+
+
+def test_the_same_file_read_once_more_is_recorded_once_whoever_waits() -> None:
+    assert decide(again(is_same_file=True), [flux(SENT)]) == Decision(DUPLICATE, ())
+
+
+@pytest.mark.parametrize("answered", [1, 2])
+def test_the_same_bytes_are_a_repetition_when_nobody_waits_for_them(answered: int) -> None:
+    assert decide(again(), [flux(ANSWERED) for _ in range(answered)]) == Decision(DUPLICATE, ())
+
+
+def test_the_same_bytes_without_a_verdict_are_a_repetition() -> None:
+    assert decide(again(reading=Reading(reason="Tronqué.")), [flux(SENT)]) == Decision(DUPLICATE, ())
+
+
+def test_the_same_bytes_are_the_answer_of_the_flux_that_waits_alone() -> None:
     waiting = flux(SENT)
-    assert decide(reply(), [flux(ANSWERED), waiting]).target == waiting
+    decision = decide(again(), [waiting])
+    assert (kinds(decision), decision.target) == ([ReplyReceived, FluxAcknowledged], waiting)
+    assert is_repeated(decision)
+    assert not is_repeated(decide(reply(), [waiting]))
+
+
+@pytest.mark.parametrize("candidates", [[], [flux(ANSWERED), flux(SENT)]], ids=["no flux", "a doubt"])
+def test_the_same_bytes_that_may_answer_another_flux_are_kept_apart_once_more(candidates: list[Candidate]) -> None:
+    repeated = again()
+    decision = decide(repeated, candidates)
+    assert repeated.earlier is not None
+    assert str(repeated.earlier.stream_id) in reason(decision)
+    assert is_repeated(decision)
+
+
+def test_the_same_bytes_wait_too_while_a_flux_that_they_may_answer_cannot_be_read() -> None:
+    assert decide(again(), [set_aside([an.imported]), flux(ANSWERED)]) == Decision(SET_ASIDE, ())
 
 
 def test_two_flux_that_both_wait_are_a_doubt_and_no_guess() -> None:
@@ -109,7 +195,7 @@ def test_a_reason_names_some_flux_and_counts_the_others(more: int, told: str) ->
     candidates = [flux(SENT) for _ in range(NAMED_MAX + more)]
     said = reason(decide(reply(), candidates))
     assert [str(one.flux_id) in said for one in candidates] == [True] * NAMED_MAX + [False] * more
-    assert said.endswith(f"{candidates[NAMED_MAX - 1].flux_id}{told}.")
+    assert said.endswith(f"{candidates[NAMED_MAX - 1].flux_id} (« En attente d’AR »){told}.")
 
 
 @pytest.mark.parametrize("name", ["nomfic", "cod_col", "cod_bud", "id_post"])

@@ -51,6 +51,14 @@ def test_a_reply_is_one_for_the_whole_platform_whatever_its_name() -> None:
     assert reservations_of(an.reply_received, an.collectivite) == reservations_of(renamed, OTHER) == expected
 
 
+def test_a_reply_that_counts_once_more_is_told_from_the_first_by_its_name() -> None:
+    repeated = an.reply_received.model_copy(update={"is_repeated": True})
+    renamed = repeated.model_copy(update={"remote_name": "another"})
+    taken = [reservations_of(fact, an.collectivite) for fact in (an.reply_received, repeated, renamed)]
+    assert len(set(taken)) == 3
+    assert {name.kind for names in taken for name in names} == {REPLY}
+
+
 def test_the_id_of_a_mandate_or_of_a_delegation_is_one_for_the_whole_platform() -> None:
     for fact, kind, taken in (
         (an.mandate_granted, MANDATE, an.mandate_granted.mandate_id),
