@@ -3,7 +3,7 @@
 import typer
 
 from cli.commands.administering import collectivites, registries
-from cli.commands.operating import bus, installation, logs, platform, trust, validation
+from cli.commands.operating import bus, installation, logs, platform, simulator, trust, validation
 from cli.commands.sending import (
     agent,
     checks,
@@ -47,6 +47,7 @@ for name, group in {
     "delegations": registries.delegations,
     "seal": registries.seal,
     "signature": signature.app,
+    "simulator": simulator.simulator,
     "trust": trust.trust,
     "bus": bus.app,
     "db": installation.database,

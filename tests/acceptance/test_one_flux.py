@@ -195,6 +195,22 @@ def test_a_flux_that_dgfip_rejects_says_why(platform: RunningPlatform, pes: Path
     assert "Rejet " in shown.stdout
 
 
+def test_the_simulated_helios_answers_as_one_chooses_and_tells_what_it_received(
+    platform: RunningPlatform, pes: Path
+) -> None:
+    try:
+        chosen = platform.heliotrope("simulator", "scenario", "nack")
+        assert "Scénario nack : tout est rejeté." in chosen.stdout + chosen.stderr
+        flux_id = imported(platform, pes)
+        assert platform.wait_for(flux_id, "rejected")["state"] == "rejected"
+    finally:
+        back = platform.heliotrope("simulator", "scenario", "ack", "--json")
+    assert document(back) == {"reply": "ack", "delay_seconds": 0.0}
+    digest = platform.flux(flux_id)["document"]["sha256"]  # type: ignore[index]
+    assert document(platform.heliotrope("simulator", "receipts", "--sha256", digest, "--json"))["total"] == 1
+    assert digest[:20] in platform.heliotrope("simulator", "receipts", "--sha256", digest).stdout.replace("\n", "")
+
+
 def test_a_flux_that_is_partly_rejected_is_told_apart(platform: RunningPlatform) -> None:
     with answering(platform, "partial"):
         content = sample(next(NUMBERS), depense_bordereaux=2)

@@ -374,8 +374,9 @@ def _list_of(rows: list[Mapping[str, object]]) -> Table:
     """Return the list; on a narrow screen what tells flux apart, whole: which, in what state, under what name."""
     if console().width < WIDE:
         narrow = Table(box=None, pad_edge=False)
-        for column, width in (("Flux", 36), ("État", 16), ("NomFic", 22)):
-            narrow.add_column(column, overflow="fold", min_width=width)
+        narrow.add_column("Flux", no_wrap=True)
+        for column in ("État", "NomFic"):
+            narrow.add_column(column, overflow="fold")
         for row in rows:
             narrow.add_row(str(row["flux_id"]), str(row["on_screen"]), str(row["nomfic"] or row["filename"]))
         return narrow
