@@ -96,14 +96,19 @@ class Bench:
         return await self.http.post(f"/v1/replies/{reply_id}/dismissal", json=body, headers=who)
 
     async def hear(self) -> None:
-        """Let the service hear of every link so far, over the bus."""
+        """Let the service hear of every link so far, over the bus, in the order in which people made them."""
         act = partial(on_linked, history=self.history, documents=self.documents, now=lambda: NOON)
+        of_links = "select event_id from journal where kind = $1 order by position"
+        wanted = await self.owner.fetch(of_links, kind_of(ReplyLinked))
+        order = [row["event_id"] for row in wanted]
 
         async def on_fact(event: Event, linked: ReplyLinked) -> None:
+            before = set(order[: order.index(event.event_id)])
+            while not before <= set(self.heard):  # replies are of several shards, which run side by side
+                await asyncio.sleep(0.001)
             await act(event, linked)
             self.heard.append(event.event_id)
 
-        wanted = await self.owner.fetch("select event_id from journal where kind = $1", kind_of(ReplyLinked))
         await order_all(self.owner)
         async with running(PostgresBus(self.owner, self.dsn), Subscription("ack", {ReplyLinked: on_fact})):
             async with asyncio.timeout(PATIENCE_SECONDS):
